@@ -1,0 +1,257 @@
+//! Events: decoded records in the program's own types. Borrowed from the record's bytes; nothing is copied here.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use perf_common::record::{self, DecodeError, Record, change, direction, exit, family, flag, origin};
+
+/// Which way bytes went, from the observed process's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The process read them from the socket.
+    Received,
+    /// The process wrote them to the socket.
+    Sent,
+}
+
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Received => Self::Sent,
+            Self::Sent => Self::Received,
+        }
+    }
+}
+
+/// Bytes moved on a connection (a data record).
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// The connection's id.
+    pub connection: u64,
+    /// Which way.
+    pub direction: Direction,
+    /// When the bytes had moved; for a folded segment, when the last of them had.
+    pub at_ns: u64,
+    /// When the oldest unread byte became readable in the socket.
+    pub arrival_ns: Option<u64>,
+    /// Position behind the segment in its direction's byte stream, modulo 2^32.
+    pub position_end: u32,
+    /// Bytes moved. 0 only together with `end_of_stream` or for a folded report without news.
+    pub length: u32,
+    /// The first bytes, as many as were captured: `bytes.len() <= length`.
+    pub bytes: &'a [u8],
+    /// The segment's last bytes where they are known: up to 8, fewer if the segment is shorter.
+    pub tail: Option<&'a [u8]>,
+    /// Stands for many segments of which only the sum is known.
+    pub folded: bool,
+    /// `length` is what the process asked to send, not what was sent: the next position tells.
+    pub asked: bool,
+    /// The peer ended its direction (a read returned 0).
+    pub end_of_stream: bool,
+    /// Process that moved them.
+    pub tgid: u32,
+    /// Thread that moved them.
+    pub tid: u32,
+}
+
+/// Where a connection goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// IPv4 or IPv6; v4-mapped addresses are given as IPv4.
+    Inet {
+        /// The process's own end.
+        local: SocketAddr,
+        /// The peer's end.
+        remote: SocketAddr,
+    },
+    /// A Unix stream socket, with the listener's path (`@name` for an abstract one), empty if unnamed.
+    Unix {
+        /// The listener's path.
+        path: String,
+    },
+}
+
+/// A connection came into view (an open record).
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The connection's id.
+    pub connection: u64,
+    /// When it came into view.
+    pub at_ns: u64,
+    /// Kernel address of the socket, for questions to the kernel side.
+    pub socket: u64,
+    /// Process that moved the first bytes seen.
+    pub tgid: u32,
+    /// Its control group's id (v2), 0 if not known.
+    pub cgroup: u64,
+    /// Where it goes.
+    pub peers: Peers,
+    /// True if the first byte of both directions was seen; false if it was joined later or that is not known.
+    pub from_start: bool,
+    /// The thread's name.
+    pub comm: String,
+}
+
+/// What happened to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The peer sent FIN; the process can still send.
+    PeerClosed,
+    /// The process closed or shut down its sending side.
+    LocalClosed,
+    /// Ended at once by a RST or a time-out.
+    Reset,
+    /// The socket is gone.
+    Destroyed,
+}
+
+/// One decoded record.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// Bytes moved.
+    Segment(Segment<'a>),
+    /// A connection came into view.
+    Open(Box<Open>),
+    /// A connection's state changed.
+    State {
+        /// The connection's id.
+        connection: u64,
+        /// When.
+        at_ns: u64,
+        /// How.
+        change: Change,
+    },
+    /// A process ended (`executed: false`) or replaced its program.
+    Exit {
+        /// The process.
+        tgid: u32,
+        /// True for `execve`.
+        executed: bool,
+    },
+    /// Who a process is.
+    Process {
+        /// The process.
+        tgid: u32,
+        /// Executable path, name, control group path.
+        exe: &'a [u8],
+        /// The process's name.
+        comm: &'a [u8],
+        /// The control group's path.
+        cgroup: &'a [u8],
+    },
+    /// Time went on.
+    Tick {
+        /// Monotonic nanoseconds.
+        at_ns: u64,
+        /// Nanoseconds since 1970.
+        wall_ns: u64,
+    },
+    /// The kernel side's counters, little-endian `u64` values in the order of [`perf_common::counters::Counter`].
+    Counters(&'a [u8]),
+}
+
+impl<'a> Event<'a> {
+    /// Decodes a record.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the bytes are no record, or a number in it has no meaning.
+    #[inline]
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        Ok(match record::decode(bytes)? {
+            Record::Data(data, payload) => {
+                let has = |bit: u16| data.header.flags & bit != 0;
+                let known = (data.length as usize).min(record::TAIL_BYTES);
+                // The tail's bytes lie right-aligned in the record at a fixed place; borrow them from there.
+                let tail_end = size_of::<record::DataRecord>();
+                Self::Segment(Segment {
+                    connection: data.connection,
+                    direction: match data.direction {
+                        direction::RECEIVED => Direction::Received,
+                        direction::SENT => Direction::Sent,
+                        _ => return Err(DecodeError::Length),
+                    },
+                    at_ns: data.header.at_ns,
+                    arrival_ns: (data.arrival_ns != 0).then_some(data.arrival_ns),
+                    position_end: data.position_end,
+                    length: data.length,
+                    bytes: payload,
+                    tail: has(flag::TAIL).then(|| &bytes[tail_end - known..tail_end]),
+                    folded: has(flag::FOLDED),
+                    asked: has(flag::ASKED),
+                    end_of_stream: has(flag::END_OF_STREAM),
+                    tgid: data.tgid,
+                    tid: data.tid,
+                })
+            }
+            Record::Open(open) => Self::Open(Box::new(Open {
+                connection: open.connection,
+                at_ns: open.header.at_ns,
+                socket: open.socket,
+                tgid: open.tgid,
+                cgroup: open.cgroup,
+                peers: match open.family {
+                    family::UNIX => Peers::Unix {
+                        path: unix_path(&open.unix_path[..open.unix_path_bytes as usize]),
+                    },
+                    family::INET | family::INET6 => Peers::Inet {
+                        local: SocketAddr::new(address(open.local_address), open.local_port),
+                        remote: SocketAddr::new(address(open.remote_address), open.remote_port),
+                    },
+                    _ => return Err(DecodeError::Length),
+                },
+                from_start: open.origin == origin::FROM_START,
+                comm: until_nul(&open.comm),
+            })),
+            Record::State(state) => Self::State {
+                connection: state.connection,
+                at_ns: state.header.at_ns,
+                change: match state.change {
+                    change::PEER_CLOSED => Change::PeerClosed,
+                    change::LOCAL_CLOSED => Change::LocalClosed,
+                    change::RESET => Change::Reset,
+                    change::DESTROYED => Change::Destroyed,
+                    _ => return Err(DecodeError::Length),
+                },
+            },
+            Record::Exit(record) => Self::Exit {
+                tgid: record.tgid,
+                executed: record.what == exit::EXECUTED,
+            },
+            Record::Process {
+                tgid,
+                exe,
+                comm,
+                cgroup,
+                ..
+            } => Self::Process {
+                tgid,
+                exe,
+                comm,
+                cgroup,
+            },
+            Record::Tick(tick) => Self::Tick {
+                at_ns: tick.header.at_ns,
+                wall_ns: tick.wall_ns,
+            },
+            Record::Counters(_, values) => Self::Counters(values),
+        })
+    }
+}
+
+fn address(bytes: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(bytes).to_canonical()
+}
+
+fn until_nul(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// A path as people write it: abstract names (first byte NUL) with `@`.
+fn unix_path(bytes: &[u8]) -> String {
+    match bytes.split_first() {
+        Some((0, name)) if !name.is_empty() => format!("@{}", until_nul(name)),
+        _ => until_nul(bytes),
+    }
+}

@@ -1,0 +1,17 @@
+//! perf-agent: an eBPF HTTP observer for one Linux host.
+//!
+//! One direction, no cycles: record → event → connection → exchange → aggregate → snapshot → outputs. The modules below
+//! stand in that order. Everything down to [`snapshot`] is pure: no clock, file, socket or async code; time comes in
+//! with the data, so a recorded file replays to the same statistics. What follows are edges; they know the core and not
+//! each other, and [`agent`] introduces them.
+
+pub mod aggregate;
+pub mod endpoint;
+pub mod event;
+pub mod exchange;
+pub mod ledger;
+pub mod pipeline;
+pub mod process;
+pub mod protocol;
+pub mod snapshot;
+pub mod stream;

@@ -1,0 +1,93 @@
+//! Protocols: the page to read before writing one.
+//!
+//! A [`Dissector`] is fed one connection's bytes in order, as they were captured, and told of what is missing. It pairs
+//! requests with responses and reports to a [`Sink`]. It never waits, never panics, keeps a bounded amount of memory,
+//! and never allocates by a length it read: everything it is fed was sent by somebody else.
+//!
+//! Three properties hold for every dissector, and live once, in this module's tests:
+//! any chunking of the same bytes gives the same exchanges (their times aside); any bytes at all end without panic and
+//! within a memory bound; after any gap it recovers or stops honestly.
+//!
+//! Adding a protocol: one file, one line in [`PROTOCOLS`], one fuzz target, one recording.
+
+pub mod http1;
+
+use crate::event::{Change, Direction};
+use crate::exchange::Sink;
+
+/// Bytes of one half of the conversation, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// Which half.
+    pub half: Half,
+    /// The bytes; may be empty.
+    pub bytes: &'a [u8],
+    /// When they had moved.
+    pub at_ns: u64,
+    /// When the oldest of them became readable in the socket, if known (received only).
+    pub arrival_ns: Option<u64>,
+    /// Process that moved them.
+    pub tgid: u32,
+    /// Thread that moved them.
+    pub tid: u32,
+}
+
+/// Bytes of one half that exist but were not captured.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap<'a> {
+    /// Which half.
+    pub half: Half,
+    /// How many.
+    pub missing: u64,
+    /// The last bytes of them, where the kernel side kept them (at most 8).
+    pub tail: Option<&'a [u8]>,
+    /// When the last of them had moved.
+    pub at_ns: u64,
+    /// True if records were lost; false if the kernel side left the bytes out on purpose.
+    pub lost: bool,
+}
+
+/// One half of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Half {
+    /// From client to server.
+    Request,
+    /// From server to client.
+    Response,
+}
+
+/// What to do with the connection's further bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Continue,
+    /// Nothing of interest will follow (upgraded, a tunnel, or lost for good): the kernel side may be told.
+    Opaque,
+}
+
+/// One connection's conversation.
+pub trait Dissector: Send {
+    /// The next bytes.
+    fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict;
+    /// The next bytes are missing.
+    fn gap(&mut self, gap: Gap<'_>, sink: &mut dyn Sink) -> Verdict;
+    /// One side closed or the connection ended. `half` is the half that ended, `None` for both at once.
+    fn closed(&mut self, half: Option<Half>, at_ns: u64, change: Change, sink: &mut dyn Sink);
+    /// Observation ends here (agent stops, connection evicted): what is in flight is `cut` or `unknown`.
+    fn cut(&mut self, at_ns: u64, outcome: crate::exchange::Outcome, sink: &mut dyn Sink);
+    /// Heap bytes held beyond the struct itself, for the memory bound.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// A protocol's entry: how to recognise it and how to follow it.
+pub struct ProtocolEntry {
+    /// Name for logs.
+    pub name: &'static str,
+    /// Could these be the first bytes of a message that went in this direction? If so, which direction requests go.
+    pub detect: fn(first: &[u8], direction: Direction) -> Option<Direction>,
+    /// A dissector for a new connection. `from_start`: nothing went before.
+    pub dissector: fn(from_start: bool) -> Box<dyn Dissector>,
+}
+
+/// All protocols, in the order in which they are asked.
+pub const PROTOCOLS: &[ProtocolEntry] = &[http1::ENTRY];

@@ -1,0 +1,102 @@
+//! The snapshot: an immutable picture of everything, made once a second. All outputs read it, and nothing earlier.
+//!
+//! Making one is cheap: what did not change since the last one is shared with it, and windows are merged only when
+//! somebody asks for one ([`EndpointSnapshot::window`]).
+
+use std::sync::Arc;
+
+use crate::aggregate::window::Window;
+use crate::aggregate::{Aggregate, WindowView};
+use crate::endpoint::{EndpointKey, RouteReason};
+use crate::exchange::Outcome;
+use crate::ledger::Accounting;
+use crate::process::Service;
+
+/// Everything, at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Monotonic nanoseconds of the last tick.
+    pub at_ns: u64,
+    /// The same moment, nanoseconds since 1970.
+    pub wall_ns: u64,
+    /// When observation began, monotonic nanoseconds.
+    pub started_ns: u64,
+    /// Every endpoint, in order of first appearance.
+    pub endpoints: Vec<Arc<EndpointSnapshot>>,
+    /// All server-role exchanges together.
+    pub total: Arc<Aggregate>,
+    /// Every service seen.
+    pub services: Vec<Arc<Service>>,
+    /// The newest exchanges, newest last, and the slowest ones.
+    pub recent: Arc<RequestLog>,
+    /// The books.
+    pub accounting: Accounting,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointSnapshot {
+    /// Stable across restarts: a hash of the key, 16 hexadecimal digits.
+    pub id: String,
+    /// Service, role, peer, protocol, operation.
+    pub key: EndpointKey,
+    /// The service it belongs to.
+    pub service: Arc<Service>,
+    /// Why the route is what it is.
+    pub reason: RouteReason,
+    /// Counts and distributions.
+    pub aggregate: Arc<Aggregate>,
+}
+
+impl EndpointSnapshot {
+    /// Counts and distributions over a window that ends at `at_ns` (the snapshot's).
+    pub fn window(&self, window: Window, at_ns: u64) -> WindowView {
+        self.aggregate.window(window, at_ns)
+    }
+}
+
+/// Recent and slow exchanges.
+#[derive(Clone, Debug, Default)]
+pub struct RequestLog {
+    /// The newest ones, oldest first.
+    pub recent: Vec<Arc<LoggedExchange>>,
+    /// The slowest ones, slowest first.
+    pub slowest: Vec<Arc<LoggedExchange>>,
+}
+
+/// One ended exchange as the request log keeps it. Values of the query are not kept anywhere.
+#[derive(Clone, Debug)]
+pub struct LoggedExchange {
+    /// Number of the exchange since start.
+    pub id: u64,
+    /// The endpoint's id.
+    pub endpoint: Arc<str>,
+    /// The endpoint's key.
+    pub key: EndpointKey,
+    /// The service's name.
+    pub service: Arc<Service>,
+    /// Path as sent, without query.
+    pub path: String,
+    /// Keys of the query, in order.
+    pub query_keys: Vec<String>,
+    /// Host header or authority.
+    pub host: Option<String>,
+    /// The request's own id, from its headers.
+    pub request_id: Option<String>,
+    /// The peer's address: the client's in the server role.
+    pub peer: Option<std::net::SocketAddr>,
+    /// Process that moved the request.
+    pub tgid: u32,
+    /// Status as sent.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its moments.
+    pub times: crate::exchange::Times,
+    /// End of the exchange, nanoseconds since 1970.
+    pub ended_wall_ns: u64,
+    /// Bytes of the request.
+    pub request_bytes: u64,
+    /// Bytes of the response.
+    pub response_bytes: u64,
+}

@@ -1,0 +1,1 @@
+//! Connections as two ordered byte streams.

@@ -1,0 +1,61 @@
+//! What the kernel side counts. One list, so that both sides and the API speak of the same things.
+
+/// Index into the kernel side's per-CPU counter array, and its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Records put into the ring buffer.
+    Emitted = 0,
+    /// Records that found the ring buffer full.
+    Lost = 1,
+    /// Bytes of segments that were moved but not copied: beyond the capture budget of their message.
+    BytesTruncated = 2,
+    /// Segments whose bytes could not be attributed to a buffer (kernel thread, `io_uring`, unknown system call).
+    Unseen = 3,
+    /// Segments whose memory could not be read.
+    Faults = 4,
+    /// Connections that came into view.
+    ConnectionsOpened = 5,
+    /// Connections that ended.
+    ConnectionsClosed = 6,
+    /// Connections that could not be kept because the table was full.
+    ConnectionsEvicted = 7,
+    /// Connections judged to be of no interest (no known protocol).
+    ConnectionsIgnored = 8,
+    /// Segments folded into sums.
+    Folded = 9,
+    /// Segments of filtered-out processes or ports, at their connection's first segment.
+    Filtered = 10,
+}
+
+/// Number of counters.
+pub const COUNTERS: usize = 11;
+
+impl Counter {
+    /// All counters in the order of their numbers.
+    pub const ALL: [Self; COUNTERS] = [
+        Self::Emitted,
+        Self::Lost,
+        Self::BytesTruncated,
+        Self::Unseen,
+        Self::Faults,
+        Self::ConnectionsOpened,
+        Self::ConnectionsClosed,
+        Self::ConnectionsEvicted,
+        Self::ConnectionsIgnored,
+        Self::Folded,
+        Self::Filtered,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_in_the_order_of_the_numbers() {
+        for (index, counter) in Counter::ALL.into_iter().enumerate() {
+            assert_eq!(counter as usize, index);
+        }
+    }
+}

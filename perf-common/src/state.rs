@@ -1,0 +1,72 @@
+//! What the kernel side keeps per connection, keyed by the socket's address. The user side reads it only for open bulk
+//! messages (see [`flags::FOLDING`]) and writes it only to say that a connection is of no interest any more.
+
+/// Bits of [`ConnectionState::flags`].
+pub mod flags {
+    /// Of no interest: costs one lookup per segment from now on.
+    pub const IGNORED: u32 = 1;
+    /// An [`crate::record::OpenRecord`] was emitted.
+    pub const OPENED: u32 = 1 << 1;
+    /// The process received the request.
+    pub const SERVER: u32 = 1 << 2;
+    /// The process sent the request.
+    pub const CLIENT: u32 = 1 << 3;
+    /// Segments of the current message are being folded; the user side polls.
+    pub const FOLDING: u32 = 1 << 4;
+    /// Positions are counts of bytes, since the socket has none.
+    pub const COUNTED: u32 = 1 << 5;
+    /// Created by data that arrived; no process has touched it yet.
+    pub const ARRIVED_ONLY: u32 = 1 << 6;
+    /// The last segment was sent (else received): the current direction.
+    pub const LAST_SENT: u32 = 1 << 7;
+    /// A segment was seen, so `LAST_SENT` means something.
+    pub const MOVED: u32 = 1 << 8;
+    /// A Unix stream socket.
+    pub const UNIX: u32 = 1 << 9;
+    /// A socket of the kernel itself, or of a file system: no buffer of a process belongs to it.
+    pub const KERNEL_SOCKET: u32 = 1 << 10;
+}
+
+/// One connection, as the kernel side knows it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionState {
+    /// The connection's id, in every record of it.
+    pub connection: u64,
+    /// When the oldest unread byte became readable, 0 if nothing is unread or it is not known.
+    pub arrival_ns: u64,
+    /// When the newest unread byte became readable.
+    pub last_arrival_ns: u64,
+    /// Time of the last folded segment.
+    pub folded_ns: u64,
+    /// Bits of [`flags`].
+    pub flags: u32,
+    /// Bytes of the current message that may still be copied.
+    pub budget: u32,
+    /// Light records of the current message so far; folding begins at a limit.
+    pub continuations: u32,
+    /// Turns of direction seen without anything known; at a limit the connection is ignored.
+    pub misses: u32,
+    /// Bytes folded since the last report.
+    pub folded_bytes: u32,
+    /// Position behind the last folded segment.
+    pub folded_position: u32,
+    /// Bytes received, modulo 2^32, where the socket has no position.
+    pub received: u32,
+    /// Bytes sent, likewise.
+    pub sent: u32,
+    /// Process and thread of the last folded segment.
+    pub tgid: u32,
+    /// See `tgid`.
+    pub tid: u32,
+    /// Low half of the socket's inode number: tells a new socket at an old address, where no hook tells of the end.
+    pub inode: u32,
+    /// Index of the next message in a `sendmmsg` or `recvmmsg` vector.
+    pub vector_next: u32,
+    /// Address of that vector.
+    pub vector: u64,
+    /// Last bytes of the last folded segment.
+    pub folded_tail: [u8; 8],
+}
+
+const _: () = assert!(size_of::<ConnectionState>() == 96);
