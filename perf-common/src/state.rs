@@ -23,8 +23,8 @@ pub mod flags {
     pub const MOVED: u32 = 1 << 8;
     /// A Unix stream socket.
     pub const UNIX: u32 = 1 << 9;
-    /// A socket of the kernel itself, or of a file system: no buffer of a process belongs to it.
-    pub const KERNEL_SOCKET: u32 = 1 << 10;
+    /// Ignored because of the process in `tgid`: judged anew when another process uses the socket.
+    pub const FILTERED: u32 = 1 << 10;
 }
 
 /// One connection, as the kernel side knows it.
@@ -55,9 +55,9 @@ pub struct ConnectionState {
     pub received: u32,
     /// Bytes sent, likewise.
     pub sent: u32,
-    /// Process and thread of the last folded segment.
+    /// Process of the last folded segment; for a filtered connection, the process that it was judged by.
     pub tgid: u32,
-    /// See `tgid`.
+    /// Thread of the last folded segment.
     pub tid: u32,
     /// Low half of the socket's inode number: tells a new socket at an old address, where no hook tells of the end.
     pub inode: u32,
