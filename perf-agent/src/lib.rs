@@ -15,3 +15,6 @@ pub mod process;
 pub mod protocol;
 pub mod snapshot;
 pub mod stream;
+
+pub mod config;
+pub mod source;
