@@ -16,5 +16,6 @@ pub mod protocol;
 pub mod snapshot;
 pub mod stream;
 
+pub mod clock;
 pub mod config;
 pub mod source;
