@@ -14,4 +14,5 @@ pub mod pipeline;
 pub mod process;
 pub mod protocol;
 pub mod snapshot;
+pub mod statistics;
 pub mod stream;
