@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod process;
 pub mod protocol;
 pub mod snapshot;
+pub mod statistics;
 pub mod stream;
 
 pub mod clock;
