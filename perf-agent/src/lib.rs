@@ -14,7 +14,9 @@ pub mod pipeline;
 pub mod process;
 pub mod protocol;
 pub mod snapshot;
+pub mod statistics;
 pub mod stream;
 
+pub mod clock;
 pub mod config;
 pub mod source;

@@ -5,6 +5,12 @@
 //! one would add a copy of every record and lose nothing less, since what does not fit the ring is lost and counted
 //! there already.
 
+pub mod format;
+pub mod processes;
+pub mod record;
+pub mod replay;
+pub mod scrub;
+
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -15,6 +21,11 @@ use perf_common::counters::COUNTERS;
 pub trait Source: Send {
     /// What is observed, by which hooks, and what cannot be seen. Fixed after the start.
     fn report(&self) -> &Report;
+
+    /// True if the stream carries its own time: ticks, counters and processes are in it, nothing is added.
+    fn recorded(&self) -> bool {
+        false
+    }
 
     /// Hands over the records that are there, in order, each to `deliver`; waits at most `timeout` for the first one.
     /// Returns after a bounded number of records, so that the caller's clock goes on under any load.
@@ -265,6 +276,9 @@ pub enum SourceError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A recording is malformed, or cannot be read.
+    #[error("cannot replay the recording")]
+    Recording(#[source] Box<format::FormatError>),
     /// Reading records failed.
     #[error("cannot read records")]
     Read(#[source] io::Error),

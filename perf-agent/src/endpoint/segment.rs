@@ -1,0 +1,1 @@
+//! What a path segment looks like.
