@@ -19,4 +19,6 @@ pub mod stream;
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "kernel")]
+pub mod probe;
 pub mod source;

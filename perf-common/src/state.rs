@@ -65,8 +65,57 @@ pub struct ConnectionState {
     pub vector_next: u32,
     /// Address of that vector.
     pub vector: u64,
-    /// Last bytes of the last folded segment.
+    /// Last bytes of the last folded segment: the first 8. The rest is room that the verifier wants to see.
+    pub folded_tail: [u8; 16],
+}
+
+/// Bytes of a state, as the map holds it.
+pub const STATE_BYTES: usize = size_of::<ConnectionState>();
+const _: () = assert!(STATE_BYTES == 104);
+
+/// What the user side reads of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateView {
+    /// See [`ConnectionState::connection`].
+    pub connection: u64,
+    /// See [`ConnectionState::folded_ns`].
+    pub folded_ns: u64,
+    /// See [`ConnectionState::flags`].
+    pub flags: u32,
+    /// See [`ConnectionState::folded_bytes`].
+    pub folded_bytes: u32,
+    /// See [`ConnectionState::folded_position`].
+    pub folded_position: u32,
+    /// See [`ConnectionState::tgid`].
+    pub tgid: u32,
+    /// See [`ConnectionState::tid`].
+    pub tid: u32,
+    /// See [`ConnectionState::inode`].
+    pub inode: u32,
+    /// See [`ConnectionState::folded_tail`].
     pub folded_tail: [u8; 8],
 }
 
-const _: () = assert!(size_of::<ConnectionState>() == 96);
+/// Where `flags` lies in a state's bytes.
+pub const FLAGS_OFFSET: usize = core::mem::offset_of!(ConnectionState, flags);
+
+/// Reads a state from the bytes of its map value.
+pub fn view(bytes: &[u8; STATE_BYTES]) -> StateView {
+    use core::mem::offset_of;
+    fn at<const N: usize>(bytes: &[u8; STATE_BYTES], offset: usize) -> [u8; N] {
+        let mut value = [0; N];
+        value.copy_from_slice(&bytes[offset..offset + N]);
+        value
+    }
+    StateView {
+        connection: u64::from_le_bytes(at(bytes, offset_of!(ConnectionState, connection))),
+        folded_ns: u64::from_le_bytes(at(bytes, offset_of!(ConnectionState, folded_ns))),
+        flags: u32::from_le_bytes(at(bytes, FLAGS_OFFSET)),
+        folded_bytes: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, folded_bytes))),
+        folded_position: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, folded_position))),
+        tgid: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, tgid))),
+        tid: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, tid))),
+        inode: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, inode))),
+        folded_tail: at(bytes, offset_of!(ConnectionState, folded_tail)),
+    }
+}

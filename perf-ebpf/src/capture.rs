@@ -52,6 +52,11 @@ pub enum Length {
     Asked,
     /// Bytes that the current call has read so far; parts of it may have been reported.
     ReadSoFar,
+    /// Bytes that the current call is about to read, one part of what it may come to.
+    Part {
+        /// Bytes of the process's buffers that are still free before this part.
+        left: u64,
+    },
 }
 
 /// A segment moved.
@@ -74,8 +79,13 @@ pub fn moved(moved: Moved) {
         return;
     };
     let mut source = syscall::source(socket);
-    if moved.meaning == Length::ReadSoFar && length != moved.length {
-        source = later_part(source, moved.length - length);
+    let skip = match moved.meaning {
+        Length::ReadSoFar => moved.length - length,
+        Length::Part { left } => buffers::room(source).saturating_sub(left) as u32,
+        Length::Moved | Length::Asked => 0,
+    };
+    if skip != 0 {
+        source = later_part(source, skip);
     }
     if let Source::Messages { array, count } = source {
         source = next_message(state, array, count);
@@ -122,7 +132,7 @@ pub fn moved(moved: Moved) {
         }
         _ => {}
     }
-    let readable = matches!(source, Source::Buffer(_) | Source::Vector { .. });
+    let readable = matches!(source, Source::Buffer(..) | Source::Vector { .. });
     let wanted = if !readable {
         0
     } else if length < state.budget {
@@ -178,7 +188,7 @@ fn position(state: &mut ConnectionState, moved: Moved) -> Option<(u32, u32)> {
     }
     let positions = moved.socket.positions()?;
     match moved.meaning {
-        Length::Moved => Some((if sent { positions.written } else { positions.copied }, moved.length)),
+        Length::Moved | Length::Part { .. } => Some((if sent { positions.written } else { positions.copied }, moved.length)),
         Length::Asked => Some((positions.written.wrapping_add(moved.length), moved.length)),
         Length::ReadSoFar => {
             // `received` is the position reported last, once there was one.
@@ -203,7 +213,7 @@ fn position(state: &mut ConnectionState, moved: Moved) -> Option<(u32, u32)> {
 fn later_part(source: Source, skip: u32) -> Source {
     match source {
         // SAFETY: only the address is computed; it is read by a helper that checks it.
-        Source::Buffer(from) => Source::Buffer(unsafe { from.add(skip as usize) }),
+        Source::Buffer(from, size) => Source::Buffer(unsafe { from.add(skip as usize) }, size - u64::from(skip)),
         _ => Source::Unseen,
     }
 }
@@ -324,7 +334,7 @@ fn fold(state: &mut ConnectionState, segment: Segment, source: Source) {
     state.tgid = segment.tgid;
     state.tid = segment.tid;
     if !buffers::tail(state.folded_tail.as_mut_ptr(), source, segment.length) {
-        state.folded_tail = [0; 8];
+        state.folded_tail = [0; 16];
     }
     count(Counter::Folded, 1);
 }

@@ -123,7 +123,7 @@ fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
         inode: 0,
         vector_next: 0,
         vector: 0,
-        folded_tail: [0; 8],
+        folded_tail: [0; 16],
     }
 }
 
@@ -197,7 +197,6 @@ pub fn opened(state: &mut ConnectionState, socket: Socket, segment: emit::Segmen
         }
     }
     entry.submit(emit::wakeup());
-    count(Counter::Emitted, 1);
     count(Counter::ConnectionsOpened, 1);
     state.flags |= flags::OPENED;
     mark_known(segment.tgid);

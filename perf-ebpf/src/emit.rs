@@ -52,6 +52,8 @@ struct Class<const ROOM: usize> {
     payload: [u8; ROOM],
 }
 
+/// Room behind a light record, for the tail's sake (see [`buffers::tail`]).
+const LIGHT: usize = TAIL_BYTES;
 /// Sizes of whole items (record, payload and the ring buffer's own 8 bytes): 256 bytes, 1, 4 and 16 KiB. Vectors need
 /// twice the room (see [`buffers::gather`]).
 const TINY: u32 = 184;
@@ -66,18 +68,18 @@ const LARGE_VECTOR: usize = 2 * LARGE as usize;
 #[inline(always)]
 pub fn segment(state: &ConnectionState, segment: Segment, source: Source, wanted: u32) -> u32 {
     match source {
-        _ if wanted == 0 => fill::<TAIL_BYTES, 0, false>(state, segment, source, 0),
-        Source::Buffer(_) if wanted <= TINY => fill::<{ TINY as usize }, TINY, false>(state, segment, source, wanted),
-        Source::Buffer(_) if wanted <= SMALL => {
+        _ if wanted == 0 => fill::<LIGHT, 0, false>(state, segment, source, 0),
+        Source::Buffer(..) if wanted <= TINY => fill::<{ TINY as usize }, TINY, false>(state, segment, source, wanted),
+        Source::Buffer(..) if wanted <= SMALL => {
             fill::<{ SMALL as usize }, SMALL, false>(state, segment, source, wanted)
         }
-        Source::Buffer(_) if wanted <= MEDIUM => {
+        Source::Buffer(..) if wanted <= MEDIUM => {
             fill::<{ MEDIUM as usize }, MEDIUM, false>(state, segment, source, wanted)
         }
-        Source::Buffer(_) => fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted),
+        Source::Buffer(..) => fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted),
         Source::Vector { .. } if wanted <= SMALL => fill::<SMALL_VECTOR, SMALL, true>(state, segment, source, wanted),
         Source::Vector { .. } => fill::<LARGE_VECTOR, LARGE, true>(state, segment, source, wanted),
-        _ => fill::<TAIL_BYTES, 0, false>(state, segment, source, 0),
+        _ => fill::<LIGHT, 0, false>(state, segment, source, 0),
     }
 }
 
@@ -106,7 +108,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
         }
         let payload = (&raw mut (*item).payload).cast::<u8>();
         let captured = match source {
-            Source::Buffer(from) if LIMIT > 0 && !VECTOR => buffers::copy::<LIMIT>(payload, from, wanted),
+            Source::Buffer(from, _) if LIMIT > 0 && !VECTOR => buffers::copy::<LIMIT>(payload, from, wanted),
             Source::Vector { array, count } if VECTOR => buffers::gather::<LIMIT>(payload, array, count, wanted),
             _ => 0,
         };
@@ -130,7 +132,6 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
         (&raw mut (*record).direction).write(segment.direction);
         (&raw mut (*record).reserved).write([0; 3]);
         entry.submit(wakeup());
-        count(Counter::Emitted, 1);
         if captured < segment.length {
             count(Counter::BytesTruncated, u64::from(segment.length - captured));
         }
@@ -161,10 +162,9 @@ pub fn folded(state: &ConnectionState, direction: u8) {
         tid: state.tid,
         direction,
         reserved: [0; 3],
-        tail: state.folded_tail,
+        tail: tail_of(state),
     });
     entry.submit(wakeup());
-    count(Counter::Emitted, 1);
 }
 
 /// Reports a change of a connection's TCP state.
@@ -186,7 +186,6 @@ pub fn state_change(connection: u64, change: u8) {
         reserved: [0; 7],
     });
     entry.submit(wakeup());
-    count(Counter::Emitted, 1);
 }
 
 /// Reports the end of a process, or of its program.
@@ -207,7 +206,6 @@ pub fn process_exit(tgid: u32, what: u32) {
         what,
     });
     entry.submit(wakeup());
-    count(Counter::Emitted, 1);
 }
 
 /// The reader looks by a timer; it is woken only when much waits for it.
@@ -220,4 +218,10 @@ pub fn wakeup() -> u64 {
     } else {
         BPF_RB_NO_WAKEUP
     })
+}
+
+#[inline(always)]
+fn tail_of(state: &ConnectionState) -> [u8; TAIL_BYTES] {
+    // SAFETY: the field is longer than what is read of it.
+    unsafe { (&raw const state.folded_tail).cast::<[u8; TAIL_BYTES]>().read_unaligned() }
 }

@@ -7,6 +7,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_bt
 use perf_common::settings::{feature, offset};
 
 use crate::{
+    buffers,
     kernel::{Address, Socket, follow, read},
     maps::{features, field_offset},
 };
@@ -14,8 +15,8 @@ use crate::{
 /// Where a segment's bytes are.
 #[derive(Clone, Copy)]
 pub enum Source {
-    /// One buffer.
-    Buffer(Address),
+    /// One buffer, and its whole length.
+    Buffer(Address, u64),
     /// An array of `struct iovec` in the process's memory.
     Vector {
         /// The array's address.
@@ -91,11 +92,8 @@ pub fn source(socket: Socket) -> Source {
         return Source::Unseen;
     };
     match call.number {
-        arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => Source::Buffer(call.second as Address),
-        arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => Source::Vector {
-            array: call.second as Address,
-            count: call.third,
-        },
+        arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => Source::Buffer(call.second as Address, call.third),
+        arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => vector(call.second as Address, call.third),
         arch::SENDMSG | arch::RECVMSG => vector_of_message(call.second as Address),
         arch::SENDMMSG | arch::RECVMMSG => Source::Messages {
             array: call.second as Address,
@@ -136,11 +134,20 @@ fn vector_of_message(header: Address) -> Source {
     // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
     let vector = unsafe { aya_ebpf::helpers::bpf_probe_read_user(header.add(MSG_IOV).cast::<[u64; 2]>()) };
     match vector {
-        Ok([array, count]) => Source::Vector {
-            array: array as Address,
-            count,
-        },
+        Ok([array, count]) => vector(array as Address, count),
         Err(_) => Source::Unseen,
+    }
+}
+
+/// An iovec array; one of a single piece is that piece.
+#[inline(always)]
+fn vector(array: Address, count: u64) -> Source {
+    if count != 1 {
+        return Source::Vector { array, count };
+    }
+    match buffers::piece(array, 0) {
+        Some((from, size)) => Source::Buffer(from, size),
+        None => Source::Unseen,
     }
 }
 
