@@ -206,11 +206,6 @@ impl Aggregate {
         self.running.best_second = self.running.best_second.max(count);
     }
 
-    /// An exchange that began here is counted elsewhere.
-    pub(crate) fn withdrawn(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-    }
-
     /// Time went on. True if that changed anything that a window shows (apart from what is older than it now).
     #[inline]
     pub fn advance(&mut self, at_ns: u64) -> bool {
@@ -362,6 +357,11 @@ impl Aggregate {
     pub(crate) fn requests(&self) -> u64 {
         let history = self.history.of_window(Window::Start, self.now_ns);
         self.running.requests() + history.into_iter().map(|slot| Slot::unpack_requests(slot)).sum::<u64>()
+    }
+
+    /// Heap bytes of the running slot: what a copy does not share.
+    pub(crate) fn running_bytes(&self) -> usize {
+        self.running.heap_bytes()
     }
 
     /// Heap bytes held, as if nothing were shared.
