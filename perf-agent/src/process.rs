@@ -215,7 +215,7 @@ impl Services {
         let key = Arc::new(key);
         *self.numbers.entry(Arc::clone(&key)).or_insert_with(|| {
             self.all.push(Arc::new(Service { key, pids: Vec::new() }));
-            (self.all.len() - 1) as u32
+            u32::try_from(self.all.len() - 1).expect("services are bounded")
         })
     }
 

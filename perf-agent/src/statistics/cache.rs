@@ -87,6 +87,9 @@ impl PathCache {
 
     /// Remembers it.
     pub(super) fn put(&mut self, asked: &Asked<'_>, endpoint: u32) {
+        let Ok(method_bytes) = u16::try_from(asked.method.len()) else {
+            return;
+        };
         if asked.method.len() + asked.path.len() > LONGEST {
             return;
         }
@@ -95,7 +98,7 @@ impl PathCache {
             scope: asked.scope,
             protocol: asked.protocol,
             endpoint,
-            method_bytes: asked.method.len() as u16,
+            method_bytes,
             text: [asked.method, asked.path].concat().into(),
         });
     }

@@ -112,7 +112,7 @@ impl Endpoints {
             number = known(&self.scope_numbers, &peer);
         }
         let number = number.unwrap_or_else(|| {
-            let number = self.scopes.len() as u32;
+            let number = number_of(self.scopes.len());
             self.scope_numbers.insert((service, role, peer.clone()), number);
             self.scopes.push(Scope {
                 service,
@@ -200,7 +200,7 @@ impl Endpoints {
             protocol,
             operation,
         };
-        let number = self.all.len() as u32;
+        let number = number_of(self.all.len());
         self.all.push(Endpoint {
             scope,
             reason: reason.into_owned(),
@@ -306,7 +306,7 @@ impl Endpoints {
                 self.apart -= 1;
                 number
             } else {
-                let number = self.all.len() as u32;
+                let number = number_of(self.all.len());
                 self.all.push(endpoint);
                 self.enter(number);
                 number
@@ -428,6 +428,10 @@ impl Named {
             key: Arc::new(key),
         }
     }
+}
+
+fn number_of(place: usize) -> u32 {
+    u32::try_from(place).expect("tables are bounded far below 2^32")
 }
 
 /// The host that a request names, in lower case, without port and last dot; `None` if it names none, or an address.

@@ -452,7 +452,7 @@ impl OpenExchanges {
                 endpoint: None,
                 text: Text::default(),
             });
-            (self.all.len() - 1) as u32
+            u32::try_from(self.all.len() - 1).expect("connections and their pipelines are bounded")
         });
         let open = &mut self.all[number as usize];
         open.is_open = true;
