@@ -70,6 +70,8 @@ pub enum Peers {
         /// The listener's path.
         path: String,
     },
+    /// Not known: the open record was lost.
+    Unknown,
 }
 
 /// A connection came into view (an open record).
