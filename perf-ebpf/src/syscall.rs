@@ -132,8 +132,8 @@ pub fn receive_flags(socket: Socket) -> u32 {
 #[inline(always)]
 fn vector_of_message(header: Address) -> Source {
     // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
-    let vector = unsafe { aya_ebpf::helpers::bpf_probe_read_user(header.add(MSG_IOV).cast::<[u64; 2]>()) };
-    match vector {
+    let found = unsafe { aya_ebpf::helpers::bpf_probe_read_user(header.add(MSG_IOV).cast::<[u64; 2]>()) };
+    match found {
         Ok([array, count]) => vector(array as Address, count),
         Err(_) => Source::Unseen,
     }
