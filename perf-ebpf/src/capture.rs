@@ -188,11 +188,19 @@ fn position(state: &mut ConnectionState, moved: Moved) -> Option<(u32, u32)> {
     }
     let positions = moved.socket.positions()?;
     match moved.meaning {
-        Length::Moved | Length::Part { .. } => Some((if sent { positions.written } else { positions.copied }, moved.length)),
+        Length::Moved | Length::Part { .. } => Some((
+            if sent {
+                positions.written
+            } else {
+                moved.socket.received_end(positions)
+            },
+            moved.length,
+        )),
         Length::Asked => Some((positions.written.wrapping_add(moved.length), moved.length)),
         Length::ReadSoFar => {
             // `received` is the position reported last, once there was one.
-            let news = positions.copied.wrapping_sub(state.received);
+            let end = moved.socket.received_end(positions);
+            let news = end.wrapping_sub(state.received);
             let length = if state.flags & flags::MOVED != 0 && news <= moved.length {
                 news
             } else {
