@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use perf_common::counters::COUNTERS;
 use perf_common::record::{CountersRecord, TickRecord, kind};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Published;
@@ -32,6 +33,8 @@ const PROGRAM_TICKS: u64 = 5;
 const LAST_POLLS: usize = 64;
 /// Batches of ended exchanges that may wait to be printed.
 const TRACE_BATCHES: usize = 256;
+/// How long a recording waits before it offers a batch again.
+const TRACE_WAIT: Duration = Duration::from_millis(2);
 
 /// What to run.
 pub struct Plan {
@@ -327,16 +330,19 @@ impl Core {
     /// Hands ended exchanges to whoever prints them.
     fn hand_out(&mut self) {
         let Some(trace) = &self.trace else { return };
-        let (exchanges, unkept) = self.pipeline.statistics().take_traced();
-        let mut dropped = unkept;
-        if !exchanges.is_empty() {
-            let count = exchanges.len() as u64;
-            let sent = if self.live {
-                trace.try_send(exchanges).is_ok()
-            } else {
-                trace.blocking_send(exchanges).is_ok()
-            };
-            dropped += if sent { 0 } else { count };
+        let (mut exchanges, mut dropped) = self.pipeline.statistics().take_traced();
+        while !exchanges.is_empty() {
+            match trace.try_send(exchanges) {
+                Ok(()) => break,
+                Err(TrySendError::Full(unsent)) if !self.live && !self.stop.load(Ordering::Relaxed) => {
+                    exchanges = unsent;
+                    std::thread::sleep(TRACE_WAIT);
+                }
+                Err(TrySendError::Full(unsent) | TrySendError::Closed(unsent)) => {
+                    dropped += unsent.len() as u64;
+                    break;
+                }
+            }
         }
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
     }

@@ -105,6 +105,29 @@ fn what_was_blanked_for_the_file_changes_no_statistics() {
     assert_eq!(replayed, live);
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    /// Any bytes may be in a file: it ends with an error or with figures, and the books close.
+    #[test]
+    fn a_damaged_recording_ends_without_panic(
+        damages in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 0_u8..), 1..200),
+        in_headers in proptest::prelude::any::<bool>(),
+    ) {
+        let mut records = Traffic::example().records;
+        for (place, byte) in damages {
+            let (which, at) = (place.index(records.len()), place.index(1 << 30));
+            let record = &mut records[which];
+            // Numbers are in the first bytes; the rest is mostly text.
+            let length = if in_headers { record.len().min(64) } else { record.len() };
+            record[at % length] = byte;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = recording(directory.path(), &Traffic { records });
+        let (_, books) = replayed(&path, Speed::Max);
+        proptest::prop_assert!(books.exchanges.closes());
+    }
+}
+
 /// A live source that delivers given records, one batch a call.
 struct Fake {
     batches: std::vec::IntoIter<Vec<Vec<u8>>>,

@@ -3,11 +3,13 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
 use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
 
 use super::options::{CaptureOptions, CoreOptions, Faults, duration};
 use super::{Failure, start};
@@ -111,38 +113,46 @@ impl Trace {
             trace: true,
         })?;
         let Some(traced) = agent.traced() else { return Ok(()) };
-        let printed = start::runtime()?.block_on(print(traced, &choice));
+        let dropped = Arc::clone(&traced.dropped);
+        let printed = start::runtime()?.block_on(print(traced, choice));
         agent.finish()?;
+        let dropped = dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "exchanges were not printed, since the output was too slow for them"
+            );
+        }
         printed.map_err(Failure::from)
     }
 }
 
-async fn print(mut traced: Traced, choice: &Choice) -> io::Result<()> {
+/// Prints in a thread of its own: a terminal that was stopped, or a reader that does not read, blocks it for as long as
+/// it likes, and a signal must end the agent all the same.
+async fn print(mut traced: Traced, choice: Choice) -> io::Result<()> {
     let stop = start::stop_signal()?;
-    tokio::pin!(stop);
-    let terminal = io::stdout().is_terminal();
-    let mut printer = Printer::new(io::stdout(), choice.clone(), terminal);
-    let mut result = if terminal { printer.header() } else { Ok(true) };
-    while let Ok(true) = result {
-        let batch = tokio::select! {
-            batch = traced.batches.recv() => batch,
-            () = &mut stop => None,
-        };
-        let Some(batch) = batch else { break };
-        // Writing may block for as long as the reader likes; the other worker sees to signals meanwhile.
-        result = tokio::task::block_in_place(|| printer.batch(&batch));
-    }
-    let dropped = traced.dropped.load(Ordering::Relaxed);
-    if dropped > 0 {
-        tracing::warn!(
-            dropped,
-            "exchanges were not printed, since the output was too slow for them"
-        );
-    }
-    match result {
+    let (tell, done) = oneshot::channel();
+    std::thread::Builder::new().name("print".to_owned()).spawn(move || {
+        let terminal = io::stdout().is_terminal();
+        let mut printer = Printer::new(io::stdout(), choice, terminal);
+        let mut goes_on = if terminal { printer.header() } else { Ok(true) };
+        while let Ok(true) = goes_on {
+            let Some(batch) = traced.batches.blocking_recv() else {
+                break;
+            };
+            goes_on = printer.batch(&batch);
+        }
+        // Nobody listens any more after a signal.
+        let _unheard = tell.send(goes_on);
+    })?;
+    let printed = tokio::select! {
+        printed = done => printed.unwrap_or(Ok(false)),
+        () = stop => Ok(false),
+    };
+    match printed {
         // Whoever read has seen enough: `trace | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.map(|_| ()),
+        printed => printed.map(|_| ()),
     }
 }
 
