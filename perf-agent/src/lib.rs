@@ -17,8 +17,16 @@ pub mod snapshot;
 pub mod statistics;
 pub mod stream;
 
+pub mod agent;
+pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod privileges;
 #[cfg(feature = "kernel")]
 pub mod probe;
 pub mod source;
+#[cfg(test)]
+mod synthetic;
+pub mod trace_line;
+pub mod usage;

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use perf_common::counters::COUNTERS;
@@ -11,8 +13,8 @@ use super::format::{Entry, FormatError, Header, Reader};
 use super::{Hint, KernelInfo, Polled, ProgramStats, Report, Source, SourceError};
 use crate::clock;
 
-/// Records handed over in one call.
-const BATCH: usize = 8192;
+/// Records handed over in one call: few enough that what ends in them fits the trace's own limit.
+const BATCH: usize = 512;
 
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,8 +35,36 @@ pub struct ReplaySource {
     base: Option<(u64, u64)>,
     /// A record that was read and is not due yet.
     waiting: Vec<u8>,
-    records: u64,
-    ending: Option<Ending>,
+    progress: Arc<Progress>,
+}
+
+/// How far a replay is; may be looked at while it goes on elsewhere.
+#[derive(Debug, Default)]
+pub struct Progress {
+    records: AtomicU64,
+    /// 0: goes on, 1: [`Ending::Whole`], 2: [`Ending::Cut`].
+    ending: AtomicU8,
+}
+
+impl Progress {
+    /// Records delivered so far.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// How the recording ended, once it has.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.ending.load(Ordering::Relaxed) {
+            1 => Some(Ending::Whole),
+            2 => Some(Ending::Cut),
+            _ => None,
+        }
+    }
+
+    fn end(&self, ending: Ending) {
+        self.ending
+            .store(if ending == Ending::Whole { 1 } else { 2 }, Ordering::Relaxed);
+    }
 }
 
 /// How a recording ended.
@@ -69,8 +99,7 @@ impl ReplaySource {
             speed,
             base: None,
             waiting: Vec::new(),
-            records: 0,
-            ending: None,
+            progress: Arc::default(),
         })
     }
 
@@ -79,14 +108,9 @@ impl ReplaySource {
         self.reader.header()
     }
 
-    /// How it ended, once it has.
-    pub fn ending(&self) -> Option<Ending> {
-        self.ending
-    }
-
-    /// Records delivered so far.
-    pub fn records(&self) -> u64 {
-        self.records
+    /// How far it is.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 }
 
@@ -100,7 +124,7 @@ impl Source for ReplaySource {
     }
 
     fn poll(&mut self, timeout: Duration, deliver: &mut dyn FnMut(&[u8])) -> Result<Polled, SourceError> {
-        if self.ending.is_some() {
+        if self.progress.ending().is_some() {
             return Ok(Polled::Ended);
         }
         for delivered in 0..BATCH {
@@ -115,7 +139,7 @@ impl Source for ReplaySource {
                     return Ok(Polled::Idle);
                 }
                 deliver(&self.waiting);
-                self.records += 1;
+                self.progress.records.fetch_add(1, Ordering::Relaxed);
                 self.waiting.clear();
                 continue;
             }
@@ -132,14 +156,14 @@ impl Source for ReplaySource {
                         self.waiting.extend(record);
                     } else {
                         deliver(record);
-                        self.records += 1;
+                        self.progress.records.fetch_add(1, Ordering::Relaxed);
                     }
                     continue;
                 }
                 Entry::End => Ending::Whole,
                 Entry::Cut => Ending::Cut,
             };
-            self.ending = Some(ending);
+            self.progress.end(ending);
             return Ok(Polled::Ended);
         }
         Ok(Polled::More)
@@ -216,7 +240,7 @@ mod tests {
             != Polled::Ended
         {}
         assert_eq!(
-            (source.ending(), source.records()),
+            (source.progress.ending(), source.progress.records()),
             (Some(Ending::Whole), seen.len() as u64)
         );
         seen
@@ -257,6 +281,6 @@ mod tests {
             source.poll(Duration::ZERO, &mut |_| records += 1).unwrap(),
             Polled::Ended
         );
-        assert_eq!((records, source.ending()), (2, Some(Ending::Cut)));
+        assert_eq!((records, source.progress.ending()), (2, Some(Ending::Cut)));
     }
 }
