@@ -336,14 +336,18 @@ impl Http1 {
     fn request_resumes(&mut self, bytes: &[u8], sink: &mut dyn Sink) {
         match self.request.phase {
             Phase::Lost => {
-                if head::could_be_request(&bytes[leading_line_ends(bytes)..]) {
+                let bytes = &bytes[leading_line_ends(bytes)..];
+                if head::begins_like_request(bytes) || (!self.proven && head::could_be_request(bytes)) {
                     self.request.phase = Phase::Head;
                 }
             }
             Phase::Head => {}
             phase => {
                 let unseen = matches!(phase, Phase::Unseen { .. });
-                if (unseen || self.request.doubtful) && matches!(head::request(bytes), Parsed::Complete(_)) {
+                if (unseen || self.request.doubtful)
+                    && head::begins_like_request(bytes)
+                    && matches!(head::request(bytes), Parsed::Complete(_))
+                {
                     if unseen {
                         sink.lost(Loss::FramingUnknown);
                     }
@@ -397,7 +401,7 @@ impl Http1 {
                 sink.lost(Loss::HeadCut);
                 self.opens(&head, first, seen, true, sink);
             }
-            None => self.request_missed(false, sink),
+            None => self.request_missed(false, seen.at_ns, sink),
         }
     }
 
@@ -515,12 +519,8 @@ impl Http1 {
     fn request_gap(&mut self, missing: u64, lost: bool, seen: Seen, sink: &mut dyn Sink) {
         let account = |this: &mut Self, bytes: u64| {
             // When lost bytes were moved is not known; the time of the last ones seen stays.
-            let at_ns = if lost {
-                this.queue.back_mut().map_or(0, |back| back.last_ns)
-            } else {
-                seen.at_ns
-            };
-            this.request_moved(bytes, at_ns);
+            let last_ns = this.queue.back_mut().map_or(0, |back| back.last_ns);
+            this.request_moved(bytes, if lost { last_ns } else { seen.at_ns });
         };
         match self.request.phase {
             Phase::Length(left) => {
@@ -531,35 +531,41 @@ impl Http1 {
                     self.request.phase = Phase::Length(left - missing);
                 }
                 if missing > left {
-                    self.request_missed(lost, sink);
+                    self.request_missed(lost, seen.at_ns, sink);
                 }
+                return;
             }
             Phase::Chunked(mut chunks) => {
                 account(self, missing);
-                self.request.phase = if chunks.skip(missing) {
-                    Phase::Chunked(chunks)
-                } else {
-                    Phase::unseen(true)
-                };
+                if chunks.skip(missing) {
+                    self.request.phase = Phase::Chunked(chunks);
+                    return;
+                }
+                self.request.phase = Phase::unseen(true);
             }
             Phase::UntilClose | Phase::Unseen { .. } => {
                 account(self, missing);
                 self.request.phase.forget_recent();
             }
-            Phase::Head => match self.request.partial.take() {
-                Some(partial) => {
-                    self.request_cut(&partial.bytes, partial.first, seen, sink);
-                    account(self, missing);
-                }
-                None => self.request_missed(lost, sink),
-            },
-            Phase::Lost => {}
+            Phase::Head => {
+                let Some(partial) = self.request.partial.take() else {
+                    return self.request_missed(lost, seen.at_ns, sink);
+                };
+                self.request_cut(&partial.bytes, partial.first, seen, sink);
+                account(self, missing);
+            }
+            Phase::Lost => return self.request_missed(lost, seen.at_ns, sink),
         }
+        // The message's end may be among what is missing, and others behind it. Where records are whole and the client
+        // waits for answers, it is not: what begins like a message is captured.
+        self.whole = false;
+        self.missed |= lost || self.pipelined;
     }
 
     /// Requests went by without their heads being seen: one at least, or some if records were lost.
-    fn request_missed(&mut self, lost: bool, sink: &mut dyn Sink) {
-        if !lost {
+    fn request_missed(&mut self, lost: bool, at_ns: u64, sink: &mut dyn Sink) {
+        self.response_turned(at_ns, sink);
+        if !lost && !self.missed {
             sink.lost(Loss::HeadCut);
         }
         self.whole = false;
@@ -771,12 +777,8 @@ impl Http1 {
         self.answer.first_ns = first.at_ns;
         self.answer.orphan = self.queue.is_empty();
         self.orphaned |= self.answer.orphan;
+        self.request_turned(sink);
         let only = self.queue.len() == 1;
-        if only && self.receiving && matches!(self.request.phase, Phase::Unseen { .. }) {
-            sink.lost(Loss::FramingUnknown);
-            self.receiving = false;
-            self.request.phase = Phase::Lost;
-        }
         let method = self.queue.front_mut().map_or(Method::Other, |front| {
             if only && front.holds_body {
                 // The answer came instead of `100 Continue`; the body may never come (RFC 9110, 10.1.1).
@@ -800,6 +802,16 @@ impl Http1 {
         };
         if self.response.phase == Phase::Head {
             self.response_ends(sink);
+        }
+    }
+
+    /// A response begins. If only one request was sent, it has ended before, though its end can't be seen.
+    #[inline]
+    fn request_turned(&mut self, sink: &mut dyn Sink) {
+        if self.receiving && self.queue.len() == 1 && matches!(self.request.phase, Phase::Unseen { .. }) {
+            sink.lost(Loss::FramingUnknown);
+            self.receiving = false;
+            self.request.phase = Phase::Lost;
         }
     }
 
@@ -846,33 +858,36 @@ impl Http1 {
                 if missing > left {
                     self.response_missed(missing - left, lost, seen, sink);
                 }
+                return;
             }
             Phase::Chunked(mut chunks) => {
                 account(self, missing);
-                self.response.phase = if chunks.skip(missing) {
-                    Phase::Chunked(chunks)
-                } else {
-                    Phase::unseen(true)
-                };
-                if lost && self.queue.len() > 1 && matches!(self.response.phase, Phase::Unseen { .. }) {
-                    // Its end may be among what was lost, and other answers too.
-                    self.response_missed(0, lost, seen, sink);
+                if chunks.skip(missing) {
+                    self.response.phase = Phase::Chunked(chunks);
+                    return;
                 }
+                self.response.phase = Phase::unseen(true);
             }
-            Phase::UntilClose | Phase::Unseen { .. } => {
+            Phase::UntilClose => return account(self, missing),
+            Phase::Unseen { .. } => {
                 account(self, missing);
                 self.response.phase.forget_recent();
             }
-            Phase::Head => match self.response.partial.take() {
-                Some(partial) => {
-                    self.response_cut(&partial.bytes, partial.first, seen, sink);
-                    if self.response.phase != Phase::Lost {
-                        account(self, missing);
-                    }
+            Phase::Head => {
+                let Some(partial) = self.response.partial.take() else {
+                    return self.response_missed(missing, lost, seen, sink);
+                };
+                self.response_cut(&partial.bytes, partial.first, seen, sink);
+                if self.response.phase == Phase::Lost {
+                    return;
                 }
-                None => self.response_missed(missing, lost, seen, sink),
-            },
+                account(self, missing);
+            }
             Phase::Lost => self.answer.strayed = !self.queue.is_empty(),
+        }
+        if self.queue.len() > 1 {
+            // Its end may be among what is missing, and other answers too.
+            self.response_missed(0, lost, seen, sink);
         }
     }
 
@@ -882,6 +897,7 @@ impl Http1 {
             sink.lost(Loss::HeadCut);
         }
         if self.queue.len() == 1 && !lost {
+            self.request_turned(sink);
             self.answer.begun = true;
             self.answer.first_ns = seen.at_ns;
             self.answer.moved(bytes, seen.at_ns);
