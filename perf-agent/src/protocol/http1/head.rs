@@ -58,6 +58,13 @@ pub(super) struct ResponseHead<'a> {
     pub(super) bytes: usize,
 }
 
+impl ResponseHead<'_> {
+    /// Is another response to follow for the same request (RFC 9110, 15.2)? With 101 another protocol does.
+    pub(super) fn interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+}
+
 /// The header fields of interest.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a> {
