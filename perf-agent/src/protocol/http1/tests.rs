@@ -218,7 +218,7 @@ fn more_pipelined_requests_than_are_kept_are_not_paired_by_guess() {
     );
     assert_eq!(
         sink.lines().last().expect("told"),
-        "GET /b 200 answered 100000003..100000003 100000004..100000004"
+        "GET /b 200 answered 1000000003..1000000003 1000000004..1000000004"
     );
 }
 
@@ -877,7 +877,7 @@ fn a_lost_answer_among_pipelined_ones_leaves_all_open() {
             "GET /1 200 answered 1..1 2..2",
             "GET /2 - unknown 1..1 -..3",
             "GET /3 - unknown 1..1 -..3",
-            "GET /4 200 answered 100000005..100000005 100000006..100000006",
+            "GET /4 200 answered 1000000005..1000000005 1000000006..1000000006",
         ],
         &[ResponseWithoutRequest],
     );
