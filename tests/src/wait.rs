@@ -1,0 +1,44 @@
+//! Waiting for a condition, with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// How long the agent's numbers may take to be complete.
+pub const SETTLE: Duration = Duration::from_secs(10);
+/// How long a program may take to start.
+pub const START: Duration = Duration::from_secs(30);
+/// Between two looks at a condition.
+const POLL: Duration = Duration::from_millis(25);
+
+/// The deadline, longer by `PERF_TEST_PATIENCE` where the machine is emulated.
+fn patient(deadline: Duration) -> Duration {
+    let factor = std::env::var("PERF_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
+    deadline * factor.unwrap_or(1)
+}
+
+/// Looks again and again until there is something, and gives it.
+///
+/// # Panics
+/// If the deadline passes.
+#[track_caller]
+pub fn wait_until<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    settle(deadline, what, || look().ok_or_else(|| "not yet".to_owned()))
+}
+
+/// Looks again and again until it is as it should be. The error says what is not, and is what a failure shows.
+///
+/// # Panics
+/// If the deadline passes, with the last error.
+#[track_caller]
+pub fn settle<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    let deadline = patient(deadline);
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(why) if started.elapsed() >= deadline => {
+                panic!("{what}: not so after {:.1} s: {why}", deadline.as_secs_f64())
+            }
+            Err(_) => std::thread::sleep(POLL),
+        }
+    }
+}
