@@ -13,7 +13,9 @@ use perf_agent_tests::{need, wait};
 
 /// Asks a server ten times.
 fn ask(at: &At) {
-    let At::Port(port) = at else { panic!("these servers have ports") };
+    let At::Port(port) = at else {
+        panic!("these servers have ports")
+    };
     let mut connection = wait::wait_until(wait::START, "a server listens", || Connection::port(*port).ok());
     for _ in 0..10 {
         assert_eq!(connection.get("/hello").expect("the server answers").status, 200);
@@ -32,7 +34,12 @@ fn only(agent: &Agent, role: Role, wanted: &At, unwanted: &At) {
     rows::expect(agent.api(), wanted, role, &counted());
     let endpoints = agent.api().endpoints();
     let seen = Picture::seen(&endpoints, unwanted, role);
-    assert_eq!(seen.requests(), 0, "filtered out, and counted in the {} role:\n{seen}", role.name());
+    assert_eq!(
+        seen.requests(),
+        0,
+        "filtered out, and counted in the {} role:\n{seen}",
+        role.name()
+    );
 }
 
 /// A shell that starts what it is told to, so that the server is born after the agent started.
@@ -45,7 +52,11 @@ fn start_in(shell: &mut Child, input: &mut std::process::ChildStdin) -> At {
     let port = free_port();
     let source = python::source("threads.py");
     // Two generations below the shell.
-    let line = format!("( {} {} {port} & echo $! ; wait ) &\n", python::SYSTEM, source.display());
+    let line = format!(
+        "( {} {} {port} & echo $! ; wait ) &\n",
+        python::SYSTEM,
+        source.display()
+    );
     input.write_all(line.as_bytes()).expect("the shell reads");
     assert!(shell.try_wait().is_none(), "the shell runs");
     At::Port(port)
@@ -89,7 +100,11 @@ fn a_process_is_observed_with_descendants_that_are_born_later() {
     for (flag, wanted_is_descendant) in [("--pid", true), ("--exclude-pid", false)] {
         let agent = Agent::start_with([flag, &shell.pid().to_string()]);
         let descendant = start_in(&mut shell, &mut input);
-        let (wanted, unwanted) = if wanted_is_descendant { (&descendant, &other.at()) } else { (&other.at(), &descendant) };
+        let (wanted, unwanted) = if wanted_is_descendant {
+            (&descendant, &other.at())
+        } else {
+            (&other.at(), &descendant)
+        };
         only(&agent, Role::Server, wanted, unwanted);
         agent.stop();
     }
@@ -212,12 +227,23 @@ fn the_agent_does_not_observe_itself() {
     let own = agent.api().endpoints();
     for role in Role::BOTH {
         let seen = Picture::seen(&own, &at, role);
-        assert_eq!(seen.requests(), 0, "the agent's own API in the {} role:\n{seen}", role.name());
+        assert_eq!(
+            seen.requests(),
+            0,
+            "the agent's own API in the {} role:\n{seen}",
+            role.name()
+        );
     }
     let pid = serde_json::Value::from(agent.pid());
     let of_agent = |endpoint: &&serde_json::Value| {
-        endpoint["service"]["pids"].as_array().is_some_and(|pids| pids.contains(&pid))
+        endpoint["service"]["pids"]
+            .as_array()
+            .is_some_and(|pids| pids.contains(&pid))
     };
-    assert_eq!(own.iter().find(of_agent), None, "an endpoint of the agent's own process");
+    assert_eq!(
+        own.iter().find(of_agent),
+        None,
+        "an endpoint of the agent's own process"
+    );
     agent.stop();
 }

@@ -60,7 +60,11 @@ fn an_exchange_that_waits_is_in_flight() {
             let accounting = agent.api().accounting();
             accounting_closes(&accounting)?;
             let in_flight = whole(&accounting["exchanges"]["in_flight"]);
-            if in_flight >= 2 { Ok(()) } else { Err(format!("{in_flight} in flight")) }
+            if in_flight >= 2 {
+                Ok(())
+            } else {
+                Err(format!("{in_flight} in flight"))
+            }
         });
     });
     agent.stop();

@@ -18,11 +18,11 @@ use serde_json::Value;
 
 /// The access log once it has stopped growing with nobody asking: it has at least `least` lines.
 fn settled_log(nginx: &Nginx, least: usize) -> Vec<Access> {
-    let mut last = 0;
+    let mut before = 0;
     wait::wait_until(wait::SETTLE, "the access log is complete", || {
         let log = nginx.log();
-        let still = log.len() == last && last >= least;
-        last = log.len();
+        let still = log.len() == before && before >= least;
+        before = log.len();
         still.then_some(log)
     })
 }
@@ -52,7 +52,10 @@ fn nginx_under_wrk_is_counted_to_the_last_request() {
         let endpoints = agent.api().endpoints();
         let server = Picture::seen(&endpoints, &nginx.at(), Role::Server);
         let client = Picture::seen(&endpoints, &nginx.at(), Role::Client);
-        let books = format!("\n  {} in the access log, {report:?}\n  server:\n{server}  client:\n{client}", log.len());
+        let books = format!(
+            "\n  {} in the access log, {report:?}\n  server:\n{server}  client:\n{client}",
+            log.len()
+        );
         // wrk closes in the middle of its last requests: nginx logs them, wrk does not count them. Their answers may
         // have been written before nginx knew.
         let left = client.requests() - client.outcome("answered").min(client.requests());
@@ -67,7 +70,11 @@ fn nginx_under_wrk_is_counted_to_the_last_request() {
         rows::accounting_closes(&agent.api().accounting())
     });
     let records = agent.api().accounting()["records"].take();
-    assert_eq!(whole(&records["lost"]), 0, "records lost with the default ring: {records}");
+    assert_eq!(
+        whole(&records["lost"]),
+        0,
+        "records lost with the default ring: {records}"
+    );
     agent.stop();
 }
 
@@ -98,8 +105,15 @@ fn nginx_keep_alive_matches_its_access_log() {
     assert_eq!(log.len(), expected.len());
     rows::expect_both(agent.api(), &nginx.at(), &expected, Some(bytes_of(&log)));
     let gone = nginx.at().endpoints(agent.api(), Role::Server);
-    let gone = gone.iter().find(|endpoint| endpoint["operation"] == "GET /gone").expect("it was counted");
-    assert_eq!((whole(&gone["client_errors"]), whole(&gone["errors"])), (30, 0), "{gone}");
+    let gone = gone
+        .iter()
+        .find(|endpoint| endpoint["operation"] == "GET /gone")
+        .expect("it was counted");
+    assert_eq!(
+        (whole(&gone["client_errors"]), whole(&gone["errors"])),
+        (30, 0),
+        "{gone}"
+    );
     agent.stop();
 }
 
@@ -129,8 +143,8 @@ fn nginx_sendfile_is_counted_in_full_and_to_its_end() {
 /// Both hops: nginx as server, nginx as client of gunicorn, gunicorn as server.
 #[test]
 fn a_proxied_request_is_seen_at_both_hops() {
-    need!(Agent, Root, Nginx, Venv);
     const REQUESTS: usize = 40;
+    need!(Agent, Root, Nginx, Venv);
     let agent = Agent::start();
     let upstream = Server::gunicorn_unix();
     let nginx = Nginx::start(Some(upstream.path()));
@@ -143,23 +157,37 @@ fn a_proxied_request_is_seen_at_both_hops() {
     rows::expect_both(agent.api(), &nginx.at(), &outer, Some(bytes_of(&log)));
     // nginx speaks HTTP/1.0 to its upstream unless told otherwise, and the path loses its prefix.
     let inner = answered("GET /hello", 200).http10().times(REQUESTS);
-    rows::expect(agent.api(), &upstream.at(), Role::Server, &Picture::expected(&inner, None));
+    rows::expect(
+        agent.api(),
+        &upstream.at(),
+        Role::Server,
+        &Picture::expected(&inner, None),
+    );
     wait::settle(wait::SETTLE, "nginx asks gunicorn", || {
         let endpoints = agent.api().endpoints();
         let asks = |endpoint: &&Value| {
             endpoint["role"] == "client"
                 && endpoint["operation"] == "GET /hello"
-                && endpoint["service"]["pids"]
-                    .as_array()
-                    .is_some_and(|pids| python::children(nginx.pid()).iter().any(|&pid| pids.contains(&pid.into())))
+                && endpoint["service"]["pids"].as_array().is_some_and(|pids| {
+                    python::children(nginx.pid())
+                        .iter()
+                        .any(|&pid| pids.contains(&pid.into()))
+                })
         };
         let found: Vec<&Value> = endpoints.iter().filter(asks).collect();
         let requests: u64 = found.iter().map(|endpoint| whole(&endpoint["requests"])).sum();
-        if requests == REQUESTS as u64 { Ok(()) } else { Err(format!("{requests} of {REQUESTS}: {found:?}")) }
+        if requests == REQUESTS as u64 {
+            Ok(())
+        } else {
+            Err(format!("{requests} of {REQUESTS}: {found:?}"))
+        }
     });
     // What nginx waits for is inside what it is waited for.
     let mean = |at: &At| number(&at.endpoints(agent.api(), Role::Server)[0]["response_time_ms"]["mean"]);
-    assert!(mean(&upstream.at()) < mean(&nginx.at()), "the inner hop takes longer than the outer one");
+    assert!(
+        mean(&upstream.at()) < mean(&nginx.at()),
+        "the inner hop takes longer than the outer one"
+    );
     agent.stop();
 }
 
@@ -190,7 +218,9 @@ fn http_server_with_threads_is_counted() {
         asked
     };
     let clients: Vec<_> = (0..4).map(|_| thread::spawn(ask)).collect();
-    let asked = clients.into_iter().flat_map(|client| client.join().expect("a client ends"));
+    let asked = clients
+        .into_iter()
+        .flat_map(|client| client.join().expect("a client ends"));
     let mut bytes = Bytes::default();
     let expected: Vec<Expect> = asked
         .map(|(expected, request, response)| {
@@ -201,8 +231,15 @@ fn http_server_with_threads_is_counted() {
         .collect();
     rows::expect_both(agent.api(), &server.at(), &expected, Some(bytes));
     let endpoints = server.at().endpoints(agent.api(), Role::Server);
-    let failed = endpoints.iter().find(|endpoint| endpoint["operation"] == "GET /fail").expect("it was counted");
-    assert_eq!((whole(&failed["errors"]), number(&failed["error_rate"])), (40, 1.0), "{failed}");
+    let failed = endpoints
+        .iter()
+        .find(|endpoint| endpoint["operation"] == "GET /fail")
+        .expect("it was counted");
+    assert_eq!(
+        (whole(&failed["errors"]), number(&failed["error_rate"])),
+        (40, 1.0),
+        "{failed}"
+    );
     agent.stop();
 }
 
@@ -214,7 +251,13 @@ fn fastapi_agrees_with_its_own_middleware() {
     let agent = Agent::start();
     let mut connection = Connection::port(server.port()).expect("uvicorn listens");
     let mut ask = |path: &str| connection.get(path).expect("uvicorn answers");
-    let counts = [("GET /one", 200), ("GET /ten", 100), ("GET /hundred", 20), ("GET /users/{id}", 100), ("GET /fail", 20)];
+    let counts = [
+        ("GET /one", 200),
+        ("GET /ten", 100),
+        ("GET /hundred", 20),
+        ("GET /users/{id}", 100),
+        ("GET /fail", 20),
+    ];
     for (operation, count) in counts {
         for number in 0..count {
             let path = operation["GET ".len()..].replace("{id}", &(1000 + number).to_string());
@@ -236,13 +279,23 @@ fn fastapi_agrees_with_its_own_middleware() {
                 continue;
             };
             let (inner, outer) = (&stats["middleware"][operation], &stats["socket"][operation]);
-            if [&endpoint["requests"], &inner["count"], &outer["count"]].iter().any(|found| **found != count) {
-                wrong.push(format!("{operation}: agent {}, middleware {}, asked {count}", endpoint["requests"], inner["count"]));
+            if [&endpoint["requests"], &inner["count"], &outer["count"]]
+                .iter()
+                .any(|found| **found != count)
+            {
+                wrong.push(format!(
+                    "{operation}: agent {}, middleware {}, asked {count}",
+                    endpoint["requests"], inner["count"]
+                ));
                 continue;
             }
             wrong.extend(compare(operation, &endpoint["response_time_ms"], inner, outer));
         }
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join("\n"))
+        }
     });
     agent.stop();
 }
@@ -257,7 +310,9 @@ fn compare(operation: &str, agent: &Value, middleware: &Value, socket: &Value) -
         wrong.extend(close(&name, measured, outer, 0.0).err());
         let around = (outer - inner).max(0.0);
         if measured < inner - tolerance_ms(inner) || measured > inner + around + tolerance_ms(inner) {
-            wrong.push(format!("{name}: agent {measured:.3} ms, middleware {inner:.3} ms, around it {around:.3} ms"));
+            wrong.push(format!(
+                "{name}: agent {measured:.3} ms, middleware {inner:.3} ms, around it {around:.3} ms"
+            ));
         }
     }
     wrong
@@ -276,7 +331,9 @@ fn prefork_workers_are_one_service() {
         for _ in 0..25 {
             let mut connection = Connection::port(port).expect("gunicorn listens");
             let reply = connection.get("/ten").expect("gunicorn answers");
-            let pid = String::from_utf8_lossy(&reply.body).parse().expect("the body is a process's number");
+            let pid = String::from_utf8_lossy(&reply.body)
+                .parse()
+                .expect("the body is a process's number");
             *pids.entry(pid).or_default() += 1;
         }
         pids
@@ -293,18 +350,17 @@ fn prefork_workers_are_one_service() {
     let endpoints = server.at().endpoints(agent.api(), Role::Server);
     assert_eq!(endpoints.len(), 1, "one service, one endpoint: {endpoints:?}");
     let shown = endpoints[0]["service"]["pids"].as_array().cloned().unwrap_or_default();
-    assert!(pids.keys().all(|&pid| shown.contains(&pid.into())), "{pids:?} answered, shown are {shown:?}");
+    assert!(
+        pids.keys().all(|&pid| shown.contains(&pid.into())),
+        "{pids:?} answered, shown are {shown:?}"
+    );
     let services = agent.api().get("/api/v1/services");
     let services = services["services"].as_array().cloned().unwrap_or_default();
-    let mine: Vec<&Value> = services.iter().filter(|service| lists_port(service, port)).collect();
-    assert_eq!(mine.len(), 1, "{services:?}");
+    let listens = |service: &&Value| {
+        service["ports"]
+            .as_array()
+            .is_some_and(|ports| ports.contains(&port.into()))
+    };
+    assert_eq!(services.iter().filter(listens).count(), 1, "{services:?}");
     agent.stop();
-}
-
-/// Whether a service of the services page listens on this port, given alone or in a list.
-fn lists_port(service: &Value, port: u16) -> bool {
-    service["port"] == port
-        || service["ports"].as_array().is_some_and(|ports| {
-            ports.iter().any(|shown| *shown == port || shown["port"] == port)
-        })
 }

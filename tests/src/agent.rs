@@ -1,6 +1,7 @@
 //! The program under test, as an operator starts it.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -28,6 +29,28 @@ pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// A copy of the agent's binary that everybody may execute: the built one may lie where only root gets.
+///
+/// # Panics
+/// If it cannot be copied.
+pub fn public_copy(directory: &Workdir) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let copy = directory.join("perf-agent");
+    let binary = need::agent_binary().expect("the test said that it needs the agent");
+    std::fs::copy(binary, &copy).expect("a binary can be copied");
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).expect("a file of one's own");
+    copy
+}
+
+/// The command of [`public_copy`], started by `setpriv` as `nobody` without any capability.
+pub fn as_nobody(binary: &std::path::Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(binary);
+    command
+}
+
 /// A port that nobody listens on at this moment.
 ///
 /// # Panics
@@ -50,41 +73,64 @@ impl Agent {
     /// If it does not get ready in time or ends.
     #[track_caller]
     pub fn start_with<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let port = free_port();
-        let mut command = command(["run", "--listen", &format!("127.0.0.1:{port}")]);
-        command.args(arguments);
-        Self::ready(command, port)
+        Self::try_start_with(arguments).unwrap_or_else(|said| panic!("the agent does not start: {said}"))
     }
 
-    /// Starts `perf-agent replay FILE`; needs no root.
+    /// The same where it may refuse.
+    ///
+    /// # Errors
+    /// What it said before it ended with exit code 1.
+    ///
+    /// # Panics
+    /// If it does not get ready in time, or ends in another way.
+    #[track_caller]
+    pub fn try_start_with<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<Self, String> {
+        let mut command = command(["run"]);
+        command.args(arguments);
+        Self::ready(command)
+    }
+
+    /// Starts a command that serves the API, a replay for example; `--listen` is added.
     ///
     /// # Panics
     /// If it does not get ready in time or ends.
     #[track_caller]
-    pub fn replay(file: &std::path::Path) -> Self {
-        let port = free_port();
-        let mut command = command(["replay", "--listen", &format!("127.0.0.1:{port}")]);
-        command.arg(file);
-        Self::ready(command, port)
+    pub fn serving(command: Command) -> Self {
+        Self::ready(command).unwrap_or_else(|said| panic!("the agent does not start: {said}"))
     }
 
     #[track_caller]
-    fn ready(command: Command, port: u16) -> Self {
+    fn ready(mut command: Command) -> Result<Self, String> {
+        let port = free_port();
+        command.arg("--listen").arg(format!("127.0.0.1:{port}"));
         let directory = Workdir::new();
         let mut agent = Self {
             child: Child::start("perf-agent", command, directory.path()),
             api: Api::new(port),
             directory,
         };
-        wait::settle(wait::START, "the agent gets ready", || {
-            assert!(agent.child.try_wait().is_none(), "the agent ended instead of getting ready");
+        let ended = wait::settle(wait::START, "the agent gets ready", || {
+            if let Some(status) = agent.child.try_wait() {
+                return Ok(Some(status));
+            }
             match agent.api.status("/readyz") {
-                Ok(200) => Ok(()),
+                Ok(200) => Ok(None),
                 Ok(status) => Err(format!("/readyz says {status}")),
                 Err(error) => Err(error.to_string()),
             }
         });
-        agent
+        match ended {
+            None => Ok(agent),
+            Some(status) => {
+                assert_eq!(
+                    status.code(),
+                    Some(1),
+                    "an agent that cannot start says so: {}",
+                    agent.child.log()
+                );
+                Err(agent.child.log())
+            }
+        }
     }
 
     /// Its API.

@@ -78,7 +78,10 @@ impl Child {
     /// # Panics
     /// Otherwise.
     pub fn take_stdout(&mut self) -> std::process::ChildStdout {
-        self.process.stdout.take().expect("standard output is a pipe, taken once")
+        self.process
+            .stdout
+            .take()
+            .expect("standard output is a pipe, taken once")
     }
 
     /// Its standard input, if piped and not taken before.
@@ -117,7 +120,12 @@ impl Child {
     /// If the process has been waited for already.
     #[track_caller]
     pub fn signal(&mut self, signal: Signal) {
-        assert!(self.try_wait().is_none(), "{} has ended before: {:?}", self.name, self.ended);
+        assert!(
+            self.try_wait().is_none(),
+            "{} has ended before: {:?}",
+            self.name,
+            self.ended
+        );
         let pid = Pid::from_child(&self.process);
         kill_process(pid, signal).expect("one's own child can be signalled");
     }
@@ -148,16 +156,18 @@ impl Drop for Child {
         if std::thread::panicking() {
             let log = self.log();
             let shown = log.get(log.len().saturating_sub(SHOWN)..).unwrap_or(&log);
-            eprintln!("--- {} ({:?}) wrote to {}:\n{shown}---", self.name, self.ended, self.log.display());
+            eprintln!(
+                "--- {} ({:?}) wrote to {}:\n{shown}---",
+                self.name,
+                self.ended,
+                self.log.display()
+            );
         }
         if self.try_wait().is_none() {
             // A server with workers ends them only if it is asked; what does not hear is killed.
             let pid = Pid::from_child(&self.process);
             if kill_process(pid, Signal::TERM).is_ok() {
-                let started = std::time::Instant::now();
-                while started.elapsed() < Duration::from_secs(3) && self.try_wait().is_none() {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
+                wait::tried(Duration::from_secs(3), || self.try_wait().is_some());
             }
             if self.try_wait().is_none() && self.process.kill().is_ok() {
                 self.ended = self.process.wait().ok();

@@ -138,7 +138,12 @@ impl Connection {
                 break;
             }
         }
-        let field = |name: &str| headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        let field = |name: &str| {
+            headers
+                .iter()
+                .find(|(field, _)| field == name)
+                .map(|(_, value)| value.as_str())
+        };
         let body = if head || (100..200).contains(&status) || status == 204 || status == 304 {
             Vec::new()
         } else if field("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
@@ -146,7 +151,7 @@ impl Connection {
         } else if let Some(length) = field("content-length") {
             received.exactly(length.parse().map_err(io::Error::other)?)?
         } else {
-            received.to_the_end()?
+            received.until_the_end()?
         };
         let (response_bytes, first_ns, last_ns) = (received.used, received.first_ns, received.last_ns);
         Ok(Reply {
@@ -248,7 +253,7 @@ impl<'a> Received<'a> {
         }
     }
 
-    fn to_the_end(&mut self) -> io::Result<Vec<u8>> {
+    fn until_the_end(&mut self) -> io::Result<Vec<u8>> {
         while self.more()? {}
         let length = self.from.ahead.len();
         Ok(self.take(length))

@@ -28,11 +28,22 @@ pub fn tolerance_ms(truth_ms: f64) -> f64 {
 /// # Errors
 /// What is wrong with it.
 pub fn close(what: &str, measured: f64, truth: f64, more_ms: f64) -> Result<(), String> {
-    let allowed = tolerance_ms(truth) + more_ms;
-    if (measured - truth).abs() <= allowed {
+    between(what, measured, (truth - more_ms, truth + more_ms))
+}
+
+/// Complains if `measured` is further from a truth that is only known to lie between two moments than
+/// [`tolerance_ms`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn between(what: &str, measured: f64, (least, most): (f64, f64)) -> Result<(), String> {
+    let (lowest, highest) = (least - tolerance_ms(least), most + tolerance_ms(most));
+    if (lowest..=highest).contains(&measured) {
         Ok(())
     } else {
-        Err(format!("{what}: agent {measured:.3} ms, truth {truth:.3} ms, allowed difference {allowed:.3} ms"))
+        Err(format!(
+            "{what}: agent {measured:.3} ms, truth {least:.3} to {most:.3} ms, allowed {lowest:.3} to {highest:.3} ms"
+        ))
     }
 }
 

@@ -142,6 +142,7 @@ impl BpfObjects {
     ///
     /// # Panics
     /// Without root: the kernel does not answer then.
+    #[must_use]
     pub fn still_there(&self) -> Self {
         let filter = |numbers: &BTreeSet<u32>, command| {
             let there = |number: &u32| exists(command, *number);
@@ -165,49 +166,29 @@ fn exists(command: libc::c_long, number: u32) -> bool {
     // `union bpf_attr` for the "by id" commands: the number, the next number, flags.
     let mut attribute = [number, 0, 0, 0];
     // SAFETY: the kernel reads as many bytes of the attribute as it is told, and writes none for these commands.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            attribute.as_mut_ptr(),
-            size_of_val(&attribute),
-        )
-    };
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attribute.as_mut_ptr(), size_of_val(&attribute)) };
     if let Ok(fd @ 0..) = i32::try_from(fd) {
         // SAFETY: the call returned a new descriptor that nobody else knows.
         unsafe { libc::close(fd) };
         return true;
     }
     let error = io::Error::last_os_error();
-    assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "cannot ask for BPF objects: {error}");
+    assert_eq!(
+        error.raw_os_error(),
+        Some(libc::ENOENT),
+        "cannot ask for BPF objects: {error}"
+    );
     false
 }
 
-/// The value of an option in the running kernel's configuration, where that can be read (`y`, `m`; `n` if not set).
-pub fn config(option: &str) -> Option<String> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-    let release = release.trim();
-    let text = [
-        format!("/boot/config-{release}"),
-        format!("/lib/modules/{release}/config"),
-        format!("/usr/lib/modules/{release}/config"),
-    ]
-    .iter()
-    .find_map(|path| std::fs::read_to_string(path).ok())
-    .or_else(proc_config)?;
-    let value = text.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='));
-    Some(value.unwrap_or("n").to_owned())
-}
-
-fn proc_config() -> Option<String> {
-    // gzip's own tool rather than a decompressor among the dependencies.
-    let output = std::process::Command::new("zcat").arg("/proc/config.gz").output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The running kernel's version, for messages and for what a kernel must be able to do.
-pub fn version() -> (u32, u32) {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+/// Is there a function of this name in the running kernel? Asked instead of its version or configuration: what is built
+/// in is what counts.
+///
+/// # Panics
+/// If the kernel does not list its functions.
+pub fn has_function(name: &str) -> bool {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").expect("the kernel lists its functions");
+    symbols
+        .lines()
+        .any(|line| line.split_ascii_whitespace().nth(2) == Some(name))
 }

@@ -108,7 +108,10 @@ pub(crate) fn wait_for_port(child: &mut Child, port: u16) {
 fn text(directory: &Path, port: u16, upstream: Option<&Path>) -> String {
     let directory = directory.display();
     let upstream = upstream.map_or_else(String::new, |path: &Path| {
-        format!("location /proxied/ {{ proxy_pass http://unix:{}:/; }}", PathBuf::from(path).display())
+        format!(
+            "location /proxied/ {{ proxy_pass http://unix:{}:/; }}",
+            PathBuf::from(path).display()
+        )
     });
     format!(
         "
@@ -144,10 +147,23 @@ fn text(directory: &Path, port: u16, upstream: Option<&Path>) -> String {
 #[track_caller]
 fn parse(line: &str) -> Access {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [method, uri, status, bytes_sent, body, request_length, seconds, connection] = fields[..] else {
+    let [
+        method,
+        uri,
+        status,
+        bytes_sent,
+        body,
+        request_length,
+        seconds,
+        connection,
+    ] = fields[..]
+    else {
         panic!("not a line of the access log: {line:?}")
     };
-    let whole = |text: &str| text.parse::<u64>().unwrap_or_else(|error| panic!("{line:?}: {text:?}: {error}"));
+    let whole = |text: &str| {
+        text.parse::<u64>()
+            .unwrap_or_else(|error| panic!("{line:?}: {text:?}: {error}"))
+    };
     Access {
         method: method.to_owned(),
         uri: uri.to_owned(),
@@ -155,7 +171,10 @@ fn parse(line: &str) -> Access {
         bytes_sent: whole(bytes_sent),
         body_bytes_sent: whole(body),
         request_length: whole(request_length),
-        request_time_ms: seconds.parse::<f64>().unwrap_or_else(|error| panic!("{line:?}: {error}")) * 1000.0,
+        request_time_ms: seconds
+            .parse::<f64>()
+            .unwrap_or_else(|error| panic!("{line:?}: {error}"))
+            * 1000.0,
         connection: whole(connection),
     }
 }

@@ -47,7 +47,7 @@ impl Server {
         Self::on_port(name, command, port)
     }
 
-    /// A FastAPI application on uvicorn, with the middleware that a user would write by hand.
+    /// A `FastAPI` application on uvicorn, with the middleware that a user would write by hand.
     #[track_caller]
     pub fn fastapi() -> Self {
         let mut command = Command::new(need::venv().join("bin/python"));
@@ -61,7 +61,9 @@ impl Server {
     pub fn gunicorn() -> Self {
         let port = free_port();
         let server = Self::on_port("gunicorn", gunicorn(&format!("127.0.0.1:{port}")), port);
-        wait::wait_until(wait::START, "four workers", || (children(server.pid()).len() == 4).then_some(()));
+        wait::wait_until(wait::START, "four workers", || {
+            (children(server.pid()).len() == 4).then_some(())
+        });
         server
     }
 
@@ -134,7 +136,15 @@ impl Server {
 fn gunicorn(bind: &str) -> Command {
     let mut command = Command::new(need::venv().join("bin/python"));
     command
-        .args(["-m", "gunicorn", "--workers", "4", "--worker-class", "sync", "--no-control-socket"])
+        .args([
+            "-m",
+            "gunicorn",
+            "--workers",
+            "4",
+            "--worker-class",
+            "sync",
+            "--no-control-socket",
+        ])
         .args(["--bind", bind, "--chdir"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("servers"))
         .arg("wsgi_app:application")

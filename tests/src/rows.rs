@@ -51,10 +51,8 @@ impl At {
             (Self::Port(port), Role::Server) => endpoint["service"]["port"] == *port,
             (Self::Port(port), Role::Client) => endpoint["peer"]["port"] == *port,
             (Self::Unix(path), Role::Server) => is_path(&endpoint["service"]["socket"], path),
-            // A Unix peer has no address and port; its path stands where the address would, or as its name.
-            (Self::Unix(path), Role::Client) => ["address", "name", "socket"]
-                .iter()
-                .any(|field| is_path(&endpoint["peer"][field], path)),
+            // Where a request names a host, that stands for its peer: the tests' own name none.
+            (Self::Unix(path), Role::Client) => is_path(&endpoint["peer"]["socket"], path),
         }
     }
 
@@ -67,9 +65,7 @@ impl At {
 }
 
 fn is_path(value: &Value, path: &std::path::Path) -> bool {
-    value
-        .as_str()
-        .is_some_and(|text| path.to_str().is_some_and(|path| text == path || text == format!("unix:{path}")))
+    value.as_str().is_some_and(|text| path.to_str() == Some(text))
 }
 
 /// One exchange as a test expects it.
@@ -178,7 +174,9 @@ impl Picture {
         for endpoint in endpoints.iter().filter(|endpoint| at.is(endpoint, role)) {
             let text = |field: &str| {
                 let value = endpoint[field].as_str();
-                value.unwrap_or_else(|| panic!("`{field}` is no text: {endpoint}")).to_owned()
+                value
+                    .unwrap_or_else(|| panic!("`{field}` is no text: {endpoint}"))
+                    .to_owned()
             };
             let row = rows.entry((text("protocol"), text("operation"))).or_default();
             row.requests += whole(&endpoint["requests"]);
@@ -233,7 +231,11 @@ impl fmt::Display for Picture {
             writeln!(f, "    nothing")?;
         }
         for ((protocol, operation), row) in &self.rows {
-            writeln!(f, "    {protocol} {operation}: {} {:?} {:?}", row.requests, row.statuses, row.outcomes)?;
+            writeln!(
+                f,
+                "    {protocol} {operation}: {} {:?} {:?}",
+                row.requests, row.statuses, row.outcomes
+            )?;
         }
         match self.bytes {
             Some(bytes) => writeln!(f, "    received {} bytes, sent {}", bytes.received, bytes.sent),
@@ -258,7 +260,9 @@ fn add_counts(counts: &mut BTreeMap<String, u64>, of: &Value) {
 #[track_caller]
 pub fn expect(api: &Api, at: &At, role: Role, expected: &Picture) {
     let what = format!("{at:?} in the {} role", role.name());
-    wait::settle(wait::SETTLE, &what, || expected.matches(&Picture::seen(&api.endpoints(), at, role)));
+    wait::settle(wait::SETTLE, &what, || {
+        expected.matches(&Picture::seen(&api.endpoints(), at, role))
+    });
 }
 
 /// [`expect`] in both roles: bytes are given from the server's side.
@@ -281,7 +285,14 @@ pub fn expect_both(api: &Api, at: &At, exchanges: &[Expect], server: Option<Byte
 /// The numbers, if they do not add up.
 pub fn accounting_closes(accounting: &Value) -> Result<(), String> {
     let exchanges = &accounting["exchanges"];
-    let parts = ["answered", "client_aborted", "server_closed", "cut", "unknown", "in_flight"];
+    let parts = [
+        "answered",
+        "client_aborted",
+        "server_closed",
+        "cut",
+        "unknown",
+        "in_flight",
+    ];
     let sum: u64 = parts.iter().map(|part| whole(&exchanges[part])).sum();
     if sum == whole(&exchanges["opened"]) {
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::clock::now_ns;
+use crate::clock::{Truth, now_ns};
 use crate::rows::At;
 use crate::socket::{Family, Listener, Socket};
 
@@ -29,8 +29,17 @@ pub struct Served {
     pub first_read_ns: u64,
     /// When the write of its answer was about to begin.
     pub write_ns: u64,
-    /// When the write that took its answer's last byte had returned.
+    /// When the write that took its answer's last byte had returned. The thread may have lost its processor in between,
+    /// to the client that it had just woken.
     pub last_written_ns: u64,
+}
+
+/// Response times of requests as far as the server can know them: the true ones lie between the two.
+pub fn response_times<'a>(served: impl Iterator<Item = &'a Served> + Clone) -> (Truth, Truth) {
+    (
+        Truth::of_ns(served.clone().map(|served| served.write_ns - served.first_read_ns)),
+        Truth::of_ns(served.map(|served| served.last_written_ns - served.first_read_ns)),
+    )
 }
 
 /// A running server. The path says what the handler does: `/one`, `/ten` and `/hundred` wait so many milliseconds, all

@@ -16,7 +16,9 @@ pub const URING: Way = Way {
 
 /// Why it cannot be used here, or nothing.
 pub fn missing() -> Option<String> {
-    IoUring::new(2).err().map(|error| format!("the kernel refuses it: {error}"))
+    IoUring::new(2)
+        .err()
+        .map(|error| format!("the kernel refuses it: {error}"))
 }
 
 fn send(socket: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
@@ -57,6 +59,9 @@ unsafe fn complete(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<usiz
     // SAFETY: as promised by the caller.
     unsafe { ring.submission().push(entry) }.map_err(io::Error::other)?;
     ring.submit_and_wait(1)?;
-    let done = ring.completion().next().ok_or_else(|| io::Error::other("waited for nothing"))?;
+    let done = ring
+        .completion()
+        .next()
+        .ok_or_else(|| io::Error::other("waited for nothing"))?;
     usize::try_from(done.result()).map_err(|_negative| io::Error::from_raw_os_error(-done.result()))
 }

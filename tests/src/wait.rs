@@ -1,6 +1,8 @@
 //! Waiting for a condition, with a deadline.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::now_ns;
 
 /// How long the agent's numbers may take to be complete.
 pub const SETTLE: Duration = Duration::from_secs(10);
@@ -11,7 +13,9 @@ const POLL: Duration = Duration::from_millis(25);
 
 /// The deadline, longer by `PERF_TEST_PATIENCE` where the machine is emulated.
 fn patient(deadline: Duration) -> Duration {
-    let factor = std::env::var("PERF_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
+    let factor = std::env::var("PERF_TEST_PATIENCE")
+        .ok()
+        .and_then(|text| text.parse().ok());
     deadline * factor.unwrap_or(1)
 }
 
@@ -30,15 +34,27 @@ pub fn wait_until<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> O
 /// If the deadline passes, with the last error.
 #[track_caller]
 pub fn settle<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let started = Instant::now();
+    let started = now_ns();
     let deadline = patient(deadline);
     loop {
         match look() {
             Ok(found) => return found,
-            Err(why) if started.elapsed() >= deadline => {
+            Err(why) if Duration::from_nanos(now_ns() - started) >= deadline => {
                 panic!("{what}: not so after {:.1} s: {why}", deadline.as_secs_f64())
             }
             Err(_) => std::thread::sleep(POLL),
         }
     }
+}
+
+/// Looks again and again, and gives up quietly: for cleaning up.
+pub fn tried(deadline: Duration, mut look: impl FnMut() -> bool) -> bool {
+    let started = now_ns();
+    while Duration::from_nanos(now_ns() - started) < deadline {
+        if look() {
+            return true;
+        }
+        std::thread::sleep(POLL);
+    }
+    look()
 }

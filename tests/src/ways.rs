@@ -27,17 +27,41 @@ pub struct Way {
 }
 
 /// `send` and `recv` (the system calls `sendto` and `recvfrom`).
-pub const SEND: Way = Way { name: "send/recv", send, receive: recv };
+pub const SEND: Way = Way {
+    name: "send/recv",
+    send,
+    receive: recv,
+};
 /// `write` and `read`.
-pub const WRITE: Way = Way { name: "write/read", send: write, receive: read };
+pub const WRITE: Way = Way {
+    name: "write/read",
+    send: write,
+    receive: read,
+};
 /// `read` with room for one byte.
-pub const BYTEWISE: Way = Way { name: "byte by byte", send: write, receive: read_bytewise };
+pub const BYTEWISE: Way = Way {
+    name: "byte by byte",
+    send: write,
+    receive: read_bytewise,
+};
 /// Looks with `MSG_PEEK` before each read, twice.
-pub const PEEK: Way = Way { name: "MSG_PEEK", send, receive: recv_after_peeks };
+pub const PEEK: Way = Way {
+    name: "MSG_PEEK",
+    send,
+    receive: recv_after_peeks,
+};
 /// `writev` and `readv` with pieces of a few bytes.
-pub const VECTORED: Way = Way { name: "writev/readv", send: writev, receive: readv };
+pub const VECTORED: Way = Way {
+    name: "writev/readv",
+    send: writev,
+    receive: readv,
+};
 /// `sendmsg` and `recvmsg`.
-pub const MESSAGE: Way = Way { name: "sendmsg/recvmsg", send: sendmsg, receive: recvmsg };
+pub const MESSAGE: Way = Way {
+    name: "sendmsg/recvmsg",
+    send: sendmsg,
+    receive: recvmsg,
+};
 /// `sendmmsg` and `recvmmsg` with several messages per call.
 pub const MANY_MESSAGES: Way = Way {
     name: "sendmmsg/recvmmsg",
@@ -45,11 +69,23 @@ pub const MANY_MESSAGES: Way = Way {
     receive: recvmmsg,
 };
 /// Head by `send`, body by `sendfile`.
-pub const SENDFILE: Way = Way { name: "sendfile", send: sendfile, receive: recv };
+pub const SENDFILE: Way = Way {
+    name: "sendfile",
+    send: sendfile,
+    receive: recv,
+};
 /// Head by `send` and `recv`, body through a pipe by `splice`.
-pub const SPLICE: Way = Way { name: "splice", send: splice_out, receive: splice_in };
+pub const SPLICE: Way = Way {
+    name: "splice",
+    send: splice_out,
+    receive: splice_in,
+};
 /// `recv` with `MSG_WAITALL`: the kernel copies in several steps.
-pub const WAIT_ALL: Way = Way { name: "MSG_WAITALL", send, receive: recv_all };
+pub const WAIT_ALL: Way = Way {
+    name: "MSG_WAITALL",
+    send,
+    receive: recv_all,
+};
 
 /// Bytes per piece in the vectored ways.
 const PIECE: usize = 7;
@@ -155,11 +191,17 @@ fn fill(length: usize, mut some: impl FnMut(&mut [u8]) -> io::Result<usize>) -> 
 }
 
 fn recv(socket: BorrowedFd<'_>, length: usize) -> io::Result<Vec<u8>> {
-    fill(length, |room| Ok(rustix::net::recv(socket, room, RecvFlags::empty())?.0))
+    fill(
+        length,
+        |room| Ok(rustix::net::recv(socket, room, RecvFlags::empty())?.0),
+    )
 }
 
 fn recv_all(socket: BorrowedFd<'_>, length: usize) -> io::Result<Vec<u8>> {
-    fill(length, |room| Ok(rustix::net::recv(socket, room, RecvFlags::WAITALL)?.0))
+    fill(
+        length,
+        |room| Ok(rustix::net::recv(socket, room, RecvFlags::WAITALL)?.0),
+    )
 }
 
 fn recv_after_peeks(socket: BorrowedFd<'_>, length: usize) -> io::Result<Vec<u8>> {

@@ -133,11 +133,15 @@ impl Wire {
             Step::ServerUnread(bytes) => self.server_sends(bytes),
             Step::Pause(time) => std::thread::sleep(*time), // scripted silence on the wire
             Step::ClientHalfClose => {
-                self.client().half_close().expect("an open connection can be half closed");
+                self.client()
+                    .half_close()
+                    .expect("an open connection can be half closed");
                 sees_the_end(self.server());
             }
             Step::ServerHalfClose => {
-                self.server().half_close().expect("an open connection can be half closed");
+                self.server()
+                    .half_close()
+                    .expect("an open connection can be half closed");
                 sees_the_end(self.client());
             }
             Step::ClientClose => {

@@ -41,7 +41,11 @@ impl Load {
             .output()
             .expect("wrk can be started");
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "wrk: {text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "wrk: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         parse(&text).unwrap_or_else(|| panic!("wrk's report is not understood: {text}"))
     }
 }
@@ -54,7 +58,9 @@ fn parse(text: &str) -> Option<Report> {
             report.requests = count.parse().ok()?;
             found = true;
         } else if let Some(errors) = line.strip_prefix("Socket errors: ") {
-            let counts = errors.split(", ").map(|part| part.rsplit(' ').next()?.parse::<u64>().ok());
+            let counts = errors
+                .split(", ")
+                .map(|part| part.rsplit(' ').next()?.parse::<u64>().ok());
             report.socket_errors = counts.sum::<Option<u64>>()?;
         } else if let Some(count) = line.strip_prefix("Non-2xx or 3xx responses: ") {
             report.not_2xx_3xx = count.parse().ok()?;
