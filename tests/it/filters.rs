@@ -1,7 +1,7 @@
 //! Filters: what is chosen is counted, everything else is not there at all; and the agent is never its own subject.
 
-use std::io::Write as _;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{ChildStdin, ChildStdout, Command};
 
 use perf_agent_tests::agent::{Agent, free_port};
 use perf_agent_tests::child::{Child, Workdir};
@@ -10,6 +10,7 @@ use perf_agent_tests::need::cgroup_v2;
 use perf_agent_tests::python::{self, Server};
 use perf_agent_tests::rows::{self, At, Picture, Role, answered};
 use perf_agent_tests::{need, wait};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Asks a server ten times.
 fn ask(at: &At) {
@@ -42,49 +43,52 @@ fn only(agent: &Agent, role: Role, wanted: &At, unwanted: &At) {
     );
 }
 
-/// A shell that starts what it is told to, so that the server is born after the agent started.
-fn shell(directory: &Workdir) -> Child {
-    Child::start_piped("shell", Command::new("/bin/sh"), directory.path())
+/// A shell that starts what it is told to, so that a server is born after the agent started.
+struct Shell {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// Ended with it.
+    servers: Vec<Pid>,
+    _directory: Workdir,
 }
 
-#[track_caller]
-fn start_in(shell: &mut Child, input: &mut std::process::ChildStdin) -> At {
-    let port = free_port();
-    let source = python::source("threads.py");
-    // Two generations below the shell.
-    let line = format!(
-        "( {} {} {port} & echo $! ; wait ) &\n",
-        python::SYSTEM,
-        source.display()
-    );
-    input.write_all(line.as_bytes()).expect("the shell reads");
-    assert!(shell.try_wait().is_none(), "the shell runs");
-    At::Port(port)
-}
+impl Shell {
+    fn start() -> Self {
+        let directory = Workdir::new();
+        let mut child = Child::start_piped("shell", Command::new("/bin/sh"), directory.path());
+        Self {
+            input: child.take_stdin(),
+            output: BufReader::new(child.take_stdout()),
+            child,
+            servers: vec![],
+            _directory: directory,
+        }
+    }
 
-/// Ends the servers that a shell started: it printed their numbers.
-struct Started(Vec<u32>);
-
-impl Started {
-    fn read(shell: &mut Child, count: usize) -> Self {
-        use std::io::BufRead as _;
-        let lines = std::io::BufReader::new(shell.take_stdout()).lines();
-        let numbers = lines.take(count).map(|line| {
-            let line = line.expect("the shell writes text");
-            line.trim().parse().expect("the shell writes numbers")
-        });
-        Self(numbers.collect())
+    /// Starts a server two generations below the shell.
+    fn start_server(&mut self) -> At {
+        let port = free_port();
+        let source = python::source("threads.py");
+        let line = format!(
+            "( {} {} {port} & echo $! ; wait ) &\n",
+            python::SYSTEM,
+            source.display()
+        );
+        self.input.write_all(line.as_bytes()).expect("the shell reads");
+        let mut number = String::new();
+        self.output.read_line(&mut number).expect("the shell writes text");
+        let number = number.trim().parse().ok().and_then(Pid::from_raw);
+        self.servers.push(number.expect("the shell writes the server's number"));
+        At::Port(port)
     }
 }
 
-impl Drop for Started {
+impl Drop for Shell {
     fn drop(&mut self) {
-        for &pid in &self.0 {
-            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            if let Some(pid) = pid
-                && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-            {
-                eprintln!("cannot end {pid:?}: {error}");
+        for &server in &self.servers {
+            if let Err(error) = kill_process(server, Signal::TERM) {
+                eprintln!("cannot end {server:?}: {error}");
             }
         }
     }
@@ -93,13 +97,11 @@ impl Drop for Started {
 #[test]
 fn a_process_is_observed_with_descendants_that_are_born_later() {
     need!(Agent, Root, Python);
-    let directory = Workdir::new();
-    let mut shell = shell(&directory);
-    let mut input = shell.take_stdin();
+    let mut shell = Shell::start();
     let other = Server::threads();
     for (flag, wanted_is_descendant) in [("--pid", true), ("--exclude-pid", false)] {
-        let agent = Agent::start_with([flag, &shell.pid().to_string()]);
-        let descendant = start_in(&mut shell, &mut input);
+        let agent = Agent::start_with([flag, &shell.child.pid().to_string()]);
+        let descendant = shell.start_server();
         let (wanted, unwanted) = if wanted_is_descendant {
             (&descendant, &other.at())
         } else {
@@ -108,9 +110,6 @@ fn a_process_is_observed_with_descendants_that_are_born_later() {
         only(&agent, Role::Server, wanted, unwanted);
         agent.stop();
     }
-    drop(Started::read(&mut shell, 2));
-    drop(input);
-    shell.wait();
 }
 
 #[test]

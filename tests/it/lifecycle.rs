@@ -1,11 +1,11 @@
 //! From start to end: what an operator's commands do, say and leave behind.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::mpsc;
 
 use perf_agent_tests::agent::{self, Agent};
-use perf_agent_tests::child::{Child, Workdir};
+use perf_agent_tests::child::{Child, Workdir, run};
 use perf_agent_tests::client::Connection;
 use perf_agent_tests::kernel::BpfObjects;
 use perf_agent_tests::need;
@@ -47,14 +47,6 @@ fn every_ending_leaves_nothing_in_the_kernel() {
     }
 }
 
-fn run(mut command: Command) -> (Output, String) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output, error)
-}
-
 /// The message names the capability, so that the operator can give it.
 #[test]
 fn without_privileges_it_says_which_are_missing() {
@@ -70,20 +62,20 @@ fn without_privileges_it_says_which_are_missing() {
         .args(["run", "--listen", "127.0.0.1:0"]);
     for command in [as_nobody, as_half_root] {
         let shown = format!("{command:?}");
-        let (output, said) = run(command);
-        assert_eq!(output.status.code(), Some(1), "{shown}: {said}");
+        let said = run(command);
+        assert_eq!(said.code, Some(1), "{shown}: {said:?}");
         assert!(
-            said.contains("CAP_BPF") || said.contains("CAP_SYS_ADMIN"),
-            "{shown} names no capability: {said}"
+            said.error.contains("CAP_BPF") || said.error.contains("CAP_SYS_ADMIN"),
+            "{shown} names no capability: {said:?}"
         );
     }
     let mut doctor = agent::as_nobody(&binary);
     doctor.arg("doctor");
-    let (output, said) = run(doctor);
+    let said = run(doctor);
     assert_eq!(
-        output.status.code(),
+        said.code,
         Some(1),
-        "nothing can be observed without privileges: {said}"
+        "nothing can be observed without privileges: {said:?}"
     );
 }
 
@@ -92,9 +84,9 @@ fn a_second_agent_at_the_same_port_says_so() {
     need!(Agent, Root);
     let first = Agent::start();
     let address = format!("127.0.0.1:{}", first.api().port());
-    let (output, said) = run(agent::command(["run", "--listen", &address]));
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&address), "the message names the address: {said}");
+    let said = run(agent::command(["run", "--listen", &address]));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.error.contains(&address), "the message names the address: {said:?}");
     assert_eq!(first.api().status("/readyz").expect("the first one goes on"), 200);
     first.stop();
 }
@@ -108,9 +100,9 @@ fn wrong_usage_is_exit_code_2() {
         &["runn"],
         &["replay"],
     ] {
-        let (output, said) = run(agent::command(arguments));
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(!said.is_empty(), "{arguments:?} says nothing");
+        let said = run(agent::command(arguments));
+        assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
+        assert!(!said.error.is_empty(), "{arguments:?} says nothing");
     }
 }
 
@@ -118,11 +110,13 @@ fn wrong_usage_is_exit_code_2() {
 #[test]
 fn doctor_says_what_the_agent_does() {
     need!(Agent, Root);
-    let (output, said) = run(agent::command(["doctor", "--json"]));
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    let doctor: Value = serde_json::from_slice(&output.stdout).expect("JSON on the standard output");
+    let said = run(agent::command(["doctor", "--json"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let doctor: Value = serde_json::from_str(&said.out).expect("JSON on the standard output");
     let agent = Agent::start();
     let page = agent.api().get("/api/v1/agent");
+    let backends = page["backends"].as_array().cloned().unwrap_or_default();
+    assert_eq!(backends.len(), 3, "each backend is accounted for: {page}");
     let hooks = page["hooks"].as_array().cloned().unwrap_or_default();
     assert!(hooks.iter().any(|hook| hook["state"] == "used"), "{page}");
     for hook in &hooks {
@@ -136,9 +130,9 @@ fn doctor_says_what_the_agent_does() {
     assert_eq!(doctor["backends"], page["backends"]);
     agent.stop();
 
-    let (output, said) = run(agent::command(["doctor"]));
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains(page["backend"].as_str().expect("one is used")));
+    let said = run(agent::command(["doctor"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains(page["backend"].as_str().expect("one is used")));
 }
 
 /// Requests that the tests of `trace` and `record` send; gives what must be counted of them.

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use perf_agent_tests::agent::Agent;
+use perf_agent_tests::agent::{self, Agent};
 use perf_agent_tests::api::{number, whole};
-use perf_agent_tests::child::Workdir;
+use perf_agent_tests::child::{Workdir, run};
 use perf_agent_tests::client::Connection;
 use perf_agent_tests::clock::between;
 use perf_agent_tests::kernel::{self, BpfObjects};
@@ -141,10 +141,8 @@ fn ends_without_a_trace(mut agent: Agent) {
 
 /// The doctor calls unavailable what does not start, and nothing else.
 fn doctor_agrees(left_out: &[&str]) {
-    let output = perf_agent_tests::agent::command(["doctor", "--json"])
-        .output()
-        .expect("the agent can be run");
-    let doctor: Value = serde_json::from_slice(&output.stdout).expect("JSON on the standard output");
+    let said = run(agent::command(["doctor", "--json"]));
+    let doctor: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
     let backends = doctor["backends"].as_array().expect("a list of backends");
     let unavailable: Vec<&str> = backends
         .iter()

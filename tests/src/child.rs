@@ -14,6 +14,41 @@ const END: Duration = Duration::from_secs(15);
 /// Bytes of the output shown on failure.
 const SHOWN: usize = 16 * 1024;
 
+/// What a program that ended by itself said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub error: String,
+}
+
+/// Runs a program to its end.
+///
+/// # Panics
+/// If it cannot be started or does not end in time.
+#[track_caller]
+pub fn run(mut command: Command) -> Said {
+    let directory = Workdir::new();
+    let files = ["out", "error"].map(|name| directory.join(name));
+    let [out, error] = files
+        .each_ref()
+        .map(|path| File::create(path).expect("a file can be made"));
+    let name = format!("{command:?}");
+    let process = command.stdin(Stdio::null()).stdout(out).stderr(error).spawn();
+    let mut child = Child {
+        process: process.unwrap_or_else(|error| panic!("cannot start {name}: {error}")),
+        name,
+        log: files[1].clone(),
+        ended: None,
+    };
+    let code = child.wait().code();
+    let [out, error] = files.map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned());
+    Said { code, out, error }
+}
+
 /// A running program.
 #[derive(Debug)]
 pub struct Child {
