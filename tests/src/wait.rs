@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use crate::clock::now_ns;
 
-/// How long the agent's numbers may take to be complete.
-pub const SETTLE: Duration = Duration::from_secs(10);
+/// How long the agent's numbers may take to be complete. Where no hook tells of the end of a Unix socket, it is noticed
+/// within ten seconds.
+pub const SETTLE: Duration = Duration::from_secs(15);
 /// How long a program may take to start.
 pub const START: Duration = Duration::from_secs(30);
 /// Between two looks at a condition.
 const POLL: Duration = Duration::from_millis(25);
 
-/// The deadline, longer by `PERF_TEST_PATIENCE` where the machine is emulated.
+/// The deadline, longer by the factor `PERF_TEST_PATIENCE` where the machine is emulated.
 fn patient(deadline: Duration) -> Duration {
     let factor = std::env::var("PERF_TEST_PATIENCE")
         .ok()

@@ -144,17 +144,13 @@ impl Played {
                 (Counted::Any, _) => None,
             };
             let seen = self.seen(endpoints, role);
-            let results = lists.iter().map(|list| Picture::expected(list, bytes).matches(&seen));
-            let mut wrong = results.filter_map(Result::err).peekable();
-            if wrong.by_ref().count() == lists.len() {
-                let expected = Picture::expected(&lists[0], bytes);
-                let why = expected.matches(&seen).err().unwrap_or_default();
-                let others = if lists.len() > 1 {
-                    " (or another form of it)"
-                } else {
-                    ""
-                };
-                return Err(format!("{} in the {} role{others}:{why}", self.case.name, role.name()));
+            let wrong: Vec<String> = lists
+                .iter()
+                .filter_map(|list| Picture::expected(list, bytes).matches(&seen).err())
+                .collect();
+            if wrong.len() == lists.len() {
+                let why = wrong.join("\n  or");
+                return Err(format!("{} in the {} role:{why}", self.case.name, role.name()));
             }
         }
         Ok(())
