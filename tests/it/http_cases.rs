@@ -1,9 +1,10 @@
 //! The HTTP/1 cases of [`crate::cases`], each on a TCP connection of its own, all against one agent.
 
-use perf_agent_tests::agent::Agent;
+use perf_agent_tests::agent::{self, Agent};
 use perf_agent_tests::child::Workdir;
 use perf_agent_tests::need;
 use perf_agent_tests::socket::{Family, Listener};
+use perf_agent_tests::tape::Tape;
 use perf_agent_tests::wait;
 use perf_agent_tests::ways;
 use perf_agent_tests::wire::Wire;
@@ -20,6 +21,26 @@ fn every_case_is_counted_once_per_role() {
         .iter()
         .map(|case| Played::play(case, Family::V4, ways::SEND, directory.path()))
         .collect();
+    cases::check_all(agent.api(), &played);
+    agent.stop();
+}
+
+/// The same from a tape: no root, no kernel side. Where this holds and the test above does not, the kernel side errs.
+#[test]
+fn every_case_is_counted_from_a_tape() {
+    need!(Agent);
+    let directory = Workdir::new();
+    let mut tape = Tape::new();
+    let cases = [cases::basic(), cases::more()].concat();
+    let played: Vec<Played> = (20_000..)
+        .zip(&cases)
+        .map(|(port, case)| Played::record(case, &mut tape, port))
+        .collect();
+    let file = directory.join("tape");
+    std::fs::write(&file, tape.finish()).expect("a file can be written");
+    let mut command = agent::command(["replay"]);
+    command.arg(&file);
+    let agent = Agent::serving(command);
     cases::check_all(agent.api(), &played);
     agent.stop();
 }

@@ -20,6 +20,7 @@ pub mod python;
 pub mod rows;
 pub mod server;
 pub mod socket;
+pub mod tape;
 pub mod uring;
 pub mod wait;
 pub mod ways;

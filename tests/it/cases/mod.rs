@@ -11,6 +11,7 @@ mod more;
 use perf_agent_tests::api::Api;
 use perf_agent_tests::rows::{self, At, Bytes, Expect, Picture, Role};
 use perf_agent_tests::socket::{Family, Listener};
+use perf_agent_tests::tape::Tape;
 use perf_agent_tests::wait;
 use perf_agent_tests::ways::Way;
 use perf_agent_tests::wire::{Moved, Step, Wire};
@@ -86,8 +87,8 @@ pub(crate) struct Played {
     case: Case,
     at: At,
     moved: Moved,
-    /// Keeps the port.
-    _listener: Listener,
+    /// Keeps the port; none on a tape.
+    _listener: Option<Listener>,
 }
 
 impl Played {
@@ -112,7 +113,17 @@ impl Played {
             case: case.clone(),
             at: listener.at(),
             moved,
-            _listener: listener,
+            _listener: Some(listener),
+        }
+    }
+
+    /// Writes the case to a tape, at this port.
+    pub(crate) fn record(case: &Case, tape: &mut Tape, port: u16) -> Self {
+        Self {
+            case: case.clone(),
+            at: At::Port(port),
+            moved: tape.play(&case.steps, port),
+            _listener: None,
         }
     }
 
