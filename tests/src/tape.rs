@@ -8,11 +8,14 @@ use perf_common::record::{
     UNIX_PATH_BYTES, change, direction, family, flag, kind, origin,
 };
 
+use perf_common::sniff::{SNIFF_BYTES, looks, sniff};
+
 use crate::rows::Bytes;
 use crate::wire::{Moved, Step};
 
-/// Bytes of a message that are captured, as the kernel side would by default.
-const BUDGET: usize = 1024;
+/// Bytes of a message that are captured, as the kernel side does by default.
+const REQUEST_BUDGET: usize = 4096;
+const RESPONSE_BUDGET: usize = 1024;
 /// Nanoseconds between two records.
 const PACE_NS: u64 = 10_000;
 /// The programs at both ends.
@@ -41,6 +44,9 @@ struct End {
 
 impl Tape {
     /// An empty one with its header.
+    ///
+    /// # Panics
+    /// Never: the texts are short.
     pub fn new() -> Self {
         let now_ns: u64 = 1_000_000_000;
         let mut bytes = b"perfrec\0".to_vec();
@@ -198,8 +204,10 @@ impl Tape {
         }
         let turned = end.last_direction != Some(way);
         end.last_direction = Some(way);
-        if turned {
-            end.budget = BUDGET;
+        // A new message by its direction, or one that begins behind another in the same direction.
+        if turned || (end.budget < bytes.len() && begins_message(bytes)) {
+            let request = (end.tgid == CLIENT.0) == (way == direction::SENT);
+            end.budget = if request { REQUEST_BUDGET } else { RESPONSE_BUDGET };
         }
         let captured = bytes.len().min(end.budget);
         end.budget -= captured;
@@ -275,9 +283,10 @@ impl Tape {
         self.state(closing, change::DESTROYED);
     }
 
+    /// The end that resets closes without a word; the other one gets the RST.
     fn reset(&mut self, closing: &mut End, other: &mut End) {
-        for end in [closing, other] {
-            self.state(end, change::RESET);
+        for (end, what) in [(closing, change::LOCAL_CLOSED), (other, change::RESET)] {
+            self.state(end, what);
             self.state(end, change::DESTROYED);
             end.open = false;
         }
@@ -288,6 +297,14 @@ impl Tape {
         self.state(end, change::DESTROYED);
         end.open = false;
     }
+}
+
+/// As the kernel side judges a segment's first bytes.
+fn begins_message(bytes: &[u8]) -> bool {
+    let mut first = [0; SNIFF_BYTES];
+    let length = bytes.len().min(SNIFF_BYTES);
+    first[..length].copy_from_slice(&bytes[..length]);
+    sniff(first, length) != looks::NOTHING
 }
 
 impl Default for Tape {

@@ -104,7 +104,8 @@ fn framing() -> Vec<Case> {
                 Step::ServerClose,
             ],
             vec![],
-        ),
+        )
+        .messages(0, 0),
         Case::new(
             "something else than HTTP",
             vec![
@@ -290,7 +291,7 @@ fn switching() -> Vec<Case> {
         Case::new(
             "CONNECT, then a tunnel",
             [vec![client(connect), server(connected)], tunnel.to_vec()].concat(),
-            vec![answered("CONNECT example.com:443", 200)],
+            vec![answered("CONNECT {host}:443", 200)],
         )
         .messages(connect.len(), connected.len()),
         Case::new(
@@ -301,7 +302,7 @@ fn switching() -> Vec<Case> {
                 client(get("/after")),
                 server(OK),
             ],
-            vec![answered("CONNECT example.com:443", 403), answered("GET /after", 200)],
+            vec![answered("CONNECT {host}:443", 403), answered("GET /after", 200)],
         ),
     ]
 }
