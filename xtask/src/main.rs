@@ -17,6 +17,11 @@ mod need;
 mod places;
 mod python;
 mod toolchain;
+mod vm;
+
+use std::ffi::OsString;
+use std::process::{Command, exit};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -68,6 +73,40 @@ enum Task {
         #[arg(last = true, value_name = "AGENT FLAGS")]
         flags: Vec<String>,
     },
+    /// Boots another kernel in QEMU and runs a command in it, by default the tests that are made for it.
+    ///
+    /// The guest has this machine's root file system (read-only, an overlay in memory takes what is written), so the
+    /// same paths work in it: `cargo xtask vm --kernel 6.1 -- bpftool prog`. Kernels are Debian's newest of each suite,
+    /// downloaded once into the cache; remove `~/.cache/perf-agent/kernels` to have newer ones.
+    Vm(Vm),
+}
+
+/// The guest and its command.
+#[derive(Args)]
+struct Vm {
+    #[command(flatten)]
+    install: Install,
+    /// The kernel; may be given several times.
+    #[arg(long, value_enum, required_unless_present = "all")]
+    kernel: Vec<vm::Kernel>,
+    /// All kernels, one after the other; a table of the results at the end.
+    #[arg(long, conflicts_with = "kernel")]
+    all: bool,
+    /// Time is a count of instructions (one processor): for measurements that repeat.
+    #[arg(long)]
+    icount: bool,
+    /// Virtual processors.
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// Memory in MiB.
+    #[arg(long, default_value_t = 2048)]
+    memory: u32,
+    /// Minutes after which the guest is ended.
+    #[arg(long, default_value_t = 15)]
+    timeout: u64,
+    /// What to run in it as root; without it, the whole-program tests that are named `vm_…`.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
 /// How to deal with what is missing.
@@ -100,6 +139,22 @@ fn main() -> Result<()> {
             bpf::build(&toolchain::find()?)?;
             agent::exec(&agent::build()?, &flags)?;
         }
+        Task::Vm(arguments) => run_vm(&arguments)?,
     }
     Ok(())
+}
+
+fn run_vm(arguments: &Vm) -> Result<()> {
+    need::satisfy(vm::needs(), arguments.install.no_install)?;
+    let options = vm::Options {
+        cpus: arguments.cpus,
+        memory_mib: arguments.memory,
+        icount: arguments.icount,
+        timeout: Duration::from_mins(arguments.timeout),
+        echo: true,
+    };
+    let mut command = Command::new(&arguments.command[0]);
+    command.args(&arguments.command[1..]);
+    let output = vm::boot(arguments.kernel[0], &options, &command)?;
+    exit(output.code)
 }
