@@ -3,7 +3,7 @@
 //! Read in this order: [`places`] (where things lie), [`command`] (how programs are run), [`need`] (what a command
 //! needs of the machine, and how it is announced and installed), [`toolchain`] and [`bpf`] (the kernel side's
 //! compiler and build), [`agent`] (the user side), [`python`] (servers for the tests), [`vm`] (other kernels),
-//! [`steps`], [`test`] and [`tidy`] (what must hold).
+//! [`steps`], [`test`], [`tidy`] and [`licences`] (what must hold).
 #![expect(
     clippy::print_stdout,
     reason = "a command line tool: its standard output is its purpose"
@@ -13,9 +13,13 @@
 mod agent;
 mod bpf;
 mod command;
+mod licences;
 mod need;
 mod places;
 mod python;
+mod steps;
+mod test;
+mod tidy;
 mod toolchain;
 mod vm;
 
@@ -79,6 +83,26 @@ enum Task {
     /// same paths work in it: `cargo xtask vm --kernel 6.1 -- bpftool prog`. Kernels are Debian's newest of each suite,
     /// downloaded once into the cache; remove `~/.cache/perf-agent/kernels` to have newer ones.
     Vm(Vm),
+    /// Runs everything that must hold, cheapest first, and stops at the first failure.
+    ///
+    /// Formatting, absences, lints (the agent, the agent without its kernel side, the kernel side), licences, unit and
+    /// property tests, the whole program as root on the running kernel, and on Linux 6.1 and 6.12 in QEMU. Each step
+    /// prints its duration. What cannot be tried here is skipped and said; with CI=true that is a failure.
+    Test {
+        #[command(flatten)]
+        install: Install,
+        /// The inner loop: no virtual machines.
+        #[arg(long)]
+        fast: bool,
+        /// Only the tests whose name contains this, and none of the other checks.
+        #[arg(long)]
+        filter: Option<String>,
+    },
+    /// What can be checked without running anything: formatting, absences, lints of both worlds.
+    Check {
+        #[command(flatten)]
+        install: Install,
+    },
 }
 
 /// The guest and its command.
@@ -122,7 +146,7 @@ fn main() -> Result<()> {
         Task::Setup { install, tests } => {
             let mut needs = toolchain::needs();
             if tests {
-                needs.extend(python::needs());
+                needs.extend(test::needs(true));
             }
             need::satisfy(needs, install.no_install)?;
             println!("BPF tool chain: {}", toolchain::find()?);
@@ -140,21 +164,55 @@ fn main() -> Result<()> {
             agent::exec(&agent::build()?, &flags)?;
         }
         Task::Vm(arguments) => run_vm(&arguments)?,
+        Task::Test { install, fast, filter } => {
+            test::run(&test::Options {
+                fast,
+                filter,
+                no_install: install.no_install,
+            })?;
+        }
+        Task::Check { install } => test::check(install.no_install)?,
     }
     Ok(())
 }
 
 fn run_vm(arguments: &Vm) -> Result<()> {
-    need::satisfy(vm::needs(), arguments.install.no_install)?;
-    let options = vm::Options {
+    let mut options = vm::Options {
         cpus: arguments.cpus,
         memory_mib: arguments.memory,
         icount: arguments.icount,
         timeout: Duration::from_mins(arguments.timeout),
         echo: true,
     };
-    let mut command = Command::new(&arguments.command[0]);
-    command.args(&arguments.command[1..]);
-    let output = vm::boot(arguments.kernel[0], &options, &command)?;
-    exit(output.code)
+    if options.icount {
+        options.cpus = 1;
+    }
+    let command = if let Some((program, rest)) = arguments.command.split_first() {
+        need::satisfy(vm::needs(), arguments.install.no_install)?;
+        let mut command = Command::new(program);
+        command.args(rest);
+        command
+    } else {
+        test::build_for_vm(arguments.install.no_install)?.command()
+    };
+    let kernels = if arguments.all {
+        vm::Kernel::ALL.to_vec()
+    } else {
+        arguments.kernel.clone()
+    };
+    if let [kernel] = kernels[..] {
+        exit(vm::boot(kernel, &options, &command)?.code);
+    }
+    let mut steps = steps::Steps::new(false);
+    let mut failed = false;
+    for kernel in kernels {
+        // The next kernel's result is worth having, too.
+        failed |= steps
+            .step(&format!("Linux {}", kernel.name()), || {
+                test::in_vm(kernel, &options, &command)
+            })
+            .is_err();
+    }
+    steps.summary();
+    exit(i32::from(failed))
 }

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use crate::command;
+use crate::vm::cpio::Archive;
 use crate::vm::kernel::Files;
 use crate::vm::modules::{self, Module};
 use crate::vm::qemu;
@@ -14,7 +15,7 @@ use crate::vm::qemu;
 /// The guest's script. It mounts what a machine has, runs the command, leaves its exit code, and turns the machine off.
 ///
 /// Busybox's shell runs it; every program in it is busybox.
-const INIT: &str = r#"#!/bin/sh
+const INIT: &str = r"#!/bin/sh
 /bin/busybox --install -s /bin
 ln -s /bin/busybox /sbin/modprobe
 mount -t devtmpfs dev /dev
@@ -54,7 +55,7 @@ dmesg >/root@RESULTS@/dmesg
 echo $code >/root@RESULTS@/@STATUS@
 sync
 poweroff -f
-"#;
+";
 
 /// A busybox that needs no libraries.
 pub(crate) fn static_busybox() -> Result<PathBuf> {
@@ -149,8 +150,12 @@ fn indexes(modules: &[Module]) -> Result<(String, String)> {
                     .flat_map(|module| module.needs.iter().map(String::as_str)),
             );
         }
-        let files: String = needed.iter().map(|name| format!(" {name}.ko")).collect();
-        writeln!(dependencies, "{}.ko:{files}", module.name)?;
+        let files = needed
+            .iter()
+            .map(|name| format!("{name}.ko"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        writeln!(dependencies, "{}.ko: {files}", module.name)?;
         for alias in &module.aliases {
             writeln!(aliases, "alias {alias} {}", module.name)?;
         }
@@ -158,78 +163,9 @@ fn indexes(modules: &[Module]) -> Result<(String, String)> {
     Ok((dependencies, aliases))
 }
 
-/// A cpio archive in the "newc" format, which the kernel unpacks (its Documentation: driver-api/early-userspace).
-#[derive(Default)]
-struct Archive {
-    bytes: Vec<u8>,
-    entries: u32,
-}
-
-impl Archive {
-    fn folder(&mut self, name: &str) {
-        self.entry(name, 0o040_755, &[]);
-    }
-
-    fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
-        self.entry(name, 0o100_000 | mode, content);
-    }
-
-    fn link(&mut self, name: &str, target: &str) {
-        self.entry(name, 0o120_777, target.as_bytes());
-    }
-
-    fn entry(&mut self, name: &str, mode: u32, content: &[u8]) {
-        self.entries += 1;
-        // Inode, mode, user, group, links, time, size, four device numbers, length of the name, checksum.
-        let fields = [
-            self.entries,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            length(content),
-            0,
-            0,
-            0,
-            0,
-            length(name.as_bytes()) + 1,
-            0,
-        ];
-        self.bytes.extend_from_slice(b"070701");
-        for field in fields {
-            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
-        }
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.push(0);
-        self.pad();
-        self.bytes.extend_from_slice(content);
-        self.pad();
-    }
-
-    fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.entry("TRAILER!!!", 0, &[]);
-        self.bytes
-    }
-}
-
-fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("what goes into the archive is small")
-}
-
 /// FNV-1a: only tells versions of the same file apart.
 fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |sum, &byte| {
         (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
-}
-
-/// Whether this is what [`make`] makes.
-#[cfg(test)]
-fn is_archive(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"070701"))
 }

@@ -5,9 +5,10 @@
 //! but what it puts into [`RESULTS`]. QEMU interprets (TCG): it works without KVM and on any machine, about 10 times
 //! slower, and distorts times. From start to the command's first byte it takes about 5 seconds.
 //!
-//! [`boot`] is the whole interface. [`kernel`] brings a kernel, [`modules`] and [`initramfs`] make what is needed to get to the
-//! root file system, [`qemu`] runs and watches.
+//! [`boot`] is the whole interface. [`kernel`] brings a kernel; [`modules`], [`cpio`] and [`initramfs`] make what is
+//! needed to get to the root file system; [`qemu`] runs and watches.
 
+mod cpio;
 mod initramfs;
 mod kernel;
 mod modules;
@@ -61,7 +62,6 @@ pub(crate) struct Output {
     /// What it wrote to its standard output and standard error, in one.
     pub(crate) text: String,
     /// What it left in [`RESULTS`], and the kernel's log as `dmesg`. The next boot of this kernel clears it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the benchmarks"))]
     pub(crate) results: PathBuf,
 }
 
