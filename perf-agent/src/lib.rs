@@ -14,4 +14,11 @@ pub mod pipeline;
 pub mod process;
 pub mod protocol;
 pub mod snapshot;
+pub mod statistics;
 pub mod stream;
+
+pub mod clock;
+pub mod config;
+#[cfg(feature = "kernel")]
+pub mod probe;
+pub mod source;
