@@ -24,7 +24,7 @@ mod toolchain;
 mod vm;
 
 use std::ffi::OsString;
-use std::process::{Command, exit};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -141,8 +141,20 @@ struct Install {
     no_install: bool,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(code) => code,
+        // The summary has said it, and ends the output.
+        Err(error) if error.is::<steps::Failed>() => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
         Task::Setup { install, tests } => {
             let mut needs = toolchain::needs();
             if tests {
@@ -163,7 +175,7 @@ fn main() -> Result<()> {
             bpf::build(&toolchain::find()?)?;
             agent::exec(&agent::build()?, &flags)?;
         }
-        Task::Vm(arguments) => run_vm(&arguments)?,
+        Task::Vm(arguments) => return run_vm(&arguments),
         Task::Test { install, fast, filter } => {
             test::run(&test::Options {
                 fast,
@@ -173,10 +185,10 @@ fn main() -> Result<()> {
         }
         Task::Check { install } => test::check(install.no_install)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-fn run_vm(arguments: &Vm) -> Result<()> {
+fn run_vm(arguments: &Vm) -> Result<ExitCode> {
     let mut options = vm::Options {
         cpus: arguments.cpus,
         memory_mib: arguments.memory,
@@ -201,7 +213,8 @@ fn run_vm(arguments: &Vm) -> Result<()> {
         arguments.kernel.clone()
     };
     if let [kernel] = kernels[..] {
-        exit(vm::boot(kernel, &options, &command)?.code);
+        let code = vm::boot(kernel, &options, &command)?.code;
+        return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
     }
     let mut steps = steps::Steps::new(false);
     let mut failed = false;
@@ -214,5 +227,5 @@ fn run_vm(arguments: &Vm) -> Result<()> {
             .is_err();
     }
     steps.summary();
-    exit(i32::from(failed))
+    Ok(ExitCode::from(u8::from(failed)))
 }

@@ -119,9 +119,11 @@ fn hold(steps: &mut Steps, options: &Options) -> Result<(), Failed> {
 
 fn hold_static(steps: &mut Steps) -> Result<(), Failed> {
     steps.step("formatting", || {
-        command::run(cargo("fmt").args(["--all", "--check"]))?;
-        let kernel_side = places::workspace().join("perf-ebpf/Cargo.toml");
-        command::run(cargo("fmt").arg("--manifest-path").arg(kernel_side).arg("--check"))?;
+        for manifest in ["Cargo.toml", "perf-ebpf/Cargo.toml"] {
+            // Names the files only; `cargo fmt` mends them.
+            let flags = ["--all", "--manifest-path", manifest, "--", "--check", "-l"];
+            command::run(cargo("fmt").args(flags))?;
+        }
         Ok(Outcome::Done)
     })?;
     steps.step("absences (tidy)", || tidy::check().map(|()| Outcome::Done))?;
