@@ -206,15 +206,22 @@ fn lint_needs() -> Vec<Need> {
     needs
 }
 
+/// Everything but the whole-program tests. Always the whole workspace: another selection would have other features of
+/// the dependencies, and build them again.
 fn unit_tests(filter: Option<&str>) -> Result<Outcome> {
-    let mut all = built(cargo("test"));
-    all.args(["--workspace", "--exclude", INTEGRATION]).args(filter);
-    let mut harness = built(cargo("test"));
-    harness.args(["--package", INTEGRATION, "--lib"]).args(filter);
-    Ok(Outcome::Tested(sum(tested(&mut all)?, tested(&mut harness)?)))
+    let mut programs = built(cargo("test"));
+    let programs = tested(
+        programs
+            .args(["--workspace", "--lib", "--bins", "--no-fail-fast"])
+            .args(filter),
+    )?;
+    if programs.failed > 0 {
+        return Ok(Outcome::Tested(programs));
+    }
+    let mut documents = built(cargo("test"));
+    let documents = tested(documents.args(["--workspace", "--doc"]).args(filter))?;
+    Ok(Outcome::Tested(sum(programs, documents)))
 }
-
-const INTEGRATION: &str = "perf-agent-tests";
 
 /// What the whole-program tests run with.
 struct Built {
@@ -250,8 +257,7 @@ impl VmTests {
 fn integration_binary() -> Result<PathBuf> {
     let mut build = built(cargo("test"));
     build.args([
-        "--package",
-        INTEGRATION,
+        "--workspace",
         "--test",
         "it",
         "--no-run",

@@ -35,6 +35,8 @@ pub(crate) struct Options {
     /// Memory in MiB; half of it at most holds what the guest writes.
     pub(crate) memory_mib: u32,
     /// QEMU's instruction clock: guest time is a count of instructions, so that measurements repeat on a busy machine.
+    /// While the guest does nothing but wait for a file, this clock runs to the next timer, far ahead of real time: read
+    /// everything once before measuring, and measure processor time.
     pub(crate) icount: bool,
     /// After this time the guest is ended, which is an error.
     pub(crate) timeout: Duration,

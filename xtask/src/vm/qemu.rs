@@ -26,6 +26,14 @@ pub(crate) const STATUS: &str = ".status";
 const BOOT_LIMIT: Duration = Duration::from_mins(2);
 /// How much of the console an error shows.
 const CONSOLE_LINES: usize = 25;
+/// How the kernel begins to tell of what it does not survive.
+const FAULTS: [&str; 5] = [
+    "BUG:",
+    "Oops:",
+    "Kernel panic",
+    "general protection fault",
+    "soft lockup",
+];
 
 pub(crate) fn run(
     kernel: Kernel,
@@ -86,7 +94,7 @@ pub(crate) fn run(
         .with_context(|| {
             let tail = tail(&console);
             format!(
-                "kernel {name} ({}): console in {}, ends with:\n{tail}",
+                "kernel {name} ({}): console in {}:\n{tail}",
                 files.version,
                 console.display()
             )
@@ -210,11 +218,22 @@ fn status(results: &Path) -> Result<i32> {
         .with_context(|| format!("{status:?} is no exit code"))
 }
 
+/// Where the console tells of a fault, or its last lines.
 fn tail(console: &Path) -> String {
     let text = fs::read(console).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n")
+    let is_fault = |line: &&str| FAULTS.iter().any(|fault| line.contains(fault));
+    let from = lines
+        .iter()
+        .position(is_fault)
+        .unwrap_or(lines.len().saturating_sub(CONSOLE_LINES));
+    lines[from..]
+        .iter()
+        .take(CONSOLE_LINES)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[expect(clippy::disallowed_methods, reason = "a guest that hangs is ended by the clock")]
