@@ -52,6 +52,10 @@ cut -d' ' -f1 /proc/uptime >/root@RESULTS@/@READY@
 chroot /root /bin/sh @RESULTS@/@COMMAND@ </dev/null >/dev/vport@PORT@ 2>&1
 code=$?
 dmesg >/root@RESULTS@/dmesg
+if [ $code != 0 ] && cd /written/upper/tmp; then
+  mkdir /root@RESULTS@/tmp
+  find . -type f -size -4096k | cpio -o -H newc 2>/dev/null | (cd /root@RESULTS@/tmp && cpio -id 2>/dev/null)
+fi
 echo $code >/root@RESULTS@/@STATUS@
 sync
 poweroff -f

@@ -63,7 +63,8 @@ pub(crate) struct Output {
     pub(crate) code: i32,
     /// What it wrote to its standard output and standard error, in one.
     pub(crate) text: String,
-    /// What it left in [`RESULTS`], and the kernel's log as `dmesg`. The next boot of this kernel clears it.
+    /// What it left in [`RESULTS`], the kernel's log as `dmesg`, and after a failure the small files that the guest wrote
+    /// to `/tmp`, in `tmp`. The next boot of this kernel clears it.
     pub(crate) results: PathBuf,
 }
 
