@@ -78,10 +78,8 @@ pub(crate) fn make(kernel: &Files) -> Result<PathBuf> {
     let busybox = static_busybox()?;
     // What the archive depends on is in its name, so that one of another program or script is not taken.
     let init = script();
-    let name = format!(
-        "initramfs-{:08x}.cpio",
-        checksum(init.as_bytes()) ^ checksum(modules::AT_START.concat().as_bytes())
-    );
+    let made_of = [init.as_str(), &modules::AT_START.concat(), &modules::ON_DEMAND.concat()].concat();
+    let name = format!("initramfs-{:08x}.cpio", checksum(made_of.as_bytes()));
     let file = kernel.folder.join(name);
     if file.is_file() {
         return Ok(file);

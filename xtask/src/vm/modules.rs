@@ -19,7 +19,7 @@ pub(crate) const AT_START: [&str; 6] = [
     "overlay",
 ];
 /// Loaded by the kernel when somebody asks: socket listings, kernel TLS, virtual networks.
-const ON_DEMAND: [&str; 8] = [
+pub(crate) const ON_DEMAND: [&str; 8] = [
     "inet_diag",
     "tcp_diag",
     "unix_diag",
