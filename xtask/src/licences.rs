@@ -35,21 +35,21 @@ pub(crate) fn check() -> Result<Outcome> {
             "no cargo-deny (cargo install cargo-deny --version {VERSION})"
         )));
     };
-    let mut check = Command::new(deny);
-    check
-        .current_dir(places::workspace())
-        .args(["check", "licenses", "bans", "sources"]);
-    command::run(&mut check)?;
-    let kernel_side = [
+    let ours: &[&str] = &["check", "licenses", "bans", "sources"];
+    let kernel_side: &[&str] = &[
         "--manifest-path",
         "perf-ebpf/Cargo.toml",
         "check",
-        "--config",
-        "deny.toml",
         "licenses",
         "sources",
     ];
-    let mut check = Command::new(check.get_program());
-    command::run(check.current_dir(places::workspace()).args(kernel_side))?;
+    for arguments in [ours, kernel_side] {
+        let mut check = Command::new(&deny);
+        check
+            .current_dir(places::workspace())
+            .args(["--config", "deny.toml"])
+            .args(arguments);
+        command::run(&mut check)?;
+    }
     Ok(Outcome::Done)
 }
