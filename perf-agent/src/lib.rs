@@ -14,4 +14,19 @@ pub mod pipeline;
 pub mod process;
 pub mod protocol;
 pub mod snapshot;
+pub mod statistics;
 pub mod stream;
+
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod privileges;
+#[cfg(feature = "kernel")]
+pub mod probe;
+pub mod source;
+#[cfg(test)]
+mod synthetic;
+pub mod trace_line;
+pub mod usage;

@@ -3,12 +3,12 @@
 //! Making one is cheap: what did not change since the last one is shared with it, and windows are merged only when
 //! somebody asks for one ([`EndpointSnapshot::window`]).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::aggregate::window::Window;
-use crate::aggregate::{Aggregate, WindowView};
+use crate::aggregate::{Aggregate, Window, WindowView};
 use crate::endpoint::{EndpointKey, RouteReason};
-use crate::exchange::Outcome;
+use crate::exchange::{Outcome, Times};
 use crate::ledger::Accounting;
 use crate::process::Service;
 
@@ -37,9 +37,11 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct EndpointSnapshot {
     /// Stable across restarts: a hash of the key, 16 hexadecimal digits.
-    pub id: String,
+    pub id: Arc<str>,
     /// Service, role, peer, protocol, operation.
-    pub key: EndpointKey,
+    pub key: Arc<EndpointKey>,
+    /// Client role: the address last connected to, also where the key tells the peer by name.
+    pub peer_address: Option<SocketAddr>,
     /// The service it belongs to.
     pub service: Arc<Service>,
     /// Why the route is what it is.
@@ -71,10 +73,10 @@ pub struct LoggedExchange {
     pub id: u64,
     /// The endpoint's id.
     pub endpoint: Arc<str>,
-    /// The endpoint's key.
-    pub key: EndpointKey,
-    /// The service's name.
-    pub service: Arc<Service>,
+    /// The endpoint's key, and in it the service's.
+    pub key: Arc<EndpointKey>,
+    /// Method, as sent.
+    pub method: String,
     /// Path as sent, without query.
     pub path: String,
     /// Keys of the query, in order.
@@ -84,7 +86,7 @@ pub struct LoggedExchange {
     /// The request's own id, from its headers.
     pub request_id: Option<String>,
     /// The peer's address: the client's in the server role.
-    pub peer: Option<std::net::SocketAddr>,
+    pub peer: Option<SocketAddr>,
     /// Process that moved the request.
     pub tgid: u32,
     /// Status as sent.
@@ -92,8 +94,8 @@ pub struct LoggedExchange {
     /// How it ended.
     pub outcome: Outcome,
     /// Its moments.
-    pub times: crate::exchange::Times,
-    /// End of the exchange, nanoseconds since 1970.
+    pub times: Times,
+    /// End of the exchange, nanoseconds since 1970; 0 if it ended before the first tick told the time.
     pub ended_wall_ns: u64,
     /// Bytes of the request.
     pub request_bytes: u64,

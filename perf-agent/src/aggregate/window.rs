@@ -1,0 +1,319 @@
+//! Rolling windows, and the slots they are made of.
+//!
+//! Time is cut into slots of 10 s. Six closed ones are kept; when a minute is over, its slots are merged into one slot
+//! of a minute, of which fifteen are kept; likewise twelve of five minutes and twelve of two hours; and a sum of all that
+//! is older than the running two hours. A window is the closed slots of the coarsest size that fills it, the finer slots
+//! since that size's last boundary, and the running slot. So a window covers at least its nominal length (or everything
+//! since the start), and at most one slot of its size more: [`WindowView::covered_ns`](super::WindowView::covered_ns)
+//! tells how much it really is.
+//!
+//! | window | slots | covers |
+//! |---|---|---|
+//! | 1m | 6 x 10 s | 60 to 70 s |
+//! | 5m, 15m | 5, 15 x 1 min | 5 to 6 min, 15 to 16 min |
+//! | 1h | 12 x 5 min | 60 to 65 min |
+//! | 24h | 12 x 2 h | 24 to 26 h |
+//! | start | all | everything |
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::slot::Slot;
+
+/// Nanoseconds of a second.
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
+
+/// How far back to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// The last minute.
+    Minute,
+    /// The last five minutes.
+    #[default]
+    FiveMinutes,
+    /// The last quarter of an hour.
+    FifteenMinutes,
+    /// The last hour.
+    Hour,
+    /// The last day.
+    Day,
+    /// Since observation began.
+    Start,
+}
+
+impl Window {
+    /// All windows, shortest first.
+    pub const ALL: [Self; 6] = [
+        Self::Minute,
+        Self::FiveMinutes,
+        Self::FifteenMinutes,
+        Self::Hour,
+        Self::Day,
+        Self::Start,
+    ];
+
+    /// The word used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Minute => "1m",
+            Self::FiveMinutes => "5m",
+            Self::FifteenMinutes => "15m",
+            Self::Hour => "1h",
+            Self::Day => "24h",
+            Self::Start => "start",
+        }
+    }
+
+    /// The window of a word of the API.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|window| window.name() == name)
+    }
+
+    /// Size of its slots, and how many closed ones it takes. `None`: all.
+    fn slots(self) -> Option<(Size, u64)> {
+        match self {
+            Self::Minute => Some((Size::TenSeconds, 6)),
+            Self::FiveMinutes => Some((Size::Minute, 5)),
+            Self::FifteenMinutes => Some((Size::Minute, 15)),
+            Self::Hour => Some((Size::FiveMinutes, 12)),
+            Self::Day => Some((Size::TwoHours, 12)),
+            Self::Start => None,
+        }
+    }
+
+    /// Where the window begins if it ends at `at_ns` and observation began at `started_ns`.
+    pub fn from_ns(self, at_ns: u64, started_ns: u64) -> u64 {
+        self.slots().map_or(started_ns, |(size, count)| {
+            (size.number(at_ns).saturating_sub(count) * size.length_ns()).max(started_ns)
+        })
+    }
+}
+
+/// Sizes of slots, finest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Size {
+    TenSeconds,
+    Minute,
+    FiveMinutes,
+    TwoHours,
+}
+
+impl Size {
+    /// Finest first.
+    pub(crate) const ALL: [Self; 4] = [Self::TenSeconds, Self::Minute, Self::FiveMinutes, Self::TwoHours];
+
+    pub(crate) fn length_ns(self) -> u64 {
+        SECOND_NS
+            * match self {
+                Self::TenSeconds => 10,
+                Self::Minute => 60,
+                Self::FiveMinutes => 300,
+                Self::TwoHours => 7200,
+            }
+    }
+
+    /// The finest size of which enough is kept to go back this far.
+    pub(crate) fn reaching_back(from_ns: u64, at_ns: u64) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|size| size.number(from_ns) + size.kept() >= size.number(at_ns))
+            .unwrap_or(Self::TwoHours)
+    }
+
+    /// Closed slots kept.
+    pub(crate) fn kept(self) -> u64 {
+        match self {
+            Self::TenSeconds => 6,
+            Self::Minute => 15,
+            Self::FiveMinutes | Self::TwoHours => 12,
+        }
+    }
+
+    /// Number of the slot that a moment lies in.
+    pub(crate) fn number(self, at_ns: u64) -> u64 {
+        at_ns / self.length_ns()
+    }
+}
+
+/// A closed slot in compact form; shared with snapshots and, where only one slot had anything in it, with the coarser
+/// slot.
+pub(crate) type Closed = Arc<[u8]>;
+
+/// The closed slots of one aggregate. Slots in which nothing happened are not there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// Per size: number and slot, oldest first.
+    rings: [VecDeque<(u64, Closed)>; 4],
+    /// The closed five-minute slots of the running two hours, summed: twelve of them do not reach back that far.
+    running: Option<Closed>,
+    /// Everything before the running two hours, summed.
+    before: Option<Closed>,
+}
+
+impl History {
+    fn ring(&self, size: Size) -> &VecDeque<(u64, Closed)> {
+        &self.rings[size as usize]
+    }
+
+    /// Adds the ten-second slot that was running until now.
+    pub(crate) fn close(&mut self, number: u64, slot: &Slot) {
+        self.rings[Size::TenSeconds as usize].push_back((number, slot.pack()));
+    }
+
+    /// True if going from one moment to a later one changes anything.
+    pub(crate) fn is_due(&self, from_ns: u64, to_ns: u64) -> bool {
+        let turned = |size: Size| size.number(from_ns) != size.number(to_ns);
+        Size::ALL.into_iter().any(|size| {
+            self.ring(size)
+                .front()
+                .is_some_and(|&(oldest, _)| oldest + size.kept() < size.number(to_ns))
+                || match size {
+                    Size::TenSeconds => false,
+                    Size::Minute => turned(size) && self.has(Size::TenSeconds, size, from_ns),
+                    Size::FiveMinutes => turned(size) && self.has(Size::Minute, size, from_ns),
+                    Size::TwoHours => turned(size) && self.running.is_some(),
+                }
+        })
+    }
+
+    /// Are there slots of size `fine` within the slot of size `coarse` around this moment?
+    fn has(&self, fine: Size, coarse: Size, at_ns: u64) -> bool {
+        self.within(fine, coarse, at_ns).next().is_some()
+    }
+
+    fn within(&self, fine: Size, coarse: Size, at_ns: u64) -> impl Iterator<Item = &Closed> {
+        let ratio = coarse.length_ns() / fine.length_ns();
+        let wanted = coarse.number(at_ns);
+        self.ring(fine)
+            .iter()
+            .filter(move |(number, _)| number / ratio == wanted)
+            .map(|(_, slot)| slot)
+    }
+
+    /// Goes from one moment to a later one: merges what is complete into coarser slots, and drops what no window needs.
+    /// Its cost does not depend on how much time went by.
+    pub(crate) fn roll(&mut self, from_ns: u64, to_ns: u64) {
+        for (fine, coarse) in [(Size::TenSeconds, Size::Minute), (Size::Minute, Size::FiveMinutes)] {
+            if coarse.number(from_ns) != coarse.number(to_ns)
+                && let Some(merged) = merge(self.within(fine, coarse, from_ns))
+            {
+                if coarse == Size::FiveMinutes {
+                    self.running = merge(self.running.iter().chain([&merged]));
+                }
+                self.rings[coarse as usize].push_back((coarse.number(from_ns), merged));
+            }
+        }
+        if Size::TwoHours.number(from_ns) != Size::TwoHours.number(to_ns)
+            && let Some(two_hours) = self.running.take()
+        {
+            self.before = merge(self.before.iter().chain([&two_hours]));
+            self.rings[Size::TwoHours as usize].push_back((Size::TwoHours.number(from_ns), two_hours));
+        }
+        for size in Size::ALL {
+            let ring = &mut self.rings[size as usize];
+            while ring
+                .front()
+                .is_some_and(|&(oldest, _)| oldest + size.kept() < size.number(to_ns))
+            {
+                ring.pop_front();
+            }
+        }
+    }
+
+    /// The closed slots that make up a window which ends at `at_ns`.
+    pub(crate) fn of_window(&self, window: Window, at_ns: u64) -> Vec<&Closed> {
+        let mut slots: Vec<&Closed> = Vec::new();
+        let mut finest_covered = Size::TwoHours;
+        match window.slots() {
+            Some((size, count)) => {
+                let oldest = size.number(at_ns).saturating_sub(count);
+                slots.extend(
+                    self.ring(size)
+                        .iter()
+                        .filter(|(number, _)| *number >= oldest)
+                        .map(|(_, slot)| slot),
+                );
+                finest_covered = size;
+            }
+            None => slots.extend(&self.before),
+        }
+        if finest_covered == Size::TwoHours {
+            slots.extend(&self.running);
+            finest_covered = Size::FiveMinutes;
+        }
+        if finest_covered == Size::FiveMinutes {
+            slots.extend(self.within(Size::Minute, Size::FiveMinutes, at_ns));
+            finest_covered = Size::Minute;
+        }
+        if finest_covered == Size::Minute {
+            slots.extend(self.within(Size::TenSeconds, Size::Minute, at_ns));
+        }
+        slots
+    }
+
+    /// The closed slots of one size, and the finer ones that make up its running slot: number of the slot of that size,
+    /// and a part of it. Not ordered.
+    pub(crate) fn of_size(&self, size: Size, at_ns: u64) -> Vec<(u64, &Closed)> {
+        let mut slots: Vec<_> = self.ring(size).iter().map(|(number, slot)| (*number, slot)).collect();
+        let running = size.number(at_ns);
+        if size == Size::TwoHours {
+            slots.extend(self.running.iter().map(|slot| (running, slot)));
+        }
+        if size >= Size::FiveMinutes {
+            slots.extend(
+                self.within(Size::Minute, Size::FiveMinutes, at_ns)
+                    .map(|slot| (running, slot)),
+            );
+        }
+        if size >= Size::Minute {
+            slots.extend(
+                self.within(Size::TenSeconds, Size::Minute, at_ns)
+                    .map(|slot| (running, slot)),
+            );
+        }
+        slots
+    }
+
+    /// Adds another aggregate's history; both were rolled to the same moment.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.rings.iter_mut().zip(&other.rings) {
+            for (number, slot) in theirs {
+                match mine.binary_search_by_key(number, |(number, _)| *number) {
+                    Ok(place) => {
+                        if let Some(merged) = merge([&mine[place].1, slot].into_iter()) {
+                            mine[place].1 = merged;
+                        }
+                    }
+                    Err(place) => mine.insert(place, (*number, Arc::clone(slot))),
+                }
+            }
+        }
+        self.running = merge(self.running.iter().chain(&other.running));
+        self.before = merge(self.before.iter().chain(&other.before));
+    }
+
+    /// Heap bytes held, as if nothing were shared.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        // Two counters stand before the bytes of an `Arc<[u8]>`.
+        let closed = |slot: &Closed| slot.len() + 2 * size_of::<usize>();
+        self.rings
+            .iter()
+            .map(|ring| {
+                ring.capacity() * size_of::<(u64, Closed)>() + ring.iter().map(|(_, slot)| closed(slot)).sum::<usize>()
+            })
+            .sum::<usize>()
+            + self.running.iter().chain(&self.before).map(closed).sum::<usize>()
+    }
+}
+
+/// The sum of slots; shares the slot if there is only one.
+fn merge<'a>(mut slots: impl Iterator<Item = &'a Closed>) -> Option<Closed> {
+    let first = slots.next()?;
+    let Some(second) = slots.next() else {
+        return Some(Arc::clone(first));
+    };
+    let mut sum = Slot::unpack(first);
+    sum.merge(&Slot::unpack(second));
+    slots.for_each(|slot| sum.merge(&Slot::unpack(slot)));
+    Some(sum.pack())
+}

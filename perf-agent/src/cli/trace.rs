@@ -1,0 +1,309 @@
+//! `perf-agent trace`
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
+
+use super::options::{CaptureOptions, CoreOptions, Faults, duration};
+use super::{Failure, start};
+use crate::agent::{Agent, Plan, Traced};
+use crate::api::json::request::Request;
+use crate::config;
+use crate::privileges::Purpose;
+use crate::snapshot::LoggedExchange;
+use crate::source::replay::{ReplaySource, Speed};
+use crate::source::{Source, live};
+use crate::trace_line;
+
+/// Longest path on a terminal; elsewhere paths are printed whole.
+const PATH_WIDTH: usize = 48;
+
+/// Options of `trace`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo perf-agent trace                                  every exchange as it ends
+  sudo perf-agent trace --port 8080 --slower-than 100ms  slow ones of one service
+  sudo perf-agent trace --status 5xx --count 10          the next ten failures
+  sudo perf-agent trace --json | jq .route               one JSON object per line
+  perf-agent trace --from a.rec                          out of a recording, without root
+
+Columns: time of the end; program; role (server received the request, client sent it); method; path; status; first
+request byte to last response byte; to first response byte; in the socket before it was read; bytes of request and
+response. Times in milliseconds. How it ended is added unless it was answered.")]
+pub struct Trace {
+    #[command(flatten)]
+    capture: CaptureOptions,
+    #[command(flatten)]
+    core: CoreOptions,
+    /// Only exchanges that took longer, such as 10ms or 1.5s.
+    #[arg(long, value_name = "DURATION", help_heading = "What to print")]
+    slower_than: Option<String>,
+    /// Only this status, such as 404, or class, such as 5xx.
+    #[arg(long, value_name = "STATUS", help_heading = "What to print")]
+    status: Option<String>,
+    /// One JSON object per line, with the field names of /api/v1/requests.
+    #[arg(long, help_heading = "What to print")]
+    json: bool,
+    /// Stop after so many lines.
+    #[arg(long, value_name = "N", help_heading = "What to print")]
+    count: Option<u64>,
+    /// A recording to trace instead of this host.
+    #[arg(long, value_name = "FILE", help_heading = "What to print")]
+    from: Option<PathBuf>,
+}
+
+/// Which exchanges to print, and how.
+#[derive(Clone, Debug)]
+struct Choice {
+    slower_than: Option<Duration>,
+    statuses: Option<RangeInclusive<u16>>,
+    count: Option<u64>,
+    json: bool,
+}
+
+impl Trace {
+    /// Prints until a signal comes, `--count` is reached, the reader goes away or the recording ends.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn execute(&self) -> Result<(), Failure> {
+        let mut faults = Faults::default();
+        let capture = self.capture.settings(&mut faults);
+        let core = self.core.settings(capture.max_connections, &mut faults);
+        let slower_than = self
+            .slower_than
+            .as_ref()
+            .and_then(|text| duration("--slower-than", text, &mut faults));
+        let statuses = self.status.as_ref().map(|text| (text, config::statuses(text)));
+        if let Some((text, None)) = statuses {
+            faults.add(format!(
+                "--status {text}: expected a status such as 404, or a class such as 5xx"
+            ));
+        }
+        let statuses = statuses.and_then(|(_, statuses)| statuses);
+        if self.count == Some(0) {
+            faults.add("--count 0: expected at least 1");
+        }
+        let choice = Choice {
+            slower_than,
+            statuses,
+            count: self.count,
+            json: self.json,
+        };
+        let (capture, core, choice) = faults.none_or((capture, core, choice))?;
+
+        let (source, purpose): (Box<dyn Source>, _) = match &self.from {
+            Some(file) => (Box::new(ReplaySource::open(file, Speed::Max)?), Purpose::Replay),
+            None => (live::start(&capture)?, Purpose::Observe),
+        };
+        start::give_up(purpose);
+        let settings = start::pipeline_settings(&core);
+        let mut agent = Agent::start(Plan {
+            source,
+            settings,
+            recorder: None,
+            trace: true,
+        })?;
+        let Some(traced) = agent.traced() else { return Ok(()) };
+        let dropped = Arc::clone(&traced.dropped);
+        let printed = start::runtime()?.block_on(print(traced, choice));
+        agent.finish()?;
+        let dropped = dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "exchanges were not printed, since the output was too slow for them"
+            );
+        }
+        printed.map_err(Failure::from)
+    }
+}
+
+/// Prints in a thread of its own: a terminal that was stopped, or a reader that does not read, blocks it for as long as
+/// it likes, and a signal must end the agent all the same.
+async fn print(mut traced: Traced, choice: Choice) -> io::Result<()> {
+    let stop = start::stop_signal()?;
+    let (tell, done) = oneshot::channel();
+    std::thread::Builder::new().name("print".to_owned()).spawn(move || {
+        let terminal = io::stdout().is_terminal();
+        let mut printer = Printer::new(io::stdout(), choice, terminal);
+        let mut goes_on = if terminal { printer.header() } else { Ok(true) };
+        while let Ok(true) = goes_on {
+            let Some(batch) = traced.batches.blocking_recv() else {
+                break;
+            };
+            goes_on = printer.batch(&batch);
+        }
+        // Nobody listens any more after a signal.
+        let _unheard = tell.send(goes_on);
+    })?;
+    let printed = tokio::select! {
+        printed = done => printed.unwrap_or(Ok(false)),
+        () = stop => Ok(false),
+    };
+    match printed {
+        // Whoever read has seen enough: `trace | head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map(|_| ()),
+    }
+}
+
+/// Prints what is chosen.
+struct Printer<W> {
+    output: W,
+    choice: Choice,
+    printed: u64,
+    zone: TimeZone,
+    width: usize,
+}
+
+impl<W: Write> Printer<W> {
+    fn new(output: W, choice: Choice, terminal: bool) -> Self {
+        let width = if terminal { PATH_WIDTH } else { usize::MAX };
+        Self {
+            output,
+            choice,
+            printed: 0,
+            zone: TimeZone::system(),
+            width,
+        }
+    }
+
+    fn header(&mut self) -> io::Result<bool> {
+        if !self.choice.json {
+            writeln!(self.output, "{}", trace_line::header())?;
+        }
+        Ok(true)
+    }
+
+    /// False once enough was printed.
+    fn batch(&mut self, exchanges: &[LoggedExchange]) -> io::Result<bool> {
+        let mut text = String::new();
+        for exchange in exchanges.iter().filter(|exchange| self.choice.wants(exchange)) {
+            if self.choice.count.is_some_and(|count| self.printed >= count) {
+                break;
+            }
+            if self.choice.json {
+                text.push_str(&serde_json::to_string(&Request::from(exchange))?);
+            } else {
+                text.push_str(&trace_line::line(exchange, &self.zone, self.width));
+            }
+            text.push('\n');
+            self.printed += 1;
+        }
+        self.output.write_all(text.as_bytes())?;
+        self.output.flush()?;
+        Ok(self.choice.count.is_none_or(|count| self.printed < count))
+    }
+}
+
+impl Choice {
+    fn wants(&self, exchange: &LoggedExchange) -> bool {
+        let time = Duration::from_nanos(exchange.times.response_time_ns());
+        self.slower_than.is_none_or(|slower| time > slower)
+            && self
+                .statuses
+                .as_ref()
+                .is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Outcome;
+    use crate::synthetic::logged;
+
+    fn everything() -> Choice {
+        Choice {
+            slower_than: None,
+            statuses: None,
+            count: None,
+            json: false,
+        }
+    }
+
+    fn exchanges() -> [LoggedExchange; 3] {
+        [
+            logged("/a", Some(200), Outcome::Answered),
+            logged("/b", Some(503), Outcome::Answered),
+            logged("/c", None, Outcome::ServerClosed),
+        ]
+    }
+
+    #[track_caller]
+    fn check(choice: Choice, paths: &[&str], goes_on: bool) {
+        let mut printer = Printer::new(Vec::new(), choice, false);
+        assert_eq!(printer.batch(&exchanges()).unwrap(), goes_on);
+        let text = String::from_utf8(printer.output).unwrap();
+        let paths_printed: Vec<_> = text
+            .lines()
+            .map(|line| line.split_whitespace().nth(4).unwrap())
+            .collect();
+        assert_eq!(paths_printed, paths);
+    }
+
+    #[test]
+    fn what_is_chosen_is_printed() {
+        check(everything(), &["/a", "/b", "/c"], true);
+        check(
+            Choice {
+                statuses: Some(500..=599),
+                ..everything()
+            },
+            &["/b"],
+            true,
+        );
+        check(
+            Choice {
+                slower_than: Some(Duration::from_millis(3)),
+                ..everything()
+            },
+            &[],
+            true,
+        );
+        check(
+            Choice {
+                slower_than: Some(Duration::from_millis(2)),
+                ..everything()
+            },
+            &["/a", "/b", "/c"],
+            true,
+        );
+        check(
+            Choice {
+                count: Some(2),
+                ..everything()
+            },
+            &["/a", "/b"],
+            false,
+        );
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let mut printer = Printer::new(
+            Vec::new(),
+            Choice {
+                json: true,
+                ..everything()
+            },
+            true,
+        );
+        assert!(printer.header().unwrap() && printer.batch(&exchanges()).unwrap());
+        let text = String::from_utf8(printer.output).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (lines.len(), &lines[1]["status"], &lines[2]["outcome"]),
+            (3, &503.into(), &"server_closed".into())
+        );
+    }
+}

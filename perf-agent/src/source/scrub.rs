@@ -1,0 +1,379 @@
+//! Blanks credentials and query values in records before they are written to a file, byte for byte, so that every length
+//! and position stays true.
+//!
+//! What is blanked: values of header lines whose name speaks of a secret (`Authorization`, `Cookie`, `X-Api-Key` …),
+//! values of query parameters wherever a `?` introduces some, user and password in an absolute request target, and the
+//! tails of light records except for what framing needs. It reads lines, not messages: a body is scanned like a head,
+//! so a body that says `Cookie: …` is blanked as well, while a secret of another shape in a body is not found.
+//!
+//! A line may be cut by the end of a record, so a little state is kept per connection and direction. In doubt (a
+//! connection without state, bytes that were not captured) everything up to the next line's beginning is blanked, unless
+//! the bytes begin like a message.
+
+use hashbrown::HashMap;
+use perf_common::record::{DataRecord, RecordHeader, change, direction, flag, kind};
+use perf_common::sniff::{SNIFF_BYTES, looks, sniff};
+
+const BLANK: u8 = b'x';
+/// Connections with state. Above it, lines are followed within one record only.
+const MAX_CONNECTIONS: usize = 65_536;
+/// A header name longer than this is taken for a secret's.
+const NAME_BYTES: usize = 40;
+
+/// What a header name must contain for its value to be blanked.
+const SECRET_WORDS: [&str; 10] = [
+    "auth",
+    "cookie",
+    "token",
+    "secret",
+    "password",
+    "key",
+    "session",
+    "credential",
+    "signature",
+    "csrf",
+];
+
+/// Blanks records, one after the other.
+#[derive(Debug, Default)]
+pub struct Scrubber {
+    connections: HashMap<u64, [Stream; 2]>,
+}
+
+impl Scrubber {
+    /// Blanks one whole record in place. Records of other kinds than data carry no payload.
+    pub fn scrub(&mut self, record: &mut [u8]) {
+        match number(record, 0, 2) {
+            kind if kind == u64::from(kind::DATA) => self.data(record),
+            kind if kind == u64::from(kind::OPEN) && self.connections.len() < MAX_CONNECTIONS => {
+                let origin = number(record, std::mem::offset_of!(perf_common::record::OpenRecord, origin), 2);
+                let line = if origin == u64::from(perf_common::record::origin::FROM_START) {
+                    Line::start()
+                } else {
+                    Line::unknown()
+                };
+                let connection = number(record, size_of::<RecordHeader>(), 8);
+                self.connections
+                    .insert(connection, [Stream { line, end: None }, Stream { line, end: None }]);
+            }
+            kind if kind == u64::from(kind::STATE) => {
+                let what = number(
+                    record,
+                    std::mem::offset_of!(perf_common::record::StateRecord, change),
+                    1,
+                );
+                if what == u64::from(change::DESTROYED) {
+                    self.connections.remove(&number(record, size_of::<RecordHeader>(), 8));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn data(&mut self, record: &mut [u8]) {
+        use std::mem::offset_of;
+        let flags = number(record, offset_of!(RecordHeader, flags), 2);
+        let connection = number(record, offset_of!(DataRecord, connection), 8);
+        let length = number(record, offset_of!(DataRecord, length), 4);
+        let captured = number(record, offset_of!(DataRecord, captured), 4);
+        let end = u32::try_from(number(record, offset_of!(DataRecord, position_end), 4)).unwrap_or(0);
+        let sent = number(record, offset_of!(DataRecord, direction), 1) == u64::from(direction::SENT);
+        let tail = offset_of!(DataRecord, tail)..size_of::<DataRecord>();
+        if let Some(tail) = record.get_mut(tail).filter(|_| flags & u64::from(flag::TAIL) != 0) {
+            // The end of a chunked body is looked for here; nothing else is.
+            tail.iter_mut()
+                .filter(|byte| !matches!(byte, b'\r' | b'\n' | b'0'))
+                .for_each(|byte| *byte = BLANK);
+        }
+        let Some(payload) = record.get_mut(size_of::<DataRecord>()..) else {
+            return;
+        };
+        let start = end.wrapping_sub(u32::try_from(length).unwrap_or(0));
+        let mut alone = Stream {
+            line: Line::unknown(),
+            end: None,
+        };
+        let stream = match self.connections.get_mut(&connection) {
+            Some(streams) => &mut streams[usize::from(sent)],
+            None => &mut alone,
+        };
+        if stream.end.is_some_and(|end| end != start) {
+            stream.line = Line::unknown();
+        }
+        if stream.line.is_unknown() && begins_like_a_message(payload) {
+            stream.line = Line::start();
+        }
+        stream.line.blank(payload);
+        if captured < length {
+            stream.line = Line::unknown();
+        }
+        stream.end = Some(end);
+    }
+}
+
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    line: Line,
+    /// Position behind the last segment.
+    end: Option<u32>,
+}
+
+/// Where in a line the last byte was.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    state: State,
+    name: [u8; NAME_BYTES],
+    name_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing is known up to the next line.
+    Unknown,
+    /// In a line's first word.
+    Name,
+    /// In text that is kept.
+    Kept,
+    /// Behind `?`, in a key.
+    QueryKey,
+    /// Behind `=` in a query.
+    QueryValue,
+    /// In a secret's value.
+    Secret,
+    /// At the beginning of the line after one: white space continues it (RFC 9112, 5.2).
+    AfterSecret,
+}
+
+impl Line {
+    fn start() -> Self {
+        Self {
+            state: State::Name,
+            name: [0; NAME_BYTES],
+            name_bytes: 0,
+        }
+    }
+
+    fn unknown() -> Self {
+        Self {
+            state: State::Unknown,
+            ..Self::start()
+        }
+    }
+
+    fn is_unknown(self) -> bool {
+        self.state == State::Unknown
+    }
+
+    fn blank(&mut self, payload: &mut [u8]) {
+        let mut at = 0;
+        while at < payload.len() {
+            let byte = payload[at];
+            if byte == b'\n' {
+                let secret = matches!(self.state, State::Secret | State::AfterSecret);
+                *self = Self::start();
+                if secret {
+                    self.state = State::AfterSecret;
+                }
+            } else {
+                if self.state == State::AfterSecret {
+                    self.state = if matches!(byte, b' ' | b'\t') {
+                        State::Secret
+                    } else {
+                        State::Name
+                    };
+                }
+                let before = self.state;
+                self.step(byte);
+                match self.state {
+                    // Not the byte that leads into a value, only those within.
+                    State::Unknown | State::Secret | State::QueryValue if before == self.state && byte != b'\r' => {
+                        payload[at] = BLANK;
+                    }
+                    State::Kept if byte == b'/' => blank_userinfo(payload, at),
+                    _ => {}
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// Goes on by one byte that is not LF.
+    fn step(&mut self, byte: u8) {
+        self.state = match (self.state, byte) {
+            (State::Name, b':') if self.is_secret() => State::Secret,
+            (State::Name | State::Kept, b'?') | (State::QueryValue, b'&' | b';') => State::QueryKey,
+            (State::QueryKey, b'=') => State::QueryValue,
+            (State::Name, b':' | b' ' | b'/')
+            | (State::QueryKey | State::QueryValue, b' ' | b'\t' | b'\r' | b'"' | b'<' | b'>') => State::Kept,
+            (State::Name, _) => {
+                if let Some(slot) = self.name.get_mut(self.name_bytes) {
+                    *slot = byte.to_ascii_lowercase();
+                }
+                self.name_bytes = self.name_bytes.saturating_add(1);
+                State::Name
+            }
+            (state, _) => state,
+        };
+    }
+
+    fn is_secret(&self) -> bool {
+        match self.name.get(..self.name_bytes) {
+            None => true,
+            Some(name) => SECRET_WORDS
+                .iter()
+                .any(|word| memchr::memmem::find(name, word.as_bytes()).is_some()),
+        }
+    }
+}
+
+/// `at` is a slash; if it ends `//`, what stands before an `@` in the authority behind it is blanked (RFC 3986, 3.2.1).
+fn blank_userinfo(payload: &mut [u8], at: usize) {
+    if at == 0 || payload[at - 1] != b'/' {
+        return;
+    }
+    let rest = &mut payload[at + 1..];
+    let authority = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b' ' | b'\r' | b'\n'))
+        .unwrap_or(rest.len());
+    if let Some(user) = memchr::memrchr(b'@', &rest[..authority]) {
+        rest[..user].fill(BLANK);
+    }
+}
+
+fn begins_like_a_message(payload: &[u8]) -> bool {
+    let mut first = [0; SNIFF_BYTES];
+    let length = payload.len().min(SNIFF_BYTES);
+    first[..length].copy_from_slice(&payload[..length]);
+    // A piece of a value may consist of capitals; a message that is cut within its first word says nothing yet.
+    sniff(first, length) == looks::HTTP1_RESPONSE
+        || (sniff(first, length) == looks::HTTP1_REQUEST && payload.iter().take(24).any(|&byte| byte == b' '))
+}
+
+/// A little-endian number in a record, 0 if the record is shorter.
+fn number(record: &[u8], at: usize, bytes: usize) -> u64 {
+    let field = record.get(at..at + bytes).unwrap_or(&[]);
+    field
+        .iter()
+        .rev()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perf_common::record::origin;
+    use proptest::prelude::*;
+
+    fn open(connection: u64, origin: u16) -> Vec<u8> {
+        crate::synthetic::open(connection, 1, 0, origin).to_bytes().to_vec()
+    }
+
+    fn data(connection: u64, end: u32, length: u32, payload: &[u8]) -> Vec<u8> {
+        let captured = u32::try_from(payload.len()).unwrap();
+        let record = DataRecord {
+            header: RecordHeader {
+                kind: kind::DATA,
+                flags: flag::TAIL,
+                size: 64 + captured,
+                at_ns: 0,
+            },
+            connection,
+            arrival_ns: 0,
+            position_end: end,
+            length,
+            captured,
+            tgid: 1,
+            tid: 1,
+            direction: direction::RECEIVED,
+            reserved: [0; 3],
+            tail: *b"key0\r\n\r\n",
+        };
+        [&record.to_bytes()[..], payload].concat()
+    }
+
+    /// Scrubs `pieces` as consecutive segments of one connection and gives them joined.
+    fn scrubbed(origin: u16, pieces: &[&[u8]]) -> String {
+        let mut scrubber = Scrubber::default();
+        scrubber.scrub(&mut open(1, origin));
+        let (mut end, mut text) = (0_u32, Vec::new());
+        for piece in pieces {
+            let length = u32::try_from(piece.len()).unwrap();
+            end += length;
+            let mut record = data(1, end, length, piece);
+            scrubber.scrub(&mut record);
+            text.extend_from_slice(&record[64..]);
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    const HEAD: &str = "POST http://bob:pw@h/p?user=ann&q=1;z=%20#f HTTP/1.1\r\nHost: h:80\r\nAuthorization: Basic QWxh==\r\n\
+        COOKIE:a=b; c=d\r\n folded=e\r\nX-Api-Key: k1\r\nX-Request-Id: r1\r\nReferer: http://h/?t=s\r\nContent-Length: 4\r\n\r\na: b";
+    const CLEAN: &str = "POST http://xxxxxx@h/p?user=xxx&q=x;z=xxxxx HTTP/1.1\r\nHost: h:80\r\nAuthorization:xxxxxxxxxxxxx\r\n\
+        COOKIE:xxxxxxxx\r\nxxxxxxxxx\r\nX-Api-Key:xxx\r\nX-Request-Id: r1\r\nReferer: http://h/?t=x\r\nContent-Length: 4\r\n\r\na: b";
+
+    #[test]
+    fn credentials_and_query_values_are_blanked_and_nothing_moves() {
+        assert_eq!(scrubbed(origin::FROM_START, &[HEAD.as_bytes()]), CLEAN);
+    }
+
+    #[test]
+    fn a_cut_anywhere_blanks_the_same() {
+        let userinfo = HEAD.find("@h").unwrap(); // needs the `@` in the same record
+        for cut in 0..HEAD.len() {
+            let (first, second) = HEAD.as_bytes().split_at(cut);
+            let text = scrubbed(origin::FROM_START, &[first, second]);
+            assert_eq!(text[userinfo..], CLEAN[userinfo..], "cut at {cut}");
+        }
+        let bytes: Vec<&[u8]> = HEAD.as_bytes().chunks(1).collect();
+        assert_eq!(scrubbed(origin::FROM_START, &bytes)[userinfo..], CLEAN[userinfo..]);
+    }
+
+    #[test]
+    fn a_record_that_begins_within_a_line_is_blanked_up_to_the_next() {
+        let text = scrubbed(origin::JOINED, &[b"ret-value; AB CD\r\nAccept: */*\r\n"]);
+        assert_eq!(text, "xxxxxxxxxxxxxxxx\r\nAccept: */*\r\n");
+        assert_eq!(
+            scrubbed(origin::JOINED, &[b"GET /a?b=c HTTP/1.1\r\n"]),
+            "GET /a?b=x HTTP/1.1\r\n"
+        );
+    }
+
+    #[test]
+    fn after_bytes_that_were_not_captured_nothing_is_known() {
+        let mut scrubber = Scrubber::default();
+        scrubber.scrub(&mut open(1, origin::FROM_START));
+        scrubber.scrub(&mut data(1, 100, 100, b"GET / HTTP/1.1\r\nCook"));
+        let mut rest = data(1, 110, 10, b"secret\r\na:");
+        scrubber.scrub(&mut rest);
+        assert_eq!(&rest[64..], b"xxxxxx\r\na:");
+        let mut next = data(1, 126, 16, b"GET / HTTP/1.1\r\n");
+        scrubber.scrub(&mut data(1, 200, 90, b"a"));
+        scrubber.scrub(&mut next);
+        assert_eq!(&next[64..], b"GET / HTTP/1.1\r\n");
+    }
+
+    #[test]
+    fn of_a_tail_only_the_framing_is_kept() {
+        let mut record = data(1, 10, 10, b"");
+        Scrubber::default().scrub(&mut record);
+        assert_eq!(&record[56..64], b"xxx0\r\n\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn lengths_never_change_and_no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut scrubber = Scrubber::default();
+            let mut record = bytes.clone();
+            scrubber.scrub(&mut record);
+            prop_assert_eq!(record.len(), bytes.len());
+            let mut record = data(1, 0, 10, &bytes);
+            scrubber.scrub(&mut record);
+            for (new, old) in record[64..].iter().zip(&bytes) {
+                prop_assert!(new == old || *new == BLANK);
+                prop_assert!((*new == b'\n') == (*old == b'\n'), "line ends stay");
+            }
+        }
+    }
+}
