@@ -27,6 +27,7 @@ fn settled_log(nginx: &Nginx, least: usize) -> Vec<Access> {
     })
 }
 
+/// Bytes by the access log. It does not know of bodies that nginx threw away unread.
 fn bytes_of(log: &[Access]) -> Bytes {
     Bytes {
         received: log.iter().map(|line| line.request_length).sum(),
@@ -52,8 +53,9 @@ fn nginx_under_wrk_is_counted_to_the_last_request() {
         let endpoints = agent.api().endpoints();
         let server = Picture::seen(&endpoints, &nginx.at(), Role::Server);
         let client = Picture::seen(&endpoints, &nginx.at(), Role::Client);
+        let accounting = agent.api().accounting();
         let books = format!(
-            "\n  {} in the access log, {report:?}\n  server:\n{server}  client:\n{client}",
+            "\n  {} in the access log, {report:?}\n  server:\n{server}  client:\n{client}  {accounting}",
             log.len()
         );
         // wrk closes in the middle of its last requests: nginx logs them, wrk does not count them. Their answers may
@@ -67,7 +69,7 @@ fn nginx_under_wrk_is_counted_to_the_last_request() {
         {
             return Err(books);
         }
-        rows::accounting_closes(&agent.api().accounting())
+        rows::accounting_closes(&accounting)
     });
     let records = agent.api().accounting()["records"].take();
     assert_eq!(
@@ -84,7 +86,7 @@ fn nginx_keep_alive_matches_its_access_log() {
     need!(Agent, Root, Nginx);
     let agent = Agent::start();
     let nginx = Nginx::start(None);
-    let mut expected = vec![];
+    let (mut expected, mut bytes) = (vec![], Bytes::default());
     for _ in 0..3 {
         let mut connection = Connection::port(nginx.port()).expect("nginx listens");
         for (method, path, status) in [
@@ -98,12 +100,15 @@ fn nginx_keep_alive_matches_its_access_log() {
                 let reply = connection.request(method, path, body).expect("nginx answers");
                 assert_eq!(reply.status, status);
                 expected.push(answered(&format!("{method} {path}"), status));
+                bytes.received += reply.request_bytes;
+                bytes.sent += reply.response_bytes;
             }
         }
     }
     let log = settled_log(&nginx, expected.len());
     assert_eq!(log.len(), expected.len());
-    rows::expect_both(agent.api(), &nginx.at(), &expected, Some(bytes_of(&log)));
+    assert_eq!(bytes_of(&log).sent, bytes.sent, "nginx sent what the client received");
+    rows::expect_both(agent.api(), &nginx.at(), &expected, Some(bytes));
     let gone = nginx.at().endpoints(agent.api(), Role::Server);
     let gone = gone
         .iter()

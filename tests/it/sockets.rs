@@ -280,6 +280,38 @@ fn connections_that_were_there_before_are_counted() {
     agent.stop();
 }
 
+/// A reader that splices takes bytes past every hook of some backends; the stream's positions tell of them later. So the
+/// exchanges are counted once and with their statuses; how the last one ended may stay open, but nothing is added.
+#[test]
+fn bytes_read_by_splice_are_not_seen_and_nothing_is_invented() {
+    need!(Agent, Root);
+    let directory = Workdir::new();
+    let agent = Agent::start();
+    let mut played = vec![];
+    for (client, server) in [(ways::SPLICED, ways::SEND), (ways::SEND, ways::SPLICED)] {
+        let listener = Listener::new(Family::V4, directory.path());
+        let moved = Wire::new(listener.pair()).ways(client, server).play(&conversation());
+        played.push((listener, moved));
+    }
+    let operation = ["POST /way"];
+    wait::settle(wait::SETTLE, "three exchanges at each end", || {
+        let endpoints = agent.api().endpoints();
+        for (listener, moved) in &played {
+            for (role, most) in [(Role::Server, moved.server), (Role::Client, moved.client)] {
+                let seen = Picture::seen(&endpoints, &listener.at(), role);
+                let bytes = seen.bytes().unwrap_or_default();
+                let fits = bytes.received <= most.received && bytes.sent == most.sent;
+                let honest = seen.outcome("answered") + seen.outcome("unknown");
+                if seen.requests() != 3 || seen.operations() != operation || !fits || honest < 2 {
+                    return Err(format!("in the {} role of {most:?}:\n{seen}", role.name()));
+                }
+            }
+        }
+        Ok(())
+    });
+    agent.stop();
+}
+
 /// A non-blocking server whose 8 MB answer the reader takes slowly: many partial writes and EAGAINs in between.
 #[test]
 fn a_big_answer_to_a_slow_reader_is_counted_in_full() {
@@ -292,6 +324,7 @@ fn a_big_answer_to_a_slow_reader_is_counted_in_full() {
     let sender = thread::spawn(move || {
         let first_read =
             (ways::WRITE.receive)(server.as_fd(), REQUEST.len()).map(|_| perf_agent_tests::clock::now_ns());
+        rustix::net::sockopt::set_socket_send_buffer_size(server.as_fd(), 64 * 1024).expect("a buffer can be small");
         rustix::io::ioctl_fionbio(server.as_fd(), true).expect("a socket can be non-blocking");
         let answer = [
             format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n").as_bytes(),

@@ -9,7 +9,7 @@ use perf_agent_tests::nginx::{LARGE, Nginx};
 use perf_agent_tests::python::{self, Server};
 use perf_agent_tests::server::{Threads, TimedServer};
 use perf_agent_tests::socket::{Family, Listener};
-use perf_agent_tests::ways::Way;
+use perf_agent_tests::ways::{self, Way};
 use perf_agent_tests::wire::{Step, Wire};
 use perf_agent_tests::wrk::Load;
 use perf_agent_tests::{need, uring, wait};
@@ -66,13 +66,14 @@ fn every_way_keeps_the_order_of_the_bytes() {
 }
 
 fn all_ways() -> Vec<Way> {
-    let mut ways = crate::sockets::WAYS.to_vec();
+    let mut all = crate::sockets::WAYS.to_vec();
+    all.push(ways::SPLICED);
     if let Some(why) = uring::missing() {
         need::note(&format!("io_uring: {why}"));
     } else {
-        ways.push(uring::URING);
+        all.push(uring::URING);
     }
-    ways
+    all
 }
 
 #[test]

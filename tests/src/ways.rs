@@ -74,10 +74,16 @@ pub const SENDFILE: Way = Way {
     send: sendfile,
     receive: recv,
 };
-/// Head by `send` and `recv`, body through a pipe by `splice`.
+/// Head by `send`, body through a pipe by `splice`.
 pub const SPLICE: Way = Way {
     name: "splice",
     send: splice_out,
+    receive: recv,
+};
+/// Head by `recv`, body into a pipe by `splice`.
+pub const SPLICED: Way = Way {
+    name: "splice into a pipe",
+    send,
     receive: splice_in,
 };
 /// `recv` with `MSG_WAITALL`: the kernel copies in several steps.

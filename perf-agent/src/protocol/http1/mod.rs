@@ -327,7 +327,11 @@ impl Http1 {
                     }
                     return;
                 }
-                Phase::Lost => return,
+                Phase::Lost => {
+                    self.missed = true;
+                    self.orphaned = false;
+                    return self.response_turned(seen.at_ns, sink);
+                }
             }
         }
     }
@@ -338,7 +342,7 @@ impl Http1 {
         match self.request.phase {
             Phase::Lost => {
                 let bytes = &bytes[leading_line_ends(bytes)..];
-                if head::begins_like_request(bytes) || (!self.proven && head::could_be_request(bytes)) {
+                if head::begins_like_request(bytes) || (self.whole && !self.proven && head::could_be_request(bytes)) {
                     self.request.phase = Phase::Head;
                 }
             }
@@ -576,6 +580,8 @@ impl Http1 {
         }
         self.whole = false;
         self.missed = true;
+        // What was lost is noticed late: its answer may have been there already.
+        self.orphaned &= lost;
         self.receiving = false;
         self.request.phase = Phase::Lost;
     }
@@ -700,6 +706,12 @@ impl Http1 {
         match self.response.phase {
             Phase::Lost => {
                 if head::could_be_response(&bytes[leading_line_ends(bytes)..]) {
+                    if self.answer.strayed {
+                        // The answer may have gone by unread; this may be another one.
+                        self.unsure |= self.queue.len() > 1;
+                        self.abandon(seen.at_ns, Outcome::Unknown, sink);
+                        self.answer = Answer::default();
+                    }
                     self.response.phase = Phase::Head;
                 }
             }
@@ -998,6 +1010,8 @@ impl Http1 {
         match half {
             Half::Request => {
                 self.receiving = false;
+                self.missed = true;
+                self.orphaned = false;
                 self.request = Side::new(Phase::Lost);
             }
             Half::Response => {
