@@ -6,11 +6,12 @@ use std::time::Duration;
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::loaded_programs;
 use perf_common::counters::COUNTERS;
-use perf_common::record::{DataRecord, RecordHeader, direction, flag, kind};
+use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, flag, kind};
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
 use rustix::event::{Timespec, epoll};
 
-use super::{Hint, Polled, ProgramStats, Report, Source, SourceError};
+use super::unix_sockets::{UnixSockets, living};
+use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError};
 use crate::clock;
 use crate::config::CaptureSettings;
 use crate::probe::filters::Marks;
@@ -27,6 +28,11 @@ const BULK_INTERVAL_NS: u64 = 100_000_000;
 /// Bulk messages whose sums are read; more are reported at their turn of direction only.
 const MAX_BULK: usize = 4096;
 
+/// How often followed Unix sockets are compared with the living ones, where no hook tells of their end.
+const UNIX_INTERVAL_NS: u64 = 5_000_000_000;
+/// How often the whole connection table is, for Unix sockets of no interest.
+const SWEEP_INTERVAL_NS: u64 = 300_000_000_000;
+
 /// See the module.
 pub struct KernelSource {
     loaded: Option<Loaded>,
@@ -38,6 +44,9 @@ pub struct KernelSource {
     /// Open bulk messages: socket, connection, position reported last.
     bulk: Vec<(u64, u64, u32)>,
     bulk_read_ns: u64,
+    unix: UnixSockets,
+    unix_read_ns: u64,
+    swept_ns: u64,
     busy: bool,
 }
 
@@ -62,7 +71,7 @@ impl KernelSource {
         epoll::add(&wakeups, ring.as_fd(), epoll::EventData::new_u64(0), interest)
             .map_err(io("watch the ring buffer"))?;
         let report = loaded.report.clone();
-        let bulk_read_ns = clock::monotonic_ns();
+        let now_ns = clock::monotonic_ns();
         Ok(Self {
             loaded: Some(loaded),
             report,
@@ -71,7 +80,10 @@ impl KernelSource {
             counts,
             wakeups,
             bulk: Vec::new(),
-            bulk_read_ns,
+            bulk_read_ns: now_ns,
+            unix: UnixSockets::default(),
+            unix_read_ns: now_ns,
+            swept_ns: now_ns,
             busy: false,
         })
     }
@@ -97,6 +109,52 @@ impl KernelSource {
             }
             true
         });
+    }
+}
+
+impl KernelSource {
+    /// Reports the end of followed Unix sockets, and frees the states of those of no interest.
+    fn sweep_unix(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+        let now_ns = clock::monotonic_ns();
+        let sweep = now_ns.saturating_sub(self.swept_ns) >= SWEEP_INTERVAL_NS;
+        let look = !self.unix.is_empty() && now_ns.saturating_sub(self.unix_read_ns) >= UNIX_INTERVAL_NS;
+        if self.report.backend != Some(Backend::Tracepoint) || !(sweep || look) {
+            return;
+        }
+        self.unix_read_ns = now_ns;
+        let Some(living) = living(&self.unix.processes()) else {
+            return;
+        };
+        for ended in self.unix.take_ended(&living) {
+            if let Some(state) = state_of(&self.connections, ended.socket, ended.connection) {
+                if state.flags & flags::FOLDING != 0 && state.folded_bytes != 0 {
+                    deliver(&folded_record(&state).to_bytes());
+                }
+                // Gone meanwhile: nothing to free.
+                let _gone = self.connections.remove(&ended.socket);
+            }
+            deliver(&destroyed_record(ended.connection, now_ns).to_bytes());
+        }
+        if sweep {
+            self.swept_ns = now_ns;
+            let dead = |state: &StateView| {
+                let untouched_for_ns = now_ns.saturating_sub(state.connection >> 10);
+                let gone = if state.inode == 0 {
+                    untouched_for_ns > SWEEP_INTERVAL_NS
+                } else {
+                    !living.contains(&state.inode)
+                };
+                state.flags & flags::UNIX != 0 && state.flags & flags::OPENED == 0 && gone
+            };
+            let entries = self.connections.iter().flatten();
+            let keys: Vec<u64> = entries
+                .filter(|(_, bytes)| dead(&view(bytes)))
+                .map(|(key, _)| key)
+                .collect();
+            for key in keys {
+                let _gone = self.connections.remove(&key);
+            }
+        }
     }
 }
 
@@ -136,6 +194,42 @@ fn folded_record(state: &StateView) -> DataRecord {
     }
 }
 
+fn destroyed_record(connection: u64, at_ns: u64) -> StateRecord {
+    let size = size_of::<StateRecord>() as u32;
+    let header = RecordHeader {
+        kind: kind::STATE,
+        flags: 0,
+        size,
+        at_ns,
+    };
+    StateRecord {
+        header,
+        connection,
+        change: change::DESTROYED,
+        reserved: [0; 7],
+    }
+}
+
+/// Follows which Unix sockets there are by the records that pass.
+fn note_unix(unix: &mut UnixSockets, record: &[u8]) {
+    // The kind stands first; data records, nearly all there are, are let pass at once.
+    match record.first_chunk().map(|kind| u16::from_le_bytes(*kind)) {
+        Some(kind::OPEN) => {
+            if let Ok(Record::Open(open)) = decode(record) {
+                unix.opened(&open);
+            }
+        }
+        Some(kind::STATE) if !unix.is_empty() => {
+            if let Ok(Record::State(state)) = decode(record)
+                && state.change == change::DESTROYED
+            {
+                unix.ended(state.connection);
+            }
+        }
+        _ => {}
+    }
+}
+
 impl Source for KernelSource {
     fn report(&self) -> &Report {
         &self.report
@@ -143,9 +237,11 @@ impl Source for KernelSource {
 
     fn poll(&mut self, timeout: Duration, deliver: &mut dyn FnMut(&[u8])) -> Result<Polled, SourceError> {
         self.read_bulk(deliver);
+        self.sweep_unix(deliver);
         let mut records = 0;
         while records < BATCH {
             let Some(item) = self.ring.next() else { break };
+            note_unix(&mut self.unix, &item);
             deliver(&item);
             records += 1;
         }

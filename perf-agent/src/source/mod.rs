@@ -13,6 +13,8 @@ pub mod processes;
 pub mod record;
 pub mod replay;
 pub mod scrub;
+#[cfg(feature = "kernel")]
+pub mod unix_sockets;
 
 use std::fmt;
 use std::io;

@@ -1007,7 +1007,10 @@ fn requests_and_responses_are_detected_in_both_directions() {
 
 #[test]
 fn answers_read_byte_by_byte_beyond_the_capture_budget_are_told_apart() {
-    let answer = format!("HTTP/1.1 201 Created\r\nContent-Length: 7000\r\n\r\n{}", "Abcdefg".repeat(1000));
+    let answer = format!(
+        "HTTP/1.1 201 Created\r\nContent-Length: 7000\r\n\r\n{}",
+        "Abcdefg".repeat(1000)
+    );
     let bytes: Vec<String> = answer.chars().map(|byte| byte.to_string()).collect();
     let mut steps = Vec::new();
     for _ in 0..3 {
@@ -1016,6 +1019,12 @@ fn answers_read_byte_by_byte_beyond_the_capture_budget_are_told_apart() {
         steps.extend(bytes[4024..].iter().map(|byte| Unseen(Res, 1, byte)));
     }
     let (sink, _) = run(true, &steps);
-    assert!(sink.lines().iter().all(|line| line.starts_with("GET /way 201 answered")), "{:#?}", sink.lines());
+    assert!(
+        sink.lines()
+            .iter()
+            .all(|line| line.starts_with("GET /way 201 answered")),
+        "{:#?}",
+        sink.lines()
+    );
     assert_eq!(sink.losses, []);
 }
