@@ -137,12 +137,12 @@ pub fn moved(moved: Moved) {
         state.budget
     };
     if wanted == 0 && !turned {
-        if state.continuations >= FOLD_AFTER {
+        if state.flags & flags::FOLDING != 0 {
             return fold(state, segment, source);
         }
         state.continuations += 1;
-        if state.continuations == FOLD_AFTER {
-            // Announces that sums follow.
+        if state.continuations >= FOLD_AFTER {
+            // Announces that sums follow; again when what was folded has been reported meanwhile.
             segment.flags |= flag::FOLDED;
             state.flags |= flags::FOLDING;
         }

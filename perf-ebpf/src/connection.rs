@@ -47,6 +47,7 @@ pub fn find_or_adopt(socket: Socket, stream: Stream, tgid: u32, at_ns: u64) -> O
         {
             // Another socket at an address whose end no hook told of.
             if held.flags & flags::OPENED != 0 {
+                flush(held);
                 emit::state_change(held.connection, change::DESTROYED);
             }
             *held = fresh(stream, at_ns);
