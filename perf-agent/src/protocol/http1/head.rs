@@ -17,7 +17,7 @@ const FIELDS: usize = 64;
 /// A method longer than this is none.
 const METHOD_BYTES: usize = 32;
 
-/// The registry of methods (RFC 9110, 16.1.1), and what caches and UPnP use besides. Frequent ones first.
+/// The registry of methods (RFC 9110, 16.1.1), and what caches and `UPnP` use besides. Frequent ones first.
 #[rustfmt::skip]
 const METHODS: &[&[u8]] = &[
     b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE", b"QUERY", b"ACL",
@@ -67,6 +67,10 @@ impl ResponseHead<'_> {
 
 /// The header fields of interest.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a head, each read on its own"
+)]
 pub(super) struct Fields<'a> {
     pub(super) content_length: Option<u64>,
     /// Lengths that contradict each other, or are no numbers.
@@ -315,13 +319,11 @@ pub(super) fn cut_response(bytes: &[u8]) -> Option<ResponseHead<'_>> {
 
 /// Could a request's head begin with these bytes, however many there are?
 pub(super) fn could_be_request(bytes: &[u8]) -> bool {
-    match memchr(b'\n', bytes) {
-        Some(line_end) => request_line(&bytes[..line_end]).is_some(),
-        None => {
-            let letters = bytes.iter().take_while(|&&byte| is_token(byte)).count();
-            letters > 0 && letters <= METHOD_BYTES && bytes.get(letters).is_none_or(|&byte| byte == b' ')
-        }
+    if let Some(line_end) = memchr(b'\n', bytes) {
+        return request_line(&bytes[..line_end]).is_some();
     }
+    let letters = bytes.iter().take_while(|&&byte| is_token(byte)).count();
+    letters > 0 && letters <= METHOD_BYTES && bytes.get(letters).is_none_or(|&byte| byte == b' ')
 }
 
 /// As [`could_be_request`], with a method that is in use. Out of step, a method that is not may be the rest of one.
