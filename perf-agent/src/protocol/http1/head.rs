@@ -527,7 +527,7 @@ mod tests {
 
     #[test]
     fn what_httparse_refuses_is_read_all_the_same() {
-        let many: String = (0..200).map(|n| format!("H{n}: {n}\r\n")).collect();
+        let many = "Header: x\r\n".repeat(200);
         let head = format!("GET /p HTTP/1.1\r\n{many}Content-Length: 7\r\n\r\n");
         let Parsed::Complete(parsed) = request(head.as_bytes()) else {
             panic!("refused")
