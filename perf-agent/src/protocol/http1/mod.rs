@@ -150,6 +150,8 @@ struct Http1 {
     missed: bool,
     /// A response without request was seen since then.
     orphaned: bool,
+    /// The last request's end was told by its last bytes alone.
+    end_guessed: bool,
     /// The connection began in view.
     from_start: bool,
     /// The client was seen to send requests without waiting for answers.
@@ -332,6 +334,7 @@ impl Http1 {
                     self.request.phase = Phase::Unseen { chunked: Some(recent) };
                     if ended {
                         self.request_ends();
+                        self.end_guessed = true;
                     }
                     return;
                 }
@@ -494,6 +497,8 @@ impl Http1 {
     /// A request begins: can its answer be told from those of requests that were missed?
     #[inline]
     fn settle(&mut self, first_ns: u64) {
+        // One that comes before that one's answer is pipelined, and others may lie in between.
+        self.missed |= std::mem::take(&mut self.end_guessed) && !self.queue.is_empty();
         if self.missed {
             // One whose answer came before is none of them, if the client waits for answers.
             if self.pipelined || !self.orphaned || !self.queue.is_empty() {
@@ -597,9 +602,9 @@ impl Http1 {
             sink.lost(Loss::HeadCut);
         }
         self.whole = false;
+        // What was lost is noticed late: its answer may have been there already, if that was not another's.
+        self.orphaned &= lost && !self.missed;
         self.missed = true;
-        // What was lost is noticed late: its answer may have been there already.
-        self.orphaned &= lost;
         self.receiving = false;
         self.request.phase = Phase::Lost;
     }
@@ -1001,6 +1006,7 @@ impl Http1 {
             receiving: false,
             whole: true,
             missed: false,
+            end_guessed: false,
             orphaned: false,
             from_start,
             pipelined: false,
@@ -1071,6 +1077,9 @@ impl Http1 {
         self.response.doubtful = true;
         self.receiving = false;
         self.whole = false;
+        if matches!(self.request.phase, Phase::Unseen { .. }) {
+            self.request = Side::new(Phase::Lost);
+        }
         while let Some(pending) = self.queue.pop() {
             finish(&pending, &answer, outcome, at_ns.max(answer.last_ns), sink);
             answer = Answer::default();
