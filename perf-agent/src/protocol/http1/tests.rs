@@ -1,5 +1,6 @@
 //! Each test is a wire dump: what went, in which direction, and what must be told of it. A step's number is its time.
 
+use super::queue::MAX_PENDING;
 use super::*;
 use crate::protocol::recorder::Recorder;
 
