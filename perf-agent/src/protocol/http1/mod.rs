@@ -1,7 +1,7 @@
 //! HTTP/1.x, RFC 9112: pairs requests with responses by their order on the connection, and finds where each ends.
 //!
 //! Read in this order: [`head`] (what a head says), [`body`] (where a body ends), [`queue`] (requests in flight), then
-//! the [`Http1`] dissector here, which walks both halves of the conversation. A half is always in one [`Phase`]; what
+//! the [`Http1`] dissector here, and its two halves [`requests`] and [`responses`]. A half is always in one [`Phase`]; what
 //! could not be seen puts it into [`Phase::Unseen`] (a message whose end is not known) or [`Phase::Lost`] (it is not
 //! known where the next message begins), and from there it comes back at the next chunk that begins like a message.
 //!
@@ -11,15 +11,16 @@
 mod body;
 mod head;
 mod queue;
+mod requests;
+mod responses;
 #[cfg(test)]
 mod tests;
 
-use self::body::{Chunked, Fed, Recent};
-use self::head::{Fields, Parsed, RequestHead, ResponseHead, Target};
-use self::queue::{MAX_PENDING, Method, Pending, Queue};
+use self::body::{Chunked, Recent};
+use self::queue::{Pending, Queue};
 use super::{Chunk, Dissector, Gap, Half, ProtocolEntry, Verdict};
 use crate::event::{Change, Direction};
-use crate::exchange::{Ended, Loss, Outcome, Request, Sink, Times};
+use crate::exchange::{Ended, Loss, Outcome, Sink, Times};
 
 /// How to recognise HTTP/1.x and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
@@ -51,6 +52,11 @@ fn detect(first: &[u8], direction: Direction) -> Option<Direction> {
 /// Line ends before a message are skipped (RFC 9112, 2.2).
 fn leading_line_ends(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count()
+}
+
+/// The first `length` bytes, or all if there are fewer, and the rest.
+fn split_at(bytes: &[u8], length: u64) -> (&[u8], &[u8]) {
+    bytes.split_at(usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len())))
 }
 
 /// Where a half's next byte lies.
@@ -90,13 +96,18 @@ struct Seen {
 #[derive(Debug)]
 struct Side {
     phase: Phase,
-    /// The body may not come at all, or not as announced: a chunk that is a whole head begins a new message.
+    /// The body may not come at all, or not as announced: a chunk that is a whole head begins a new message. In a head:
+    /// it may be none.
     doubtful: bool,
     partial: Option<Box<PartialHead>>,
 }
 
 /// The response that is being received.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a response, each read on its own"
+)]
 struct Answer {
     /// Its first byte was seen; interim responses do not count.
     begun: bool,
@@ -140,6 +151,8 @@ struct Http1 {
     missed: bool,
     /// A response without request was seen since then.
     orphaned: bool,
+    /// The last request's end was told by its last bytes alone.
+    end_guessed: bool,
     /// The connection began in view.
     from_start: bool,
     /// The client was seen to send requests without waiting for answers.
@@ -254,11 +267,9 @@ impl Side {
 }
 
 impl PartialHead {
-    fn new(first: Seen, bytes: &[u8]) -> Box<Self> {
-        Box::new(Self {
-            bytes: bytes.to_vec(),
-            first,
-        })
+    fn new(first: Seen, bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec();
+        Self { bytes, first }
     }
 
     /// Takes the next bytes up to the head's end or to the limit; how many, and whether the end is among them.
@@ -280,689 +291,6 @@ impl PartialHead {
     }
 }
 
-/// Requests.
-impl Http1 {
-    fn requests(&mut self, mut rest: &[u8], seen: Seen, sink: &mut dyn Sink) {
-        while !rest.is_empty() && !self.opaque {
-            match self.request.phase {
-                Phase::Head => rest = self.request_head(rest, seen, sink),
-                Phase::Length(left) => {
-                    let now = left.min(rest.len() as u64);
-                    self.request_moved(now, seen.at_ns);
-                    // At most the rest of the chunk.
-                    rest = &rest[now as usize..];
-                    if now == left {
-                        self.request_ends();
-                    } else {
-                        self.request.phase = Phase::Length(left - now);
-                    }
-                }
-                Phase::Chunked(mut chunks) => match chunks.feed(rest) {
-                    Fed::All => {
-                        self.request.phase = Phase::Chunked(chunks);
-                        return self.request_moved(rest.len() as u64, seen.at_ns);
-                    }
-                    Fed::Ended(used) => {
-                        self.request_moved(used as u64, seen.at_ns);
-                        self.request_ends();
-                        rest = &rest[used..];
-                    }
-                    Fed::Malformed => {
-                        sink.lost(Loss::Malformed);
-                        self.whole = false;
-                        self.request.phase = Phase::unseen(false);
-                    }
-                },
-                Phase::UntilClose | Phase::Unseen { chunked: None } => {
-                    return self.request_moved(rest.len() as u64, seen.at_ns);
-                }
-                Phase::Unseen {
-                    chunked: Some(mut recent),
-                } => {
-                    self.request_moved(rest.len() as u64, seen.at_ns);
-                    let ended = recent.push(rest, true);
-                    self.request.phase = Phase::Unseen { chunked: Some(recent) };
-                    if ended {
-                        self.request_ends();
-                    }
-                    return;
-                }
-                Phase::Lost => {
-                    self.missed = true;
-                    self.orphaned = false;
-                    return self.response_turned(seen.at_ns, sink);
-                }
-            }
-        }
-    }
-
-    /// A chunk begins: if the half is out of step, does a message begin with it?
-    #[inline]
-    fn request_resumes(&mut self, bytes: &[u8], sink: &mut dyn Sink) {
-        match self.request.phase {
-            Phase::Lost => {
-                let bytes = &bytes[leading_line_ends(bytes)..];
-                if head::begins_like_request(bytes) || (self.whole && !self.proven && head::could_be_request(bytes)) {
-                    self.request.phase = Phase::Head;
-                }
-            }
-            Phase::Head => {}
-            phase => {
-                let unseen = matches!(phase, Phase::Unseen { .. });
-                if (unseen || self.request.doubtful)
-                    && head::begins_like_request(bytes)
-                    && matches!(head::request(bytes), Parsed::Complete(_))
-                {
-                    if unseen {
-                        sink.lost(Loss::FramingUnknown);
-                    }
-                    self.request_ends();
-                }
-            }
-        }
-    }
-
-    /// Reads a head at the beginning of `rest`, or the next part of one; gives what follows it.
-    #[inline]
-    fn request_head<'a>(&mut self, rest: &'a [u8], seen: Seen, sink: &mut dyn Sink) -> &'a [u8] {
-        let Some(mut partial) = self.request.partial.take() else {
-            let rest = &rest[leading_line_ends(rest)..];
-            match head::request(rest) {
-                Parsed::Complete(head) => {
-                    let used = head.bytes;
-                    self.opens(&head, seen, seen, false, sink);
-                    return &rest[used..];
-                }
-                Parsed::Partial if rest.len() >= MAX_HEAD => {
-                    self.request_cut(rest, seen, seen, sink);
-                }
-                Parsed::Partial if rest.is_empty() => {}
-                Parsed::Partial => self.request.partial = Some(PartialHead::new(seen, rest)),
-                Parsed::Malformed if rest.is_empty() => {}
-                Parsed::Malformed => self.malformed(Half::Request, seen.at_ns, sink),
-            }
-            return &[];
-        };
-        let (used, ended) = partial.extend(rest);
-        if ended {
-            match head::request(&partial.bytes) {
-                Parsed::Complete(head) => self.opens(&head, partial.first, seen, false, sink),
-                _ => self.malformed(Half::Request, seen.at_ns, sink),
-            }
-        } else if partial.full() {
-            self.request_cut(&partial.bytes, partial.first, seen, sink);
-        } else if memchr::memchr(b'\n', &rest[..used]).is_some() && !head::could_be_request(&partial.bytes) {
-            self.malformed(Half::Request, seen.at_ns, sink);
-        } else {
-            self.request.partial = Some(partial);
-        }
-        &rest[used..]
-    }
-
-    /// The rest of a head will not be seen.
-    fn request_cut(&mut self, bytes: &[u8], first: Seen, seen: Seen, sink: &mut dyn Sink) {
-        match head::cut_request(bytes) {
-            Some(head) => {
-                sink.lost(Loss::HeadCut);
-                self.opens(&head, first, seen, true, sink);
-            }
-            None => self.request_missed(false, seen.at_ns, sink),
-        }
-    }
-
-    /// A request's head is there (`cut`: as much of it as will be): the exchange begins.
-    fn opens(&mut self, head: &RequestHead<'_>, first: Seen, seen: Seen, cut: bool, sink: &mut dyn Sink) {
-        self.proven = true;
-        self.response_turned(seen.at_ns, sink);
-        if self.opaque {
-            return;
-        }
-        self.settle(first.at_ns);
-        if self.queue.len() >= MAX_PENDING {
-            sink.lost(Loss::PipelineFull);
-            self.abandon(seen.at_ns, Outcome::Unknown, sink);
-            self.unsure = true;
-            self.quiet_since_ns = seen.at_ns;
-        }
-        let target = Target::of(head.method, &head.target);
-        let ticket = sink.opened(&Request {
-            protocol: head.protocol,
-            method: head.method,
-            path: target.path,
-            query: target.query,
-            host: target.authority.or(head.fields.host),
-            request_id: head.fields.request_id,
-            first_ns: first.at_ns,
-            tgid: first.tgid,
-            tid: first.tid,
-        });
-        let method = match head.method {
-            "HEAD" => Method::Head,
-            "CONNECT" => Method::Connect,
-            _ => Method::Other,
-        };
-        let pending = Pending {
-            ticket,
-            method,
-            holds_body: head.fields.expects_continue,
-            arrival_ns: first.arrival_ns,
-            first_ns: first.at_ns,
-            last_ns: seen.at_ns,
-            bytes: head.bytes as u64,
-        };
-        let phase = if cut {
-            Phase::unseen(head.fields.chunked)
-        } else {
-            self.request_framing(method, &head.fields, sink)
-        };
-        self.request.doubtful = false;
-        self.request.phase = phase;
-        self.receiving = !matches!(phase, Phase::Head | Phase::Lost);
-        if self.unsure {
-            self.receiving = false;
-            self.quiet_since_ns = seen.at_ns;
-            return finish(&pending, &Answer::default(), Outcome::Unknown, seen.at_ns, sink);
-        }
-        if let Some(back) = self.queue.back_mut() {
-            // Both were moved by one call: nobody can have waited for an answer in between.
-            self.pipelined |= back.last_ns == first.at_ns;
-            self.queue.push(pending);
-        } else {
-            self.queue.push(pending);
-            self.claim_early(first.at_ns, method, sink);
-        }
-    }
-
-    /// A request begins: can its answer be told from those of requests that were missed?
-    #[inline]
-    fn settle(&mut self, first_ns: u64) {
-        if self.missed {
-            // One whose answer came before is none of them, if the client waits for answers.
-            if self.pipelined || !self.orphaned || !self.queue.is_empty() {
-                self.unsure = true;
-                self.quiet_since_ns = self.quiet_since_ns.max(first_ns);
-            }
-            self.missed = false;
-        }
-        self.orphaned = false;
-        if self.unsure && self.queue.is_empty() && first_ns.saturating_sub(self.quiet_since_ns) >= QUIET_NS {
-            self.unsure = false;
-        }
-    }
-
-    /// RFC 9112, 6.3, for requests.
-    fn request_framing(&mut self, method: Method, fields: &Fields<'_>, sink: &mut dyn Sink) -> Phase {
-        if method == Method::Connect {
-            // What follows is the tunnel's, unless the server refuses it.
-            Phase::Lost
-        } else if fields.chunked {
-            Phase::Chunked(Chunked::START)
-        } else if fields.transfer_encoding || fields.length_invalid {
-            sink.lost(Loss::Malformed);
-            self.whole = false;
-            Phase::unseen(false)
-        } else {
-            match fields.content_length {
-                None | Some(0) => Phase::Head,
-                Some(length) => Phase::Length(length),
-            }
-        }
-    }
-
-    #[inline]
-    fn request_moved(&mut self, bytes: u64, at_ns: u64) {
-        if self.receiving
-            && let Some(back) = self.queue.back_mut()
-        {
-            back.bytes += bytes;
-            back.last_ns = at_ns;
-            back.holds_body = false;
-        }
-    }
-
-    fn request_ends(&mut self) {
-        self.request.phase = Phase::Head;
-        self.request.doubtful = false;
-        self.receiving = false;
-    }
-
-    fn request_gap(&mut self, missing: u64, lost: bool, seen: Seen, sink: &mut dyn Sink) {
-        let account = |this: &mut Self, bytes: u64| {
-            // When lost bytes were moved is not known; the time of the last ones seen stays.
-            let last_ns = this.queue.back_mut().map_or(0, |back| back.last_ns);
-            this.request_moved(bytes, if lost { last_ns } else { seen.at_ns });
-        };
-        match self.request.phase {
-            Phase::Length(left) => {
-                account(self, missing.min(left));
-                if missing >= left {
-                    self.request_ends();
-                } else {
-                    self.request.phase = Phase::Length(left - missing);
-                }
-                if missing > left {
-                    self.request_missed(lost, seen.at_ns, sink);
-                }
-                return;
-            }
-            Phase::Chunked(mut chunks) => {
-                account(self, missing);
-                if chunks.skip(missing) {
-                    self.request.phase = Phase::Chunked(chunks);
-                    return;
-                }
-                self.request.phase = Phase::unseen(true);
-            }
-            Phase::UntilClose | Phase::Unseen { .. } => {
-                account(self, missing);
-                self.request.phase.forget_recent();
-            }
-            Phase::Head => {
-                let Some(partial) = self.request.partial.take() else {
-                    return self.request_missed(lost, seen.at_ns, sink);
-                };
-                self.request_cut(&partial.bytes, partial.first, seen, sink);
-                account(self, missing);
-            }
-            Phase::Lost => return self.request_missed(lost, seen.at_ns, sink),
-        }
-        // The message's end may be among what is missing, and others behind it. Where records are whole and the client
-        // waits for answers, it is not: what begins like a message is captured.
-        self.whole = false;
-        self.missed |= lost || self.pipelined;
-    }
-
-    /// Requests went by without their heads being seen: one at least, or some if records were lost.
-    fn request_missed(&mut self, lost: bool, at_ns: u64, sink: &mut dyn Sink) {
-        self.response_turned(at_ns, sink);
-        if !lost && !self.missed {
-            sink.lost(Loss::HeadCut);
-        }
-        self.whole = false;
-        self.missed = true;
-        // What was lost is noticed late: its answer may have been there already.
-        self.orphaned &= lost;
-        self.receiving = false;
-        self.request.phase = Phase::Lost;
-    }
-
-    /// A new request begins. If only one response was due, it has ended before, though its end can't be seen.
-    #[inline]
-    fn response_turned(&mut self, at_ns: u64, sink: &mut dyn Sink) {
-        if self.queue.len() != 1 {
-            return;
-        }
-        if self.answer.orphan {
-            if self.answer.strayed {
-                sink.lost(Loss::FramingUnknown);
-                self.abandon(at_ns, Outcome::Unknown, sink);
-                self.answer.strayed = false;
-            }
-            return;
-        }
-        match self.response.phase {
-            Phase::Unseen { .. } => {
-                sink.lost(Loss::FramingUnknown);
-                self.response_ends(sink);
-                self.response.phase = Phase::Lost;
-            }
-            Phase::Lost if self.answer.strayed => {
-                sink.lost(Loss::FramingUnknown);
-                self.abandon(at_ns, Outcome::Unknown, sink);
-                self.answer = Answer::default();
-                self.strayed(at_ns, sink);
-            }
-            _ => {}
-        }
-    }
-
-    /// The only request in flight has come. Was its answer there before?
-    fn claim_early(&mut self, first_ns: u64, method: Method, sink: &mut dyn Sink) {
-        let begun = |answer: &Answer| answer.begun && answer.orphan && !answer.counted;
-        let (from_start, whole) = (self.from_start, self.whole);
-        let mine = |answer: &Answer| {
-            let late = first_ns.saturating_sub(answer.first_ns);
-            late == 0 || (from_start && whole && late <= REORDERED_NS)
-        };
-        if begun(&self.answer) {
-            if self.early.is_none() && mine(&self.answer) {
-                self.answer.orphan = false;
-                if method == Method::Head {
-                    self.response_ends(sink);
-                }
-                return;
-            }
-            sink.lost(Loss::ResponseWithoutRequest);
-            self.answer.counted = true;
-            self.response.doubtful = true;
-        } else if !whole && !self.answer.begun {
-            self.answer = Answer::default();
-        }
-        if let Some(early) = self.early.take() {
-            if mine(&early) && !self.answer.begun {
-                self.finish_front(&early, Outcome::Answered, early.last_ns, sink);
-            } else {
-                sink.lost(Loss::ResponseWithoutRequest);
-            }
-        }
-    }
-}
-
-/// Responses.
-impl Http1 {
-    fn responses(&mut self, mut rest: &[u8], seen: Seen, sink: &mut dyn Sink) {
-        self.quiet_since_ns = seen.at_ns;
-        while !rest.is_empty() && !self.opaque {
-            match self.response.phase {
-                Phase::Head => rest = self.response_head(rest, seen, sink),
-                Phase::Length(left) => {
-                    let now = left.min(rest.len() as u64);
-                    self.answer.moved(now, seen.at_ns);
-                    // At most the rest of the chunk.
-                    rest = &rest[now as usize..];
-                    if now == left {
-                        self.response_ends(sink);
-                    } else {
-                        self.response.phase = Phase::Length(left - now);
-                    }
-                }
-                Phase::Chunked(mut chunks) => match chunks.feed(rest) {
-                    Fed::All => {
-                        self.response.phase = Phase::Chunked(chunks);
-                        return self.answer.moved(rest.len() as u64, seen.at_ns);
-                    }
-                    Fed::Ended(used) => {
-                        self.answer.moved(used as u64, seen.at_ns);
-                        self.response_ends(sink);
-                        rest = &rest[used..];
-                    }
-                    Fed::Malformed => {
-                        sink.lost(Loss::Malformed);
-                        self.response.phase = Phase::unseen(false);
-                    }
-                },
-                Phase::UntilClose | Phase::Unseen { chunked: None } => {
-                    return self.answer.moved(rest.len() as u64, seen.at_ns);
-                }
-                Phase::Unseen {
-                    chunked: Some(mut recent),
-                } => {
-                    self.answer.moved(rest.len() as u64, seen.at_ns);
-                    let ended = recent.push(rest, true);
-                    self.response.phase = Phase::Unseen { chunked: Some(recent) };
-                    if ended {
-                        self.response_ends(sink);
-                    }
-                    return;
-                }
-                Phase::Lost => return self.response_strayed(sink),
-            }
-        }
-    }
-
-    /// See [`Self::request_resumes`].
-    #[inline]
-    fn response_resumes(&mut self, bytes: &[u8], seen: Seen, sink: &mut dyn Sink) {
-        match self.response.phase {
-            Phase::Lost => {
-                if head::could_be_response(&bytes[leading_line_ends(bytes)..]) {
-                    if self.answer.strayed {
-                        // The answer may have gone by unread; this may be another one.
-                        self.unsure |= self.queue.len() > 1;
-                        self.abandon(seen.at_ns, Outcome::Unknown, sink);
-                        self.answer = Answer::default();
-                    }
-                    self.response.phase = Phase::Head;
-                }
-            }
-            Phase::Head => {}
-            _ if self.answer.orphan => self.orphan_resumes(bytes, seen, sink),
-            Phase::Unseen { .. } => {
-                let headless = self.answer.status == 0;
-                if !(headless || self.queue.len() > 1) || !matches!(head::response(bytes), Parsed::Complete(_)) {
-                    return;
-                }
-                if headless {
-                    // What was missed was an interim response, or the beginning of this one.
-                    self.answer.begun = false;
-                    self.response.phase = Phase::Head;
-                } else {
-                    sink.lost(Loss::FramingUnknown);
-                    self.response_ends(sink);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// See [`Self::response_resumes`]: in a response that nobody waits for. It may be one to HEAD, without the body that
-    /// its head tells of, and then what comes is the answer to the next request.
-    fn orphan_resumes(&mut self, bytes: &[u8], seen: Seen, sink: &mut dyn Sink) {
-        if !self.response.doubtful {
-            return;
-        }
-        if !self.answer.strayed && head::could_be_response(bytes) {
-            self.response_ends(sink);
-        } else if matches!(head::response(bytes), Parsed::Complete(_)) {
-            // The answer may have gone by as what was taken for the body.
-            self.abandon(seen.at_ns, Outcome::Unknown, sink);
-            self.response_ends(sink);
-        } else {
-            self.answer.strayed = !self.queue.is_empty();
-        }
-    }
-
-    /// See [`Self::request_head`].
-    #[inline]
-    fn response_head<'a>(&mut self, rest: &'a [u8], seen: Seen, sink: &mut dyn Sink) -> &'a [u8] {
-        let Some(mut partial) = self.response.partial.take() else {
-            let rest = &rest[leading_line_ends(rest)..];
-            match head::response(rest) {
-                Parsed::Complete(head) => {
-                    let used = head.bytes;
-                    self.answers(&head, seen, seen, false, sink);
-                    return &rest[used..];
-                }
-                Parsed::Partial if rest.len() >= MAX_HEAD => self.response_cut(rest, seen, seen, sink),
-                Parsed::Partial if rest.is_empty() => {}
-                Parsed::Partial => self.response.partial = Some(PartialHead::new(seen, rest)),
-                Parsed::Malformed if rest.is_empty() => {}
-                Parsed::Malformed => self.malformed(Half::Response, seen.at_ns, sink),
-            }
-            return &[];
-        };
-        let (used, ended) = partial.extend(rest);
-        if ended {
-            match head::response(&partial.bytes) {
-                Parsed::Complete(head) => self.answers(&head, partial.first, seen, false, sink),
-                _ => self.malformed(Half::Response, seen.at_ns, sink),
-            }
-        } else if partial.full() {
-            self.response_cut(&partial.bytes, partial.first, seen, sink);
-        } else if !head::could_be_response(&partial.bytes) {
-            self.malformed(Half::Response, seen.at_ns, sink);
-        } else {
-            self.response.partial = Some(partial);
-        }
-        &rest[used..]
-    }
-
-    fn response_cut(&mut self, bytes: &[u8], first: Seen, seen: Seen, sink: &mut dyn Sink) {
-        match head::cut_response(bytes) {
-            Some(head) if !head.interim() => {
-                sink.lost(Loss::HeadCut);
-                self.answers(&head, first, seen, true, sink);
-            }
-            _ => self.response_missed(bytes.len() as u64, false, first, sink),
-        }
-    }
-
-    /// A response's head is there (`cut`: as much of it as will be).
-    fn answers(&mut self, head: &ResponseHead<'_>, first: Seen, seen: Seen, cut: bool, sink: &mut dyn Sink) {
-        self.proven = true;
-        self.answer.moved(head.bytes as u64, seen.at_ns);
-        if head.interim() {
-            if let Some(front) = self.queue.front_mut() {
-                front.holds_body = false;
-            }
-            self.response.phase = Phase::Head;
-            return;
-        }
-        self.answer.begun = true;
-        self.answer.status = head.status;
-        self.answer.first_ns = first.at_ns;
-        self.answer.orphan = self.queue.is_empty();
-        self.orphaned |= self.answer.orphan;
-        self.request_turned(sink);
-        let only = self.queue.len() == 1;
-        let method = self.queue.front_mut().map_or(Method::Other, |front| {
-            if only && front.holds_body {
-                // The answer came instead of `100 Continue`; the body may never come (RFC 9110, 10.1.1).
-                self.request.doubtful = true;
-            }
-            front.method
-        });
-        let tunnel = method == Method::Connect && (200..300).contains(&head.status);
-        if head.status == 101 || tunnel {
-            self.response_ends(sink);
-            self.abandon(seen.at_ns, Outcome::Unknown, sink);
-            self.forget_early(sink);
-            self.opaque = true;
-            return;
-        }
-        self.response.doubtful = false;
-        self.response.phase = if cut {
-            Phase::unseen(head.fields.chunked)
-        } else {
-            response_framing(method, head, sink)
-        };
-        if self.response.phase == Phase::Head {
-            self.response_ends(sink);
-        }
-    }
-
-    /// Bytes went by that can't be read; they may be the answer.
-    fn response_strayed(&mut self, sink: &mut dyn Sink) {
-        self.answer.strayed = !self.queue.is_empty();
-        self.request_turned(sink);
-    }
-
-    /// A response begins. If only one request was sent, it has ended before, though its end can't be seen.
-    #[inline]
-    fn request_turned(&mut self, sink: &mut dyn Sink) {
-        if self.receiving && self.queue.len() == 1 && matches!(self.request.phase, Phase::Unseen { .. }) {
-            sink.lost(Loss::FramingUnknown);
-            self.receiving = false;
-            self.request.phase = Phase::Lost;
-        }
-    }
-
-    /// The response is complete, or has ended as far as can be told.
-    fn response_ends(&mut self, sink: &mut dyn Sink) {
-        let answer = std::mem::take(&mut self.answer);
-        self.response.phase = Phase::Head;
-        self.response.doubtful = false;
-        if !answer.begun {
-            return;
-        }
-        if answer.orphan {
-            if !answer.counted && self.early.replace(answer).is_some() {
-                sink.lost(Loss::ResponseWithoutRequest);
-            }
-            return;
-        }
-        let outcome = if answer.status == 0 || answer.end_lost {
-            Outcome::Unknown
-        } else {
-            Outcome::Answered
-        };
-        self.finish_front(&answer, outcome, answer.last_ns, sink);
-    }
-
-    fn response_gap(&mut self, missing: u64, lost: bool, seen: Seen, sink: &mut dyn Sink) {
-        let account = |this: &mut Self, bytes: u64| {
-            if lost {
-                this.answer.bytes += bytes;
-                this.answer.end_lost = true;
-            } else {
-                this.answer.moved(bytes, seen.at_ns);
-                this.quiet_since_ns = seen.at_ns;
-            }
-        };
-        match self.response.phase {
-            Phase::Length(left) => {
-                account(self, missing.min(left));
-                if missing >= left {
-                    self.response_ends(sink);
-                } else {
-                    self.response.phase = Phase::Length(left - missing);
-                }
-                if missing > left {
-                    self.response_missed(missing - left, lost, seen, sink);
-                }
-                return;
-            }
-            Phase::Chunked(mut chunks) => {
-                account(self, missing);
-                if chunks.skip(missing) {
-                    self.response.phase = Phase::Chunked(chunks);
-                    return;
-                }
-                self.response.phase = Phase::unseen(true);
-            }
-            Phase::UntilClose => return account(self, missing),
-            Phase::Unseen { .. } => {
-                account(self, missing);
-                self.response.phase.forget_recent();
-            }
-            Phase::Head => {
-                let Some(partial) = self.response.partial.take() else {
-                    return self.response_missed(missing, lost, seen, sink);
-                };
-                self.response_cut(&partial.bytes, partial.first, seen, sink);
-                if self.response.phase == Phase::Lost {
-                    return;
-                }
-                account(self, missing);
-            }
-            Phase::Lost => self.response_strayed(sink),
-        }
-        if self.queue.len() > 1 {
-            // Its end may be among what is missing, and other answers too.
-            self.response_missed(0, lost, seen, sink);
-        }
-    }
-
-    /// Responses went by without their heads being seen: one at least, or some if records were lost.
-    fn response_missed(&mut self, bytes: u64, lost: bool, seen: Seen, sink: &mut dyn Sink) {
-        if !lost {
-            sink.lost(Loss::HeadCut);
-        }
-        if self.queue.len() == 1 && !lost {
-            self.request_turned(sink);
-            self.answer.begun = true;
-            self.answer.first_ns = seen.at_ns;
-            self.answer.moved(bytes, seen.at_ns);
-            self.response.phase = Phase::unseen(false);
-            return;
-        }
-        self.orphaned = true;
-        self.whole = false;
-        if !lost {
-            self.unsure |= self.queue.len() > 1;
-        } else if self.pipelined {
-            self.unsure |= !self.queue.is_empty();
-        } else {
-            // A client that waits for answers has had all but the last one: no more are due than follow.
-            self.unsure = false;
-        }
-        self.abandon(seen.at_ns, Outcome::Unknown, sink);
-        self.answer = Answer::default();
-        self.response = Side::new(Phase::Lost);
-    }
-}
-
-/// Both halves.
 impl Http1 {
     fn new(from_start: bool) -> Self {
         let phase = if from_start { Phase::Head } else { Phase::Lost };
@@ -978,6 +306,7 @@ impl Http1 {
             receiving: false,
             whole: true,
             missed: false,
+            end_guessed: false,
             orphaned: false,
             from_start,
             pipelined: false,
@@ -1048,6 +377,9 @@ impl Http1 {
         self.response.doubtful = true;
         self.receiving = false;
         self.whole = false;
+        if matches!(self.request.phase, Phase::Unseen { .. }) {
+            self.request = Side::new(Phase::Lost);
+        }
         while let Some(pending) = self.queue.pop() {
             finish(&pending, &answer, outcome, at_ns.max(answer.last_ns), sink);
             answer = Answer::default();
@@ -1125,27 +457,6 @@ impl Phase {
     fn forget_recent(&mut self) {
         if let Self::Unseen { chunked: Some(recent) } = self {
             *recent = Recent::default();
-        }
-    }
-}
-
-/// RFC 9112, 6.3, for responses. [`Phase::Head`] if there is no body.
-fn response_framing(method: Method, head: &ResponseHead<'_>, sink: &mut dyn Sink) -> Phase {
-    let fields = &head.fields;
-    if method == Method::Head || matches!(head.status, 204 | 304) {
-        Phase::Head
-    } else if fields.chunked {
-        Phase::Chunked(Chunked::START)
-    } else if fields.transfer_encoding {
-        Phase::UntilClose
-    } else if fields.length_invalid {
-        sink.lost(Loss::Malformed);
-        Phase::unseen(false)
-    } else {
-        match fields.content_length {
-            Some(0) => Phase::Head,
-            Some(length) => Phase::Length(length),
-            None => Phase::UntilClose,
         }
     }
 }
