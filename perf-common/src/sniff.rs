@@ -16,29 +16,66 @@ pub mod looks {
 
 /// Judges a message's first bytes; `length` of them are valid (the rest is 0).
 ///
-/// A request is a method, a token of upper-case letters (RFC 9110, 9.1: tokens, by convention upper-case), and a
-/// space, or the beginning of one when fewer bytes are there. A method longer than the window (`PROPFIND`,
-/// `SEARCHING`) counts as one if all seen bytes are upper-case letters, `-` or `_`, and at least three were seen.
+/// A request is a method, a token of upper-case letters (RFC 9110, 9.1: tokens, by convention upper-case), and a space.
+/// Where the window ends before the space does, because the method is long (`PROPPATCH`) or the bytes come one by one,
+/// letters alone are enough.
 #[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
 pub fn sniff(first: [u8; SNIFF_BYTES], length: usize) -> u8 {
-    if first[0] == b'H' && first[1] == b'T' && first[2] == b'T' && first[3] == b'P' && first[4] == b'/' {
+    if is_response(first) {
         return looks::HTTP1_RESPONSE;
     }
-    let mut letters = 0;
-    while letters < SNIFF_BYTES {
-        let byte = first[letters];
-        if !byte.is_ascii_uppercase() && byte != b'-' && byte != b'_' {
-            break;
-        }
-        letters += 1;
-    }
+    let letters = method_letters(first);
     let ended = letters < SNIFF_BYTES && first[letters] == b' ';
     let cut = letters == SNIFF_BYTES || (length < SNIFF_BYTES && letters == length);
-    if (ended && letters >= 1) || (cut && letters >= 1) {
+    if letters >= 1 && (ended || cut) {
         looks::HTTP1_REQUEST
     } else {
         looks::NOTHING
     }
+}
+
+/// Do these bytes, which follow others of the same direction, begin a new message? Stricter than [`sniff`], since the
+/// middle of a body may hold any letters: a method must be seen with its space.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+pub fn begins_message(first: [u8; SNIFF_BYTES]) -> bool {
+    let letters = method_letters(first);
+    is_response(first) || (letters >= 3 && letters < SNIFF_BYTES && first[letters] == b' ')
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_response(first: [u8; SNIFF_BYTES]) -> bool {
+    first[0] == b'H' && first[1] == b'T' && first[2] == b'T' && first[3] == b'P' && first[4] == b'/'
+}
+
+/// Bytes at the beginning that a method may consist of.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn method_letters(first: [u8; SNIFF_BYTES]) -> usize {
+    let mut letters = 0;
+    while letters < SNIFF_BYTES {
+        let byte = first[letters];
+        let letter = byte.is_ascii_uppercase() || byte == b'-' || byte == b'_';
+        if !letter {
+            break;
+        }
+        letters += 1;
+    }
+    letters
 }
 
 #[cfg(test)]
@@ -65,6 +102,20 @@ mod tests {
     fn a_request_that_comes_byte_by_byte_is_recognised() {
         for end in 1..5 {
             check(&b"GET /"[..end], looks::HTTP1_REQUEST);
+        }
+    }
+
+    #[test]
+    fn letters_in_a_body_begin_no_message() {
+        for (bytes, expected) in [
+            (b"HTTP/1.1", true),
+            (b"GET / HT", true),
+            (b"DELETE /", true),
+            (b"AAAAAAAA", false),
+            (b"A B C D ", false),
+            (b"TP/1.1\r\n", false),
+        ] {
+            assert_eq!(begins_message(*bytes), expected, "{}", bytes.escape_ascii());
         }
     }
 

@@ -7,7 +7,7 @@
 use perf_common::{
     counters::Counter,
     record::{direction, flag},
-    sniff::{SNIFF_BYTES, looks, sniff},
+    sniff::{self, SNIFF_BYTES, looks},
     state::{ConnectionState, flags},
 };
 
@@ -289,7 +289,7 @@ fn budget(state: &ConnectionState, sent: bool) -> u32 {
 #[inline(always)]
 fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, source: Source) -> bool {
     let sent = segment.direction == direction::SENT;
-    let role = match first_bytes(source, segment.length) {
+    let role = match looks_like(source, segment.length) {
         looks::HTTP1_REQUEST if sent => flags::CLIENT,
         looks::HTTP1_REQUEST => flags::SERVER,
         looks::HTTP1_RESPONSE if sent => flags::SERVER,
@@ -308,18 +308,25 @@ fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, sour
     true
 }
 
+/// Does a segment that follows others of its direction begin a new message? A few letters alone could be anything.
 #[inline(always)]
 fn begins_message(source: Source, length: u32) -> bool {
-    // A few letters alone could be anything in the middle of a body.
-    length >= SNIFF_BYTES as u32 && first_bytes(source, length) != looks::NOTHING
+    length >= SNIFF_BYTES as u32 && first_bytes(source, length).is_some_and(|(first, _)| sniff::begins_message(first))
 }
 
 /// What a segment's first bytes look like.
 #[inline(always)]
-fn first_bytes(source: Source, length: u32) -> u8 {
-    let Some((from, size)) = buffers::first(source) else {
-        return looks::NOTHING;
-    };
+fn looks_like(source: Source, length: u32) -> u8 {
+    match first_bytes(source, length) {
+        Some((first, size)) => sniff::sniff(first, size),
+        None => looks::NOTHING,
+    }
+}
+
+/// A segment's first bytes, and how many there are.
+#[inline(always)]
+fn first_bytes(source: Source, length: u32) -> Option<([u8; SNIFF_BYTES], usize)> {
+    let (from, size) = buffers::first(source)?;
     let size = if size < length { size } else { length };
     let size = if size > SNIFF_BYTES as u32 {
         SNIFF_BYTES as u32
@@ -327,10 +334,12 @@ fn first_bytes(source: Source, length: u32) -> u8 {
         size
     };
     let mut first = [0u8; SNIFF_BYTES];
-    if buffers::copy::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size) == 0 {
-        return looks::NOTHING;
+    let copied = buffers::copy::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size);
+    if copied == 0 {
+        None
+    } else {
+        Some((first, size as usize))
     }
-    sniff(first, size as usize)
 }
 
 /// Adds a segment to the message's sums.
