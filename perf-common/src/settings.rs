@@ -92,7 +92,7 @@ pub mod offset {
         };
     }
     /// Number of fields.
-    pub const COUNT: usize = 41;
+    pub const COUNT: usize = 44;
     fields! {
         SK_FAMILY = 0, "sock", "__sk_common.skc_family";
         SK_STATE = 1, "sock", "__sk_common.skc_state";
@@ -132,9 +132,12 @@ pub mod offset {
         DENTRY_NAME = 35, "dentry", "d_name.name";
         SOCKET_SK = 36, "socket", "sk";
         READ_STATE_SOCKET = 37, "unix_stream_read_state", "socket";
-        READ_STATE_MESSAGE = 38, "unix_stream_read_state", "msg";
-        READ_STATE_FLAGS = 39, "unix_stream_read_state", "flags";
-        MESSAGE_LEFT = 40, "msghdr", "msg_iter.count";
+        READ_STATE_FLAGS = 38, "unix_stream_read_state", "flags";
+        SKB_LENGTH = 39, "sk_buff", "len";
+        SKB_DATA_LENGTH = 40, "sk_buff", "data_len";
+        SKB_DATA = 41, "sk_buff", "data";
+        SKB_CONTROL = 42, "sk_buff", "cb";
+        UNIX_CONSUMED = 43, "unix_skb_parms", "consumed";
     }
     /// Says that this kernel's BTF has no such field.
     pub const ABSENT: u32 = u32::MAX;
@@ -145,7 +148,7 @@ pub mod offset {
         fn every_field_stands_at_its_index() {
             assert_eq!(super::FIELDS[super::SK_ERR], ("sock", "sk_err"));
             assert_eq!(super::FIELDS[super::TCP_WRITE_SEQ], ("tcp_sock", "write_seq"));
-            assert_eq!(super::FIELDS[super::MESSAGE_LEFT], ("msghdr", "msg_iter.count"));
+            assert_eq!(super::FIELDS[super::UNIX_CONSUMED], ("unix_skb_parms", "consumed"));
         }
     }
 }

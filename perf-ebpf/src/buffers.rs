@@ -2,7 +2,10 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::helpers::{bpf_probe_read_user, generated::bpf_probe_read_user as read_user};
+use aya_ebpf::helpers::{
+    bpf_probe_read_user,
+    generated::{bpf_probe_read_kernel as read_kernel, bpf_probe_read_user as read_user},
+};
 use perf_common::record::TAIL_BYTES;
 
 use crate::{kernel::Address, syscall::Source};
@@ -19,6 +22,17 @@ pub fn copy<const ROOM: u32>(to: *mut u8, from: Address, length: u32) -> u32 {
     let length = if length > ROOM { ROOM } else { length };
     // SAFETY: `to` has room for ROOM bytes; `from` may be anything, the helper checks it.
     let failed = unsafe { read_user(to.cast(), length, from.cast()) };
+    if failed == 0 { length } else { 0 }
+}
+
+/// [`copy`] from a buffer of the kernel.
+#[inline(always)]
+pub fn copy_queued<const ROOM: u32>(to: *mut u8, from: Address, length: u32) -> u32 {
+    // VERIFIER: as in `copy`.
+    let length = black_box(length);
+    let length = if length > ROOM { ROOM } else { length };
+    // SAFETY: as in `copy`.
+    let failed = unsafe { read_kernel(to.cast(), length, from.cast()) };
     if failed == 0 { length } else { 0 }
 }
 
@@ -76,11 +90,14 @@ pub fn tail(tail: *mut u8, source: Source, length: u32) -> bool {
             Some(end) => end,
             None => return false,
         },
+        // SAFETY: as above.
+        Source::Queued(from, linear) if linear >= length => (unsafe { from.add(length as usize) }, u64::from(length)),
         _ => return false,
     };
+    let queued = matches!(source, Source::Queued(..));
     if last >= TAIL_BYTES as u64 {
         // SAFETY: `tail` has room; the address may be anything, the helper checks it.
-        return unsafe { read_user(tail.cast(), TAIL_BYTES as u32, end.sub(TAIL_BYTES).cast()) } == 0;
+        return unsafe { read_either(queued, tail, TAIL_BYTES as u32, end.sub(TAIL_BYTES)) };
     }
     // A short last piece: what lies before it in the stream stays 0.
     let last = last as u32;
@@ -94,7 +111,23 @@ pub fn tail(tail: *mut u8, source: Source, length: u32) -> bool {
     // SAFETY: as above; place and length are below TAIL_BYTES each.
     unsafe {
         tail.cast::<u64>().write_unaligned(0);
-        read_user(tail.add(place as usize).cast(), last, end.sub(last as usize).cast()) == 0
+        read_either(queued, tail.add(place as usize), last, end.sub(last as usize))
+    }
+}
+
+/// Reads from a buffer of the kernel's or of the process's; false for a fault.
+///
+/// # Safety
+/// `to` has room for `length` bytes.
+#[inline(always)]
+unsafe fn read_either(queued: bool, to: *mut u8, length: u32, from: Address) -> bool {
+    // SAFETY: of the caller; `from` may be anything, the helpers check it.
+    unsafe {
+        if queued {
+            read_kernel(to.cast(), length, from.cast()) == 0
+        } else {
+            read_user(to.cast(), length, from.cast()) == 0
+        }
     }
 }
 
@@ -128,6 +161,7 @@ pub fn piece(array: Address, index: u64) -> Option<(Address, u64)> {
 pub fn first(source: Source) -> Option<(Address, u32)> {
     match source {
         Source::Buffer(from, _) => Some((from, u32::MAX)),
+        Source::Queued(from, linear) => Some((from, linear)),
         Source::Vector { array, count } if count > 0 => {
             let (from, size) = piece(array, 0)?;
             Some((
@@ -140,24 +174,5 @@ pub fn first(source: Source) -> Option<(Address, u32)> {
             ))
         }
         _ => None,
-    }
-}
-
-/// Bytes that a source has room for, as far as its pieces are walked.
-#[inline(always)]
-pub fn room(source: Source) -> u64 {
-    match source {
-        Source::Buffer(_, size) => size,
-        Source::Vector { array, count } => {
-            let mut room = 0;
-            let mut index = 0;
-            while index < MAX_PIECES && index < count {
-                let Some((_, size)) = piece(array, index) else { break };
-                room += size;
-                index += 1;
-            }
-            room
-        }
-        _ => 0,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     buffers, connection,
     emit::{self, Segment},
     filter,
-    kernel::{Socket, Stream},
+    kernel::{Address, Socket, Stream},
     maps::{count, request_budget, response_budget},
     syscall::{self, Source},
 };
@@ -54,8 +54,10 @@ pub enum Length {
     ReadSoFar,
     /// Bytes that the current call is about to read, one part of what it may come to.
     Part {
-        /// Bytes of the process's buffers that are still free before this part.
-        left: u64,
+        /// Where the kernel holds them.
+        queued: Address,
+        /// How many of them lie there; what is beyond lies elsewhere and is not read.
+        linear: u32,
     },
 }
 
@@ -78,14 +80,12 @@ pub fn moved(moved: Moved) {
     let Some(Place { end, length, drained }) = place(state, moved) else {
         return;
     };
-    let mut source = syscall::source(socket);
-    let skip = match moved.meaning {
-        Length::ReadSoFar => moved.length - length,
-        Length::Part { left } => buffers::room(source).saturating_sub(left) as u32,
-        Length::Moved | Length::Asked => 0,
+    let mut source = match moved.meaning {
+        Length::Part { queued, linear } => Source::Queued(queued, linear),
+        _ => syscall::source(socket),
     };
-    if skip != 0 {
-        source = later_part(source, skip);
+    if moved.meaning == Length::ReadSoFar && moved.length != length {
+        source = later_part(source, moved.length - length);
     }
     if let Source::Messages { array, count } = source {
         source = next_message(state, array, count);
@@ -128,11 +128,14 @@ pub fn moved(moved: Moved) {
         Source::Unseen => segment.flags |= flag::UNSEEN,
         _ => {}
     }
-    let readable = matches!(source, Source::Buffer(..) | Source::Vector { .. });
-    let wanted = if !readable {
-        0
-    } else if length < state.budget {
-        length
+    let readable = match source {
+        Source::Buffer(..) | Source::Vector { .. } => length,
+        Source::Queued(_, linear) if linear < length => linear,
+        Source::Queued(..) => length,
+        _ => 0,
+    };
+    let wanted = if readable < state.budget {
+        readable
     } else {
         state.budget
     };
@@ -334,7 +337,10 @@ fn first_bytes(source: Source, length: u32) -> Option<([u8; SNIFF_BYTES], usize)
         size
     };
     let mut first = [0u8; SNIFF_BYTES];
-    let copied = buffers::copy::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size);
+    let copied = match source {
+        Source::Queued(..) => buffers::copy_queued::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size),
+        _ => buffers::copy::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size),
+    };
     if copied == 0 {
         None
     } else {

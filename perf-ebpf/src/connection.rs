@@ -323,6 +323,18 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
     }
 }
 
+/// The other end of a Unix socket closes: this one will receive no more than it was sent.
+#[inline(always)]
+pub fn peer_closed(socket: Socket) {
+    if let Some(state) = find(socket) {
+        // SAFETY: as in `find_or_adopt`.
+        let state = unsafe { &mut *state };
+        if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
+            emit::state_change(state.connection, change::PEER_CLOSED);
+        }
+    }
+}
+
 /// The socket is gone.
 #[inline(always)]
 pub fn destroyed(socket: Socket) {

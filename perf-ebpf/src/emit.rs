@@ -69,14 +69,18 @@ const LARGE_VECTOR: usize = 2 * LARGE as usize;
 pub fn segment(state: &ConnectionState, segment: Segment, source: Source, wanted: u32) -> u32 {
     match source {
         _ if wanted == 0 => fill::<LIGHT, 0, false>(state, segment, source, 0),
-        Source::Buffer(..) if wanted <= TINY => fill::<{ TINY as usize }, TINY, false>(state, segment, source, wanted),
-        Source::Buffer(..) if wanted <= SMALL => {
+        Source::Buffer(..) | Source::Queued(..) if wanted <= TINY => {
+            fill::<{ TINY as usize }, TINY, false>(state, segment, source, wanted)
+        }
+        Source::Buffer(..) | Source::Queued(..) if wanted <= SMALL => {
             fill::<{ SMALL as usize }, SMALL, false>(state, segment, source, wanted)
         }
-        Source::Buffer(..) if wanted <= MEDIUM => {
+        Source::Buffer(..) | Source::Queued(..) if wanted <= MEDIUM => {
             fill::<{ MEDIUM as usize }, MEDIUM, false>(state, segment, source, wanted)
         }
-        Source::Buffer(..) => fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted),
+        Source::Buffer(..) | Source::Queued(..) => {
+            fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted)
+        }
         Source::Vector { .. } if wanted <= SMALL => fill::<SMALL_VECTOR, SMALL, true>(state, segment, source, wanted),
         Source::Vector { .. } => fill::<LARGE_VECTOR, LARGE, true>(state, segment, source, wanted),
         _ => fill::<LIGHT, 0, false>(state, segment, source, 0),
@@ -109,6 +113,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
         let payload = (&raw mut (*item).payload).cast::<u8>();
         let captured = match source {
             Source::Buffer(from, _) if LIMIT > 0 && !VECTOR => buffers::copy::<LIMIT>(payload, from, wanted),
+            Source::Queued(from, _) if LIMIT > 0 && !VECTOR => buffers::copy_queued::<LIMIT>(payload, from, wanted),
             Source::Vector { array, count } if VECTOR => buffers::gather::<LIMIT>(payload, array, count, wanted),
             _ => 0,
         };

@@ -31,6 +31,8 @@ pub enum Source {
         /// Its length.
         count: u64,
     },
+    /// Still in a buffer of the kernel, about to be copied to the process; and how many of them lie there in one piece.
+    Queued(Address, u32),
     /// They never were in the process's memory (sendfile, splice).
     NoBytes,
     /// They cannot be attributed to a buffer.

@@ -402,6 +402,11 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
                 "partial sends over Unix sockets",
                 "lengths are taken as asked, and Unix sockets have no position",
             ),
+            spot(
+                "large buffers of Unix sockets",
+                "received bytes are read before the kernel copies them to the process, and of more than some 3500 bytes \
+                 sent at once the rest lies where it is not read: it is counted, and not looked at",
+            ),
         ],
     }
 }

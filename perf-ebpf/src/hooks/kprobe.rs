@@ -7,6 +7,7 @@ use perf_common::{record::direction, settings::offset};
 use crate::{
     capture::{self, Length, Moved},
     kernel::{Address, Socket, Stream, follow, read, socket_of},
+    maps::field_offset,
     syscall,
 };
 
@@ -45,19 +46,36 @@ fn kprobe_unix_sent(ctx: ProbeContext) -> u32 {
 }
 
 // hook: int unix_stream_read_actor(struct sk_buff *skb, int skip, int chunk, struct unix_stream_read_state *state)
-// since 4.2; called for each buffer that a read takes bytes from
+// since 4.2; called for each buffer that a read takes bytes from, before they are copied
 #[kprobe]
 fn kprobe_unix_received(ctx: ProbeContext) -> u32 {
     let Some(state) = ctx.arg::<Address>(3) else { return 0 };
     if read::<u32>(state, offset::READ_STATE_FLAGS) & MSG_PEEK != 0 {
         return 0;
     }
-    let left: u64 = read(follow(state, offset::READ_STATE_MESSAGE), offset::MESSAGE_LEFT);
+    let (Some(buffer), Some(skip)) = (ctx.arg::<Address>(0), ctx.arg::<u32>(1)) else {
+        return 0;
+    };
     let Some(socket) = socket_of(follow(state, offset::READ_STATE_SOCKET)) else {
         return 0;
     };
     let length = ctx.arg::<u32>(2).map(u64::from);
-    moved(socket, Stream::Unix, direction::RECEIVED, length, Length::Part { left })
+    moved(socket, Stream::Unix, direction::RECEIVED, length, unread(buffer, skip))
+}
+
+/// Where the bytes of a Unix socket's buffer lie that were not read yet: the first pages of a large buffer hold its end,
+/// and only what lies before them is looked at.
+#[inline(always)]
+fn unread(buffer: Address, skip: u32) -> Length {
+    // SAFETY: only the address is computed; it is read by a helper that checks it.
+    let control = unsafe { buffer.add(field_offset(offset::SKB_CONTROL)) };
+    let skip = skip.wrapping_add(read(control, offset::UNIX_CONSUMED));
+    let linear = read::<u32>(buffer, offset::SKB_LENGTH).wrapping_sub(read(buffer, offset::SKB_DATA_LENGTH));
+    Length::Part {
+        // SAFETY: as above.
+        queued: unsafe { follow(buffer, offset::SKB_DATA).add(skip as usize) },
+        linear: linear.saturating_sub(skip),
+    }
 }
 
 #[inline(always)]

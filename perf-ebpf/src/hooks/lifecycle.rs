@@ -4,10 +4,11 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fentry, kprobe},
     programs::{BtfTracePointContext, FEntryContext, ProbeContext},
 };
+use perf_common::settings::offset;
 
 use crate::{
     connection, emit,
-    kernel::{Socket, Stream},
+    kernel::{Socket, Stream, follow},
 };
 
 /// `TCP_LISTEN`: what arrives there is a connection, not data.
@@ -70,6 +71,8 @@ fn fentry_unix_destroyed(ctx: FEntryContext) -> i32 {
 #[kprobe]
 fn kprobe_unix_destroyed(ctx: ProbeContext) -> u32 {
     if let Some(socket) = ctx.arg(0) {
+        // This backend does not see that a read found the end of the stream, so the peer is told of it here.
+        connection::peer_closed(Socket::probed(follow(socket, offset::UNIX_PEER)));
         connection::destroyed(Socket::probed(socket));
     }
     0
