@@ -1,8 +1,31 @@
-//! Settings as meant: what the command line said, checked, with defaults filled in. [`crate::cli`] makes them.
+//! Settings as meant: what the command line said, checked, with defaults filled in. [`crate::cli`] makes them; the
+//! readers of single values stand at the end.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use crate::api::listen::Listen;
 use crate::source::Backend;
+
+/// What the pipeline needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreSettings {
+    /// Endpoints kept apart; what exceeds them is counted in `(other)`.
+    pub max_endpoints: usize,
+    /// Connections followed at once.
+    pub max_connections: usize,
+    /// The operator's own route patterns.
+    pub routes: Vec<String>,
+}
+
+/// Where the API is offered, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeSettings {
+    /// Where.
+    pub listen: Listen,
+    /// The token that requests must bring.
+    pub token: Option<Vec<u8>>,
+}
 
 /// What the kernel source needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +87,59 @@ impl Executable {
     }
 }
 
+/// A status such as `404`, or a class of them such as `4xx`.
+pub fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
+    if let Some(class) = text.strip_suffix("xx") {
+        let class = class.parse::<u16>().ok().filter(|class| (1..=5).contains(class) && text.len() == 3)?;
+        return Some(class * 100..=class * 100 + 99);
+    }
+    let status = text.parse().ok().filter(|status| (100..=599).contains(status))?;
+    Some(status..=status)
+}
+
+/// A number of bytes: `4096`, `64K`, `16M`, `1G` (powers of 1024).
+pub fn bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        for (text, expected) in [
+            ("4096", Some(4096)),
+            ("64K", Some(65_536)),
+            ("16MiB", Some(16 << 20)),
+            ("1g", Some(1 << 30)),
+            ("", None),
+            ("K", None),
+            ("-1", None),
+            ("1.5M", None),
+            ("1T", None),
+            ("99999999999G", None),
+        ] {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_single_or_a_class() {
+        assert_eq!(statuses("404"), Some(404..=404));
+        assert_eq!(statuses("5xx"), Some(500..=599));
+        for text in ["", "xx", "6xx", "0xx", "99", "600", "+5xx", "05xx", "5XX"] {
+            assert_eq!(statuses(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn an_executable_is_named_by_path_or_by_file_name() {

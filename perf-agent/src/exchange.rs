@@ -39,6 +39,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All protocols.
+    pub const ALL: [Self; 2] = [Self::Http10, Self::Http11];
+
     /// The word used in the API.
     pub fn name(self) -> &'static str {
         match self {

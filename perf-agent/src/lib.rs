@@ -17,6 +17,8 @@ pub mod snapshot;
 pub mod statistics;
 pub mod stream;
 
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod source;
+pub mod usage;

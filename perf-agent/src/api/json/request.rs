@@ -1,0 +1,118 @@
+//! Single exchanges, as the request log keeps them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{OutcomeName, RoleName, ms, timestamp};
+use crate::exchange::{Outcome, Role};
+use crate::snapshot::LoggedExchange;
+
+/// One ended exchange.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Request {
+    /// Number of the exchange since the agent's start.
+    pub id: u64,
+    /// The endpoint it belongs to.
+    pub endpoint_id: String,
+    /// The observed program's name.
+    pub service: String,
+    /// The side it was on.
+    pub role: RoleName,
+    /// Process that moved the request.
+    pub pid: u32,
+    /// `http/1.1` and the like.
+    pub protocol: String,
+    /// HTTP method as sent.
+    pub method: String,
+    /// Path as sent, without query.
+    pub path: String,
+    /// Path with placeholders.
+    pub route: String,
+    /// Keys of the query; its values are kept nowhere.
+    pub query_keys: Vec<String>,
+    /// The host that was asked for.
+    pub host: Option<String>,
+    /// The peer's address and port: in the server role the client's.
+    pub peer: Option<String>,
+    /// Server role: the client's address.
+    pub client_address: Option<String>,
+    /// The request's own id, from its headers.
+    pub request_id: Option<String>,
+    /// The user's id; null: this version reads none.
+    pub user_id: Option<String>,
+    /// Attributes; none in this version.
+    pub attributes: BTreeMap<String, String>,
+    /// Status as sent; null if none was seen.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: OutcomeName,
+    /// When it ended; null if that was before the agent knew the time.
+    #[schema(format = DateTime)]
+    pub ended_at: Option<String>,
+    /// First request byte to last response byte; null unless it was answered.
+    pub response_time_ms: Option<f64>,
+    /// First request byte to its end, however it ended.
+    pub duration_ms: f64,
+    /// First request byte to first response byte.
+    pub time_to_first_byte_ms: Option<f64>,
+    /// First request byte readable in the socket to first request byte read.
+    pub queue_time_ms: Option<f64>,
+    /// Last request byte to first response byte.
+    pub processing_ms: Option<f64>,
+    /// First response byte to last response byte.
+    pub transfer_ms: Option<f64>,
+    /// Bytes of the request, head included.
+    pub request_bytes: u64,
+    /// Bytes of the response, head included.
+    pub response_bytes: u64,
+}
+
+impl From<&LoggedExchange> for Request {
+    fn from(exchange: &LoggedExchange) -> Self {
+        let (key, times) = (&exchange.key, &exchange.times);
+        let answered = exchange.outcome == Outcome::Answered;
+        let client = exchange.peer.filter(|_| key.role == Role::Server);
+        let transfer = times.response_first_ns.map(|first| times.response_last_ns.saturating_sub(first));
+        Self {
+            id: exchange.id,
+            endpoint_id: exchange.endpoint.to_string(),
+            service: key.service.name.to_string(),
+            role: key.role.into(),
+            pid: exchange.tgid,
+            protocol: key.protocol.name().to_owned(),
+            method: exchange.method.clone(),
+            path: exchange.path.clone(),
+            route: key.operation.route.to_string(),
+            query_keys: exchange.query_keys.clone(),
+            host: exchange.host.clone(),
+            peer: exchange.peer.map(|peer| peer.to_string()),
+            client_address: client.map(|client| client.ip().to_string()),
+            request_id: exchange.request_id.clone(),
+            user_id: None,
+            attributes: BTreeMap::new(),
+            status: exchange.status,
+            outcome: exchange.outcome.into(),
+            ended_at: (exchange.ended_wall_ns != 0).then(|| timestamp(exchange.ended_wall_ns)),
+            response_time_ms: answered.then(|| ms(&times.response_time_ns())),
+            duration_ms: ms(&times.response_time_ns()),
+            time_to_first_byte_ms: times.time_to_first_byte_ns().as_ref().map(ms),
+            queue_time_ms: times.queue_time_ns().as_ref().map(ms),
+            processing_ms: times.processing_ns().as_ref().map(ms),
+            transfer_ms: transfer.filter(|_| answered).as_ref().map(ms),
+            request_bytes: exchange.request_bytes,
+            response_bytes: exchange.response_bytes,
+        }
+    }
+}
+
+/// Recent and slow exchanges.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Requests {
+    /// The newest, newest first.
+    pub requests: Vec<Request>,
+    /// The slowest since start, slowest first.
+    pub slowest: Vec<Request>,
+}
+

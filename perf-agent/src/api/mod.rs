@@ -1,0 +1,103 @@
+//! The JSON API: what the agent tells over HTTP. Reads snapshots, changes nothing.
+//!
+//! A path is a handler in [`paths`], annotated with what goes into the OpenAPI document; its answer is a type in
+//! [`json`]; its parameters go through [`query`]; errors are [`problem`]s; [`guard`] stands before everything, and
+//! [`listen`] says where. A test holds the document and the answers against each other.
+
+pub mod guard;
+pub mod json;
+pub mod listen;
+pub mod paths;
+pub mod problem;
+pub mod query;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
+use tokio::sync::watch;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::guard::Guard;
+use self::json::agent::Facts;
+use self::problem::Problem;
+use crate::snapshot::Snapshot;
+use crate::source::ProgramStats;
+
+/// Bytes of a request body that are read at most; nothing here takes one yet.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// What the core publishes once a second.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The picture.
+    pub snapshot: Arc<Snapshot>,
+    /// Cost of the loaded programs.
+    pub programs: Arc<[ProgramStats]>,
+    /// The hooks are attached, or the recording is being replayed.
+    pub ready: bool,
+}
+
+/// What the handlers answer from.
+#[derive(Debug)]
+pub struct Api {
+    /// Fixed since the start.
+    pub facts: Facts,
+    /// The newest picture.
+    pub published: watch::Receiver<Published>,
+}
+
+impl Api {
+    fn now(&self) -> Published {
+        self.published.borrow().clone()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "perf-agent",
+    description = "What an eBPF observer saw of the HTTP services on this host. Times are milliseconds and their field, \
+        or its parent, ends in `_ms`; rates are per second; ratios are 0..1; time stamps are RFC 3339 in UTC; sizes are \
+        bytes. Unknown or not measured is null, never 0. New fields may be added; these stay."
+))]
+struct Document;
+
+fn described() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(paths::healthz))
+        .routes(routes!(paths::readyz))
+        .routes(routes!(paths::performance))
+        .routes(routes!(paths::services))
+        .routes(routes!(paths::endpoints))
+        .routes(routes!(paths::endpoint))
+        .routes(routes!(paths::throughput))
+        .routes(routes!(paths::latency))
+        .routes(routes!(paths::requests))
+        .routes(routes!(paths::agent))
+        .routes(routes!(paths::document))
+}
+
+/// The OpenAPI document, made from the handlers.
+pub fn document() -> utoipa::openapi::OpenApi {
+    described().into_openapi()
+}
+
+/// Everything, behind the guard.
+pub fn router(api: Api, guard: Guard) -> Router {
+    let (router, _) = described().split_for_parts();
+    router
+        .fallback(|uri: Uri| async move { Problem::not_found(format!("there is nothing at {}", uri.path())) })
+        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+            let detail = format!("{} does not take {method}", uri.path());
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
+        .with_state(Arc::new(api))
+}

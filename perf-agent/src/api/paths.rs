@@ -1,0 +1,291 @@
+//! The paths, in the order of the contract.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::json::agent::{Agent, Own};
+use super::json::endpoint::{Endpoint, EndpointDetail, Endpoints};
+use super::json::performance::Performance;
+use super::json::request::{Request, Requests};
+use super::json::service::Services;
+use super::json::time::{Latency, ThroughputTrend};
+use super::json::{RoleName, WindowName};
+use super::problem::Problem;
+use super::query::Parameters;
+use super::{Api, Published};
+use crate::aggregate::{Aggregate, WindowView};
+use crate::endpoint::{EndpointKey, Peer};
+use crate::exchange::{Protocol, Role};
+use crate::snapshot::{LoggedExchange, Snapshot};
+use crate::usage;
+
+/// Items in a list, unless `limit` says otherwise.
+const LIMIT: u64 = 100;
+/// Largest `limit`.
+const MAX_LIMIT: u64 = 10_000;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// A word about the agent's state.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Status {
+    /// `ok` or `ready`.
+    status: &'static str,
+}
+
+/// The agent lives.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Status)))]
+pub(super) async fn healthz(RawQuery(query): RawQuery) -> Answer<Status> {
+    Parameters::parse(query.as_deref(), &[])?;
+    Ok(Json(Status { status: "ok" }))
+}
+
+/// The hooks are attached; for a replay, the recording is open.
+#[utoipa::path(get, path = "/readyz", responses(
+    (status = 200, body = Status),
+    (status = 503, body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Status> {
+    Parameters::parse(query.as_deref(), &[])?;
+    if api.now().ready {
+        Ok(Json(Status { status: "ready" }))
+    } else {
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the hooks are not attached yet"))
+    }
+}
+
+/// Everything at a glance.
+#[utoipa::path(get, path = "/metrics/performance",
+    params(("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default")),
+    responses(
+        (status = 200, body = Performance),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn performance(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Performance> {
+    let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
+    Ok(Json(Performance::new(&api.now().snapshot, window)))
+}
+
+/// The services seen, what they listen on, and their processes.
+#[utoipa::path(get, path = "/api/v1/services", responses((status = 200, body = Services)))]
+pub(super) async fn services(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Services> {
+    Parameters::parse(query.as_deref(), &[])?;
+    Ok(Json(Services::from(&*api.now().snapshot)))
+}
+
+/// By what endpoints are ordered, largest first.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the document's view of the words in `ORDERS`")]
+pub(super) enum Sort {
+    Requests,
+    Errors,
+    P95,
+    P99,
+    Mean,
+    /// Where the time goes.
+    Sum,
+}
+
+/// What an order compares.
+type Weight = fn(&WindowView) -> u128;
+
+const ORDERS: [(&str, Weight); 6] = [
+    ("requests", |view| view.requests.into()),
+    ("errors", |view| view.errors.into()),
+    ("p95", |view| view.response_time.quantile_ns(0.95).unwrap_or(0).into()),
+    ("p99", |view| view.response_time.quantile_ns(0.99).unwrap_or(0).into()),
+    // In picoseconds, since means differ by less than a nanosecond.
+    ("mean", |view| (view.response_time.sum_ns() * 1000).checked_div(view.response_time.count().into()).unwrap_or(0)),
+    ("sum", |view| view.response_time.sum_ns()),
+];
+
+/// Endpoints with their figures over a window.
+#[utoipa::path(get, path = "/api/v1/endpoints",
+    params(
+        ("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default"),
+        ("role" = Option<RoleName>, Query, description = "Only this role"),
+        ("service" = Option<String>, Query, description = "Only the service of this name"),
+        ("port" = Option<u16>, Query, description = "Only servers on this port and clients of it"),
+        ("protocol" = Option<String>, Query, description = "Only this protocol, such as http/1.1"),
+        ("route" = Option<String>, Query, description = "Only this route, such as /users/{id}"),
+        ("sort" = Option<Sort>, Query, description = "Largest first; requests by default"),
+        ("limit" = Option<u64>, Query, description = "At most this many; 100 by default", minimum = 1, maximum = 10000),
+    ),
+    responses(
+        (status = 200, body = Endpoints),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn endpoints(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Endpoints> {
+    let known = &["window", "role", "service", "port", "protocol", "route", "sort", "limit"];
+    let parameters = Parameters::parse(query.as_deref(), known)?;
+    let window = parameters.window()?;
+    let role = parameters.word("role", &[("server", Role::Server), ("client", Role::Client)])?;
+    let port = parameters.number("port", 1..=65_535)?;
+    let protocols = Protocol::ALL.map(|protocol| (protocol.name(), protocol));
+    let protocol = parameters.word("protocol", &protocols)?;
+    let weight = parameters.word("sort", &ORDERS)?.unwrap_or(ORDERS[0].1);
+    let limit = usize::try_from(parameters.number("limit", 1..=MAX_LIMIT)?.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+
+    let Published { snapshot, .. } = api.now();
+    let wanted = snapshot.endpoints.iter().filter(|endpoint| {
+        let key = &endpoint.key;
+        role.is_none_or(|role| role == key.role)
+            && protocol.is_none_or(|protocol| protocol == key.protocol)
+            && port.is_none_or(|port| port_of(key).map(u64::from) == Some(port))
+            && parameters.text("service").is_none_or(|name| name == key.service.name)
+            && parameters.text("route").is_none_or(|route| route == key.operation.route)
+    });
+    let mut views: Vec<_> =
+        wanted.map(|endpoint| (endpoint, endpoint.window(window, snapshot.at_ns))).collect();
+    views.sort_by_cached_key(|(endpoint, view)| (Reverse(weight(view)), Arc::clone(&endpoint.id)));
+    let total = views.len();
+    let endpoints = views.iter().take(limit).map(|(endpoint, view)| Endpoint::new(endpoint, view)).collect();
+    Ok(Json(Endpoints { window: window.into(), total, endpoints }))
+}
+
+/// The server's port: the service's own, or the one that it asked as a client.
+fn port_of(key: &EndpointKey) -> Option<u16> {
+    match &key.peer {
+        None => key.service.port,
+        Some(Peer::Name { port, .. }) => Some(*port),
+        Some(Peer::Address(address)) => Some(address.port()),
+        Some(Peer::Unix(_)) => None,
+    }
+}
+
+/// One endpoint in full, with the reason of its route.
+#[utoipa::path(get, path = "/api/v1/endpoints/{id}",
+    params(
+        ("id" = String, Path, description = "The endpoint's id"),
+        ("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default"),
+    ),
+    responses(
+        (status = 200, body = EndpointDetail),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn endpoint(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Answer<EndpointDetail> {
+    let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
+    let Published { snapshot, .. } = api.now();
+    let endpoint = snapshot.endpoints.iter().find(|endpoint| *endpoint.id == *id);
+    let endpoint = endpoint.ok_or_else(|| Problem::not_found(format!("there is no endpoint {id:?}")))?;
+    Ok(Json(EndpointDetail::new(endpoint, &endpoint.window(window, snapshot.at_ns))))
+}
+
+/// Exchanges per second, of one endpoint or of the server role of all services.
+#[utoipa::path(get, path = "/api/v1/throughput",
+    params(
+        ("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default"),
+        ("endpoint" = Option<String>, Query, description = "An endpoint's id, or * for all (the default)"),
+    ),
+    responses(
+        (status = 200, body = ThroughputTrend),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn throughput(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<ThroughputTrend> {
+    let parameters = Parameters::parse(query.as_deref(), &["window", "endpoint"])?;
+    let window = parameters.window()?;
+    let Published { snapshot, .. } = api.now();
+    let aggregate = aggregate(&snapshot, &parameters)?;
+    let view = aggregate.window(window, snapshot.at_ns);
+    let trend = aggregate.throughput_trend(window, snapshot.at_ns);
+    Ok(Json(ThroughputTrend::new(&view, &trend, &snapshot)))
+}
+
+/// Response times over time, of one endpoint or of the server role of all services; oldest first.
+#[utoipa::path(get, path = "/api/v1/latency",
+    params(
+        ("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default"),
+        ("endpoint" = Option<String>, Query, description = "An endpoint's id, or * for all (the default)"),
+    ),
+    responses(
+        (status = 200, body = Vec<Latency>),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn latency(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Vec<Latency>> {
+    let parameters = Parameters::parse(query.as_deref(), &["window", "endpoint"])?;
+    let window = parameters.window()?;
+    let Published { snapshot, .. } = api.now();
+    let series = aggregate(&snapshot, &parameters)?.latency_series(window, snapshot.at_ns);
+    Ok(Json(series.iter().map(|point| Latency::new(point, &snapshot)).collect()))
+}
+
+/// What `endpoint` names.
+fn aggregate(snapshot: &Snapshot, parameters: &Parameters) -> Result<Arc<Aggregate>, Problem> {
+    match parameters.text("endpoint") {
+        None | Some("*") => Ok(Arc::clone(&snapshot.total)),
+        Some(id) => {
+            let endpoint = snapshot.endpoints.iter().find(|endpoint| *endpoint.id == *id);
+            let endpoint = endpoint.ok_or_else(|| Problem::not_found(format!("there is no endpoint {id:?}")))?;
+            Ok(Arc::clone(&endpoint.aggregate))
+        }
+    }
+}
+
+/// Recent and slow exchanges.
+#[utoipa::path(get, path = "/api/v1/requests",
+    params(
+        ("limit" = Option<u64>, Query, description = "At most this many of each; 100 by default",
+            minimum = 1, maximum = 10000),
+        ("slower_than_ms" = Option<f64>, Query, description = "Only those that took longer"),
+        ("status" = Option<String>, Query, description = "Only this status, such as 404, or class, such as 4xx"),
+        ("endpoint" = Option<String>, Query, description = "An endpoint's id, or * for all (the default)"),
+        ("id" = Option<String>, Query, description = "Only the exchange of this number or with this request id"),
+    ),
+    responses(
+        (status = 200, body = Requests),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn requests(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Requests> {
+    let known = &["limit", "slower_than_ms", "status", "endpoint", "id"];
+    let parameters = Parameters::parse(query.as_deref(), known)?;
+    let limit = usize::try_from(parameters.number("limit", 1..=MAX_LIMIT)?.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+    let slower_ns = parameters.milliseconds("slower_than_ms")?;
+    let statuses = parameters.status("status")?;
+    let Published { snapshot, .. } = api.now();
+    aggregate(&snapshot, &parameters)?; // an unknown endpoint is a 404
+    let endpoint = parameters.text("endpoint").filter(|id| *id != "*");
+    let wanted = |exchange: &&Arc<LoggedExchange>| {
+        let named = |id: &str| exchange.id.to_string() == id || exchange.request_id.as_deref() == Some(id);
+        endpoint.is_none_or(|id| *exchange.endpoint == *id)
+            && slower_ns.is_none_or(|slower| exchange.times.response_time_ns() > slower)
+            && statuses.as_ref().is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
+            && parameters.text("id").is_none_or(named)
+    };
+    let log = &snapshot.recent;
+    let listed = |exchange: &Arc<LoggedExchange>| Request::from(&**exchange);
+    Ok(Json(Requests {
+        requests: log.recent.iter().rev().filter(wanted).take(limit).map(listed).collect(),
+        slowest: log.slowest.iter().filter(wanted).take(limit).map(listed).collect(),
+    }))
+}
+
+/// The agent itself: version, kernel, hooks, the books, its own cost.
+#[utoipa::path(get, path = "/api/v1/agent", responses((status = 200, body = Agent)))]
+pub(super) async fn agent(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Agent> {
+    Parameters::parse(query.as_deref(), &[])?;
+    let Published { snapshot, programs, .. } = api.now();
+    let own = Own { cpu_seconds: usage::cpu_seconds(), resident_bytes: usage::resident_bytes() };
+    Ok(Json(Agent::new(&api.facts, &snapshot.accounting, &programs, own)))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Object)))]
+pub(super) async fn document(RawQuery(query): RawQuery) -> Answer<utoipa::openapi::OpenApi> {
+    Parameters::parse(query.as_deref(), &[])?;
+    Ok(Json(super::document()))
+}
