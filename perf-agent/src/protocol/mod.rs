@@ -45,6 +45,10 @@ pub struct Gap<'a> {
     pub at_ns: u64,
     /// True if records were lost; false if the kernel side left the bytes out on purpose.
     pub lost: bool,
+    /// Process that moved them; of lost bytes, the next ones.
+    pub tgid: u32,
+    /// Thread that moved them, likewise.
+    pub tid: u32,
 }
 
 /// One half of a conversation.
@@ -71,10 +75,14 @@ pub trait Dissector: Send {
     fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict;
     /// The next bytes are missing.
     fn gap(&mut self, gap: Gap<'_>, sink: &mut dyn Sink) -> Verdict;
-    /// One side closed or the connection ended. `half` is the half that ended, `None` for both at once.
+    /// One side closed or the connection ended. `half` is the half whose sender did it, `None` if that is not known.
+    /// After [`Change::PeerClosed`] and [`Change::LocalClosed`] no more bytes of a response come if its sender closed;
+    /// a request's bytes may still be read then. After [`Change::Reset`] and [`Change::Destroyed`] nothing comes.
     fn closed(&mut self, half: Option<Half>, at_ns: u64, change: Change, sink: &mut dyn Sink);
     /// Observation ends here (agent stops, connection evicted): what is in flight is `cut` or `unknown`.
     fn cut(&mut self, at_ns: u64, outcome: crate::exchange::Outcome, sink: &mut dyn Sink);
+    /// True while a message of this half is under way that goes on behind its head.
+    fn awaits(&self, half: Half) -> bool;
     /// Heap bytes held beyond the struct itself, for the memory bound.
     fn heap_bytes(&self) -> usize;
 }
