@@ -90,7 +90,10 @@ impl Executable {
 /// A status such as `404`, or a class of them such as `4xx`.
 pub fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
     if let Some(class) = text.strip_suffix("xx") {
-        let class = class.parse::<u16>().ok().filter(|class| (1..=5).contains(class) && text.len() == 3)?;
+        let class = class
+            .parse::<u16>()
+            .ok()
+            .filter(|class| (1..=5).contains(class) && text.len() == 3)?;
         return Some(class * 100..=class * 100 + 99);
     }
     let status = text.parse().ok().filter(|status| (100..=599).contains(status))?;

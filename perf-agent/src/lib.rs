@@ -17,8 +17,12 @@ pub mod snapshot;
 pub mod statistics;
 pub mod stream;
 
+pub mod agent;
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod privileges;
 pub mod source;
+pub mod trace_line;
 pub mod usage;

@@ -36,7 +36,11 @@ impl Guard {
     fn refuses(&self, request: &Request) -> Option<Response> {
         if self.loopback.is_some() {
             let header = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
-            let named = request.uri().authority().map(|authority| authority.as_str().as_bytes()).or(header);
+            let named = request
+                .uri()
+                .authority()
+                .map(|authority| authority.as_str().as_bytes())
+                .or(header);
             if named.is_some_and(|host| !self.is_local(host)) {
                 let detail = "this API listens on the loopback interface and answers for local names only: use \
                     localhost or 127.0.0.1";
@@ -57,12 +61,17 @@ impl Guard {
         }
         let detail = "this API needs the token of --token-file, as Authorization: Bearer TOKEN";
         let mut response = Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         Some(response)
     }
 
     fn is_local(&self, authority: &[u8]) -> bool {
-        let Some(uri) = std::str::from_utf8(authority).ok().and_then(|text| text.parse::<Uri>().ok()) else {
+        let Some(uri) = std::str::from_utf8(authority)
+            .ok()
+            .and_then(|text| text.parse::<Uri>().ok())
+        else {
             return false;
         };
         let Some(host) = uri.host() else { return false };
@@ -71,13 +80,18 @@ impl Guard {
             return true;
         }
         let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        address.is_ok_and(|address| address.to_canonical().is_loopback() || Some(address) == self.loopback.map(|own| own.ip()))
+        address.is_ok_and(|address| {
+            address.to_canonical().is_loopback() || Some(address) == self.loopback.map(|own| own.ip())
+        })
     }
 }
 
 /// Compares without telling by the time it takes where the first difference is.
 fn equal(a: &[u8], b: &[u8]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |difference, (a, b)| std::hint::black_box(difference | (a ^ b)));
+    let difference = a
+        .iter()
+        .zip(b)
+        .fold(0, |difference, (a, b)| std::hint::black_box(difference | (a ^ b)));
     a.len() == b.len() && difference == 0
 }
 
@@ -92,16 +106,36 @@ mod tests {
             request = request.header("authorization", authorization);
         }
         let refusal = guard.refuses(&request.body(axum::body::Body::empty()).unwrap());
-        assert_eq!(refusal.map(|response| response.status().as_u16()), expected, "{host} {authorization:?} {path}");
+        assert_eq!(
+            refusal.map(|response| response.status().as_u16()),
+            expected,
+            "{host} {authorization:?} {path}"
+        );
     }
 
     #[test]
     fn on_loopback_only_local_names_are_answered() {
-        let guard = Guard { token: None, loopback: Some("127.0.0.1:9955".parse().unwrap()) };
-        for host in ["localhost", "LocalHost:9955", "127.0.0.1:9955", "127.0.0.2", "[::1]:9955", "localhost."] {
+        let guard = Guard {
+            token: None,
+            loopback: Some("127.0.0.1:9955".parse().unwrap()),
+        };
+        for host in [
+            "localhost",
+            "LocalHost:9955",
+            "127.0.0.1:9955",
+            "127.0.0.2",
+            "[::1]:9955",
+            "localhost.",
+        ] {
             check(&guard, host, None, "/api/v1/agent", None);
         }
-        for host in ["evil.example", "evil.example:9955", "localhost.evil.example", "10.0.0.1", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:9955",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "",
+        ] {
             check(&guard, host, None, "/api/v1/agent", Some(403));
         }
         check(&guard, "localhost", None, "http://evil.example/api/v1/agent", Some(403));
@@ -110,7 +144,10 @@ mod tests {
 
     #[test]
     fn the_token_is_asked_for_except_for_health() {
-        let guard = Guard { token: Some(b"secret".to_vec()), loopback: None };
+        let guard = Guard {
+            token: Some(b"secret".to_vec()),
+            loopback: None,
+        };
         check(&guard, "h", None, "/api/v1/agent", Some(401));
         check(&guard, "h", Some("Bearer wrong"), "/api/v1/agent", Some(401));
         check(&guard, "h", Some("Bearer secre"), "/api/v1/agent", Some(401));

@@ -80,7 +80,10 @@ impl Bound {
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address)
                 .map(Self::Tcp)
-                .map_err(|source| ListenError::Bind { at: address.to_string(), source }),
+                .map_err(|source| ListenError::Bind {
+                    at: address.to_string(),
+                    source,
+                }),
             Listen::Unix(path) => bind_unix(path),
         }
     }
@@ -88,9 +91,10 @@ impl Bound {
     /// The loopback address it is bound to, if it is one.
     pub fn loopback(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => {
-                listener.local_addr().ok().filter(|address| address.ip().to_canonical().is_loopback())
-            }
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .ok()
+                .filter(|address| address.ip().to_canonical().is_loopback()),
             Self::Unix(..) => None,
         }
     }
@@ -98,9 +102,9 @@ impl Bound {
     /// The address as people write it.
     pub fn url(&self) -> String {
         match self {
-            Self::Tcp(listener) => {
-                listener.local_addr().map_or_else(|_| "http://?".to_owned(), |address| format!("http://{address}"))
-            }
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|_| "http://?".to_owned(), |address| format!("http://{address}")),
             Self::Unix(_, file) => format!("unix:{}", file.path.display()),
         }
     }
@@ -134,7 +138,11 @@ impl Bound {
 
 fn timed<A: axum_server::Address>(server: Server<A>) -> Server<A> {
     let mut server = server.http1_only().first_request_timeout(REQUEST_TIMEOUT);
-    server.http_builder().http1().header_read_timeout(REQUEST_TIMEOUT).max_buf_size(64 * 1024);
+    server
+        .http_builder()
+        .http1()
+        .header_read_timeout(REQUEST_TIMEOUT)
+        .max_buf_size(64 * 1024);
     server
 }
 
@@ -144,9 +152,15 @@ async fn stop_after<A: axum_server::Address>(stop: impl Future<Output = ()>, han
 }
 
 fn bind_unix(path: &Path) -> Result<Bound, ListenError> {
-    let failed = |source| ListenError::Bind { at: format!("unix:{}", path.display()), source };
+    let failed = |source| ListenError::Bind {
+        at: format!("unix:{}", path.display()),
+        source,
+    };
     // Between asking whether anybody listens and removing the file, another agent must not do the same.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let directory = fs::File::open(parent).map_err(failed)?;
     flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(error.into()))?;
     match fs::symlink_metadata(path) {
@@ -165,7 +179,13 @@ fn bind_unix(path: &Path) -> Result<Bound, ListenError> {
     rustix::process::umask(before);
     let listener = listener.map_err(failed)?;
     let meta = fs::symlink_metadata(path).map_err(failed)?;
-    Ok(Bound::Unix(listener, SocketFile { path: path.to_owned(), identity: (meta.dev(), meta.ino()) }))
+    Ok(Bound::Unix(
+        listener,
+        SocketFile {
+            path: path.to_owned(),
+            identity: (meta.dev(), meta.ino()),
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -180,7 +200,10 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         let bound = Bound::bind(&Listen::Unix(path.clone())).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(Bound::bind(&Listen::Unix(path.clone())), Err(ListenError::InUse(_))));
+        assert!(matches!(
+            Bound::bind(&Listen::Unix(path.clone())),
+            Err(ListenError::InUse(_))
+        ));
         drop(bound);
         assert!(!path.exists());
     }
@@ -190,7 +213,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(Bound::bind(&Listen::Unix(path.clone())), Err(ListenError::NoSocket(_))));
+        assert!(matches!(
+            Bound::bind(&Listen::Unix(path.clone())),
+            Err(ListenError::NoSocket(_))
+        ));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         let socket = directory.path().join("api.sock");
         let bound = Bound::bind(&Listen::Unix(socket.clone())).unwrap();

@@ -56,7 +56,10 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuer
     if api.now().ready {
         Ok(Json(Status { status: "ready" }))
     } else {
-        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the hooks are not attached yet"))
+        Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the hooks are not attached yet",
+        ))
     }
 }
 
@@ -102,7 +105,11 @@ const ORDERS: [(&str, Weight); 6] = [
     ("p95", |view| view.response_time.quantile_ns(0.95).unwrap_or(0).into()),
     ("p99", |view| view.response_time.quantile_ns(0.99).unwrap_or(0).into()),
     // In picoseconds, since means differ by less than a nanosecond.
-    ("mean", |view| (view.response_time.sum_ns() * 1000).checked_div(view.response_time.count().into()).unwrap_or(0)),
+    ("mean", |view| {
+        (view.response_time.sum_ns() * 1000)
+            .checked_div(view.response_time.count().into())
+            .unwrap_or(0)
+    }),
     ("sum", |view| view.response_time.sum_ns()),
 ];
 
@@ -123,7 +130,9 @@ const ORDERS: [(&str, Weight); 6] = [
         (status = 400, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn endpoints(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Endpoints> {
-    let known = &["window", "role", "service", "port", "protocol", "route", "sort", "limit"];
+    let known = &[
+        "window", "role", "service", "port", "protocol", "route", "sort", "limit",
+    ];
     let parameters = Parameters::parse(query.as_deref(), known)?;
     let window = parameters.window()?;
     let role = parameters.word("role", &[("server", Role::Server), ("client", Role::Client)])?;
@@ -140,14 +149,25 @@ pub(super) async fn endpoints(State(api): State<Arc<Api>>, RawQuery(query): RawQ
             && protocol.is_none_or(|protocol| protocol == key.protocol)
             && port.is_none_or(|port| port_of(key).map(u64::from) == Some(port))
             && parameters.text("service").is_none_or(|name| name == key.service.name)
-            && parameters.text("route").is_none_or(|route| route == key.operation.route)
+            && parameters
+                .text("route")
+                .is_none_or(|route| route == key.operation.route)
     });
-    let mut views: Vec<_> =
-        wanted.map(|endpoint| (endpoint, endpoint.window(window, snapshot.at_ns))).collect();
+    let mut views: Vec<_> = wanted
+        .map(|endpoint| (endpoint, endpoint.window(window, snapshot.at_ns)))
+        .collect();
     views.sort_by_cached_key(|(endpoint, view)| (Reverse(weight(view)), Arc::clone(&endpoint.id)));
     let total = views.len();
-    let endpoints = views.iter().take(limit).map(|(endpoint, view)| Endpoint::new(endpoint, view)).collect();
-    Ok(Json(Endpoints { window: window.into(), total, endpoints }))
+    let endpoints = views
+        .iter()
+        .take(limit)
+        .map(|(endpoint, view)| Endpoint::new(endpoint, view))
+        .collect();
+    Ok(Json(Endpoints {
+        window: window.into(),
+        total,
+        endpoints,
+    }))
 }
 
 /// The server's port: the service's own, or the one that it asked as a client.
@@ -180,7 +200,10 @@ pub(super) async fn endpoint(
     let Published { snapshot, .. } = api.now();
     let endpoint = snapshot.endpoints.iter().find(|endpoint| *endpoint.id == *id);
     let endpoint = endpoint.ok_or_else(|| Problem::not_found(format!("there is no endpoint {id:?}")))?;
-    Ok(Json(EndpointDetail::new(endpoint, &endpoint.window(window, snapshot.at_ns))))
+    Ok(Json(EndpointDetail::new(
+        endpoint,
+        &endpoint.window(window, snapshot.at_ns),
+    )))
 }
 
 /// Exchanges per second, of one endpoint or of the server role of all services.
@@ -220,7 +243,9 @@ pub(super) async fn latency(State(api): State<Arc<Api>>, RawQuery(query): RawQue
     let window = parameters.window()?;
     let Published { snapshot, .. } = api.now();
     let series = aggregate(&snapshot, &parameters)?.latency_series(window, snapshot.at_ns);
-    Ok(Json(series.iter().map(|point| Latency::new(point, &snapshot)).collect()))
+    Ok(Json(
+        series.iter().map(|point| Latency::new(point, &snapshot)).collect(),
+    ))
 }
 
 /// What `endpoint` names.
@@ -263,7 +288,9 @@ pub(super) async fn requests(State(api): State<Arc<Api>>, RawQuery(query): RawQu
         let named = |id: &str| exchange.id.to_string() == id || exchange.request_id.as_deref() == Some(id);
         endpoint.is_none_or(|id| *exchange.endpoint == *id)
             && slower_ns.is_none_or(|slower| exchange.times.response_time_ns() > slower)
-            && statuses.as_ref().is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
+            && statuses
+                .as_ref()
+                .is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
             && parameters.text("id").is_none_or(named)
     };
     let log = &snapshot.recent;
@@ -279,7 +306,10 @@ pub(super) async fn requests(State(api): State<Arc<Api>>, RawQuery(query): RawQu
 pub(super) async fn agent(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Agent> {
     Parameters::parse(query.as_deref(), &[])?;
     let Published { snapshot, programs, .. } = api.now();
-    let own = Own { cpu_seconds: usage::cpu_seconds(), resident_bytes: usage::resident_bytes() };
+    let own = Own {
+        cpu_seconds: usage::cpu_seconds(),
+        resident_bytes: usage::resident_bytes(),
+    };
     Ok(Json(Agent::new(&api.facts, &snapshot.accounting, &programs, own)))
 }
 

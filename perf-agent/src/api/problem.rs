@@ -21,7 +21,11 @@ impl Problem {
     /// A problem of this status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status: status.as_u16(), title, detail: detail.into() }
+        Self {
+            status: status.as_u16(),
+            title,
+            detail: detail.into(),
+        }
     }
 
     /// 400: a parameter is wrong.

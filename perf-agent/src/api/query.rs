@@ -39,7 +39,10 @@ impl Parameters {
 
     /// A parameter's text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// One of several words.
@@ -62,7 +65,9 @@ impl Parameters {
     /// # Errors
     /// [`Problem`] that lists the windows.
     pub fn window(&self) -> Result<Window, Problem> {
-        Ok(self.word("window", &Window::ALL.map(|window| (window.name(), window)))?.unwrap_or_default())
+        Ok(self
+            .word("window", &Window::ALL.map(|window| (window.name(), window)))?
+            .unwrap_or_default())
     }
 
     /// A whole number.
@@ -73,7 +78,11 @@ impl Parameters {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),
-            _ => Err(wrong(name, text, &format!("a whole number from {} to {}", range.start(), range.end()))),
+            _ => Err(wrong(
+                name,
+                text,
+                &format!("a whole number from {} to {}", range.start(), range.end()),
+            )),
         }
     }
 
@@ -83,7 +92,11 @@ impl Parameters {
     /// [`Problem`] unless it is a number that is not negative.
     pub fn milliseconds(&self, name: &str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and is not negative"
+        )]
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() && number >= 0.0 => Ok(Some((number * 1e6).round() as u64)),
             _ => Err(wrong(name, text, "a number of milliseconds, 0 or more")),
@@ -106,7 +119,9 @@ impl Parameters {
 fn decoded(text: &str) -> Result<String, Problem> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
-    decoded.map(Into::into).map_err(|_utf8| Problem::parameter(format!("parameter {text:?} is not UTF-8")))
+    decoded
+        .map(Into::into)
+        .map_err(|_utf8| Problem::parameter(format!("parameter {text:?} is not UTF-8")))
 }
 
 fn wrong(name: &str, value: &str, expected: &str) -> Problem {
@@ -127,7 +142,15 @@ mod tests {
     #[test]
     fn what_is_known_is_read() {
         let query = "window=1h&limit=5&slower_than_ms=1.5&status=5xx&route=%2Fusers%2F%7Bid%7D&service=my+app&";
-        let known = &["window", "limit", "slower_than_ms", "status", "route", "service", "port"];
+        let known = &[
+            "window",
+            "limit",
+            "slower_than_ms",
+            "status",
+            "route",
+            "service",
+            "port",
+        ];
         let parameters = Parameters::parse(Some(query), known).unwrap();
         assert_eq!(parameters.window().unwrap(), Window::Hour);
         assert_eq!(parameters.number("limit", 1..=10).unwrap(), Some(5));
@@ -136,15 +159,27 @@ mod tests {
         assert_eq!(parameters.text("route"), Some("/users/{id}"));
         assert_eq!(parameters.text("service"), Some("my app"));
         assert_eq!(parameters.number("port", 1..=65535).unwrap(), None);
-        assert_eq!(Parameters::parse(None, known).unwrap().window().unwrap(), Window::FiveMinutes);
+        assert_eq!(
+            Parameters::parse(None, known).unwrap().window().unwrap(),
+            Window::FiveMinutes
+        );
     }
 
     #[test]
     fn what_is_not_known_is_named_with_what_would_be() {
         let parse = |query| Parameters::parse(Some(query), &["window", "limit", "status"]);
-        assert_eq!(problem(parse("windw=1h")), "unknown parameter \"windw\": this path takes window, limit, status");
-        assert_eq!(problem(Parameters::parse(Some("a"), &[])), "unknown parameter \"a\": this path takes none");
-        assert_eq!(problem(parse("limit=1&limit=2")), "parameter limit is given more than once");
+        assert_eq!(
+            problem(parse("windw=1h")),
+            "unknown parameter \"windw\": this path takes window, limit, status"
+        );
+        assert_eq!(
+            problem(Parameters::parse(Some("a"), &[])),
+            "unknown parameter \"a\": this path takes none"
+        );
+        assert_eq!(
+            problem(parse("limit=1&limit=2")),
+            "parameter limit is given more than once"
+        );
         assert_eq!(
             problem(parse("window=2m").unwrap().window()),
             "parameter window is \"2m\", expected one of 1m, 5m, 15m, 1h, 24h, start"
@@ -156,7 +191,10 @@ mod tests {
         }
         for status in ["6xx", "99", "600", "5x", "x"] {
             let detail = problem(parse(&format!("status={status}")).unwrap().status("status"));
-            assert!(detail.ends_with("expected a status such as 404, or a class such as 4xx"), "{detail}");
+            assert!(
+                detail.ends_with("expected a status such as 404, or a class such as 4xx"),
+                "{detail}"
+            );
         }
         assert!(problem(parse("limit=%ff")).contains("not UTF-8"));
     }

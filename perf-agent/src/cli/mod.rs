@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod options;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod start;
 pub mod trace;

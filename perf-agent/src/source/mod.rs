@@ -6,6 +6,7 @@
 //! there already.
 
 pub mod format;
+pub mod live;
 pub mod processes;
 pub mod record;
 pub mod replay;
@@ -16,6 +17,8 @@ use std::io;
 use std::time::Duration;
 
 use perf_common::counters::COUNTERS;
+
+pub use crate::pipeline::Hint;
 
 /// Something that delivers records.
 pub trait Source: Send {
@@ -60,25 +63,6 @@ pub enum Polled {
     Idle,
     /// The source has ended; nothing will follow.
     Ended,
-}
-
-/// A wish about one connection. `socket` and `connection` are those of its open record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// Nothing of interest will follow on this connection: the kernel side need not look at it any more.
-    Ignore {
-        /// The socket's kernel address.
-        socket: u64,
-        /// The connection's id; the state is left alone if the address belongs to another connection by now.
-        connection: u64,
-    },
-    /// A bulk message is being folded on this connection: report its sums every 100 ms until it turns.
-    PollBulk {
-        /// The socket's kernel address.
-        socket: u64,
-        /// The connection's id.
-        connection: u64,
-    },
 }
 
 /// One family of socket hooks.

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use perf_common::counters::COUNTERS;
@@ -33,8 +35,35 @@ pub struct ReplaySource {
     base: Option<(u64, u64)>,
     /// A record that was read and is not due yet.
     waiting: Vec<u8>,
-    records: u64,
-    ending: Option<Ending>,
+    progress: Arc<Progress>,
+}
+
+/// How far a replay is; may be looked at while it goes on elsewhere.
+#[derive(Debug, Default)]
+pub struct Progress {
+    records: AtomicU64,
+    /// 0: goes on, 1: [`Ending::Whole`], 2: [`Ending::Cut`].
+    ending: AtomicU8,
+}
+
+impl Progress {
+    /// Records delivered so far.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// How the recording ended, once it has.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.ending.load(Ordering::Relaxed) {
+            1 => Some(Ending::Whole),
+            2 => Some(Ending::Cut),
+            _ => None,
+        }
+    }
+
+    fn end(&self, ending: Ending) {
+        self.ending.store(if ending == Ending::Whole { 1 } else { 2 }, Ordering::Relaxed);
+    }
 }
 
 /// How a recording ended.
@@ -69,8 +98,7 @@ impl ReplaySource {
             speed,
             base: None,
             waiting: Vec::new(),
-            records: 0,
-            ending: None,
+            progress: Arc::default(),
         })
     }
 
@@ -79,14 +107,9 @@ impl ReplaySource {
         self.reader.header()
     }
 
-    /// How it ended, once it has.
-    pub fn ending(&self) -> Option<Ending> {
-        self.ending
-    }
-
-    /// Records delivered so far.
-    pub fn records(&self) -> u64 {
-        self.records
+    /// How far it is.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 }
 
@@ -100,7 +123,7 @@ impl Source for ReplaySource {
     }
 
     fn poll(&mut self, timeout: Duration, deliver: &mut dyn FnMut(&[u8])) -> Result<Polled, SourceError> {
-        if self.ending.is_some() {
+        if self.progress.ending().is_some() {
             return Ok(Polled::Ended);
         }
         for delivered in 0..BATCH {
@@ -115,7 +138,7 @@ impl Source for ReplaySource {
                     return Ok(Polled::Idle);
                 }
                 deliver(&self.waiting);
-                self.records += 1;
+                self.progress.records.fetch_add(1, Ordering::Relaxed);
                 self.waiting.clear();
                 continue;
             }
@@ -132,14 +155,14 @@ impl Source for ReplaySource {
                         self.waiting.extend(record);
                     } else {
                         deliver(record);
-                        self.records += 1;
+                        self.progress.records.fetch_add(1, Ordering::Relaxed);
                     }
                     continue;
                 }
                 Entry::End => Ending::Whole,
                 Entry::Cut => Ending::Cut,
             };
-            self.ending = Some(ending);
+            self.progress.end(ending);
             return Ok(Polled::Ended);
         }
         Ok(Polled::More)
@@ -216,7 +239,7 @@ mod tests {
             != Polled::Ended
         {}
         assert_eq!(
-            (source.ending(), source.records()),
+            (source.progress.ending(), source.progress.records()),
             (Some(Ending::Whole), seen.len() as u64)
         );
         seen
@@ -257,6 +280,6 @@ mod tests {
             source.poll(Duration::ZERO, &mut |_| records += 1).unwrap(),
             Polled::Ended
         );
-        assert_eq!((records, source.ending()), (2, Some(Ending::Cut)));
+        assert_eq!((records, source.progress.ending()), (2, Some(Ending::Cut)));
     }
 }

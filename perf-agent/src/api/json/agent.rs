@@ -127,7 +127,10 @@ pub struct Blind {
 
 impl From<&BlindSpot> for Blind {
     fn from(spot: &BlindSpot) -> Self {
-        Self { what: spot.what.clone(), why: spot.why.clone() }
+        Self {
+            what: spot.what.clone(),
+            why: spot.why.clone(),
+        }
     }
 }
 
@@ -240,8 +243,15 @@ impl From<&Accounting> for Books {
                 unknown: exchanges.unknown,
                 in_flight: exchanges.in_flight,
             },
-            series: Series { endpoints: books.series.endpoints, folded: books.series.folded },
-            losses: LOSSES.iter().zip(books.losses).map(|((_, name), count)| ((*name).to_owned(), count)).collect(),
+            series: Series {
+                endpoints: books.series.endpoints,
+                folded: books.series.folded,
+            },
+            losses: LOSSES
+                .iter()
+                .zip(books.losses)
+                .map(|((_, name), count)| ((*name).to_owned(), count))
+                .collect(),
         }
     }
 }
@@ -309,7 +319,10 @@ impl Agent {
         let report = &facts.report;
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: Kernel { release: report.kernel.release.clone(), btf: facts.live.then_some(report.kernel.btf) },
+            kernel: Kernel {
+                release: report.kernel.release.clone(),
+                btf: facts.live.then_some(report.kernel.btf),
+            },
             backend: report.backend.map(|backend| backend.name().to_owned()),
             backends: report.backends.iter().map(Backend::from).collect(),
             hooks: report.hooks.iter().map(Hook::from).collect(),

@@ -63,7 +63,12 @@ pub struct Peer {
 
 impl Peer {
     fn of(key: &EndpointKey, address: Option<std::net::SocketAddr>) -> Option<Self> {
-        let mut peer = Self { address: None, port: None, name: None, socket: None };
+        let mut peer = Self {
+            address: None,
+            port: None,
+            name: None,
+            socket: None,
+        };
         match key.peer.as_ref()? {
             KeyPeer::Name { host, port } => {
                 peer.name = Some(host.to_string());
@@ -106,7 +111,10 @@ pub struct Concurrency {
 
 impl From<&WindowView> for Concurrency {
     fn from(view: &WindowView) -> Self {
-        Self { current: view.in_flight, max: view.max_in_flight }
+        Self {
+            current: view.in_flight,
+            max: view.max_in_flight,
+        }
     }
 }
 
@@ -173,8 +181,11 @@ impl Endpoint {
     pub fn new(endpoint: &EndpointSnapshot, view: &WindowView) -> Self {
         let key = &endpoint.key;
         let operation = &key.operation;
-        let mut statuses: BTreeMap<_, _> =
-            view.statuses.iter().map(|(status, count)| (status.to_string(), *count)).collect();
+        let mut statuses: BTreeMap<_, _> = view
+            .statuses
+            .iter()
+            .map(|(status, count)| (status.to_string(), *count))
+            .collect();
         if view.statuses_other > 0 {
             statuses.insert("other".to_owned(), view.statuses_other);
         }
@@ -205,7 +216,10 @@ impl Endpoint {
             queue_time_ms: measured(&view.queue_time),
             throughput: view.into(),
             concurrency: view.into(),
-            bytes: Bytes { received: view.bytes_received, sent: view.bytes_sent },
+            bytes: Bytes {
+                received: view.bytes_received,
+                sent: view.bytes_sent,
+            },
             breakdown: None,
         }
     }
@@ -260,4 +274,3 @@ pub struct Endpoints {
     /// The endpoints.
     pub endpoints: Vec<Endpoint>,
 }
-

@@ -16,7 +16,10 @@ use crate::aggregate::{Distribution, Window, distribution};
 use crate::exchange::{Outcome, Role};
 
 /// Nanoseconds as milliseconds.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "reads as a conversion of what a field holds")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "reads as a conversion of what a field holds"
+)]
 fn ms(ns: &u64) -> f64 {
     *ns as f64 / 1e6
 }
@@ -176,4 +179,3 @@ impl From<&Distribution> for Summary {
 fn measured(distribution: &Distribution) -> Option<Summary> {
     distribution.summary().as_ref().map(Summary::from)
 }
-

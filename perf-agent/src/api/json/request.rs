@@ -74,7 +74,9 @@ impl From<&LoggedExchange> for Request {
         let (key, times) = (&exchange.key, &exchange.times);
         let answered = exchange.outcome == Outcome::Answered;
         let client = exchange.peer.filter(|_| key.role == Role::Server);
-        let transfer = times.response_first_ns.map(|first| times.response_last_ns.saturating_sub(first));
+        let transfer = times
+            .response_first_ns
+            .map(|first| times.response_last_ns.saturating_sub(first));
         Self {
             id: exchange.id,
             endpoint_id: exchange.endpoint.to_string(),
@@ -115,4 +117,3 @@ pub struct Requests {
     /// The slowest since start, slowest first.
     pub slowest: Vec<Request>,
 }
-

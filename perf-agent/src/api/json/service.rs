@@ -43,16 +43,35 @@ impl From<&Snapshot> for Services {
         for service in &snapshot.services {
             let key = &service.key;
             let text = |text: &Option<_>| text.as_ref().map(ToString::to_string);
-            let program = (key.name.to_string(), text(&key.exe), text(&key.container), text(&key.unit));
+            let program = (
+                key.name.to_string(),
+                text(&key.exe),
+                text(&key.container),
+                text(&key.unit),
+            );
             let observed = services.entry(program.clone()).or_insert_with(|| {
                 let (name, exe, container, unit) = program;
                 let (ports, sockets, pids) = (Vec::new(), Vec::new(), Vec::new());
-                ObservedService { name, exe, container, unit, ports, sockets, pids, endpoints: 0, tls: None }
+                ObservedService {
+                    name,
+                    exe,
+                    container,
+                    unit,
+                    ports,
+                    sockets,
+                    pids,
+                    endpoints: 0,
+                    tls: None,
+                }
             });
             observed.ports.extend(key.port);
             observed.sockets.extend(text(&key.socket));
             observed.pids.extend(&service.pids);
-            observed.endpoints += snapshot.endpoints.iter().filter(|endpoint| endpoint.service.key == *key).count();
+            observed.endpoints += snapshot
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.service.key == *key)
+                .count();
         }
         let mut services: Vec<_> = services.into_values().collect();
         for service in &mut services {
@@ -66,4 +85,3 @@ impl From<&Snapshot> for Services {
         Self { services }
     }
 }
-

@@ -40,14 +40,22 @@ pub struct TrendPoint {
 
 impl TrendPoint {
     fn new(point: &RatePoint, snapshot: &Snapshot) -> Self {
-        Self { at: wall_of(snapshot, point.at_ns), rps: rounded(point.rps()) }
+        Self {
+            at: wall_of(snapshot, point.at_ns),
+            rps: rounded(point.rps()),
+        }
     }
 }
 
 /// A monotonic moment as a time stamp.
 fn wall_of(snapshot: &Snapshot, at_ns: u64) -> String {
     let before = snapshot.at_ns.saturating_sub(at_ns);
-    timestamp(snapshot.wall_ns.saturating_sub(before).saturating_add(at_ns.saturating_sub(snapshot.at_ns)))
+    timestamp(
+        snapshot
+            .wall_ns
+            .saturating_sub(before)
+            .saturating_add(at_ns.saturating_sub(snapshot.at_ns)),
+    )
 }
 
 /// Exchanges per second, now, over a window, and over time.
@@ -66,9 +74,18 @@ pub struct ThroughputTrend {
 impl ThroughputTrend {
     /// Over a window of one endpoint or of all.
     pub fn new(view: &WindowView, trend: &[RatePoint], snapshot: &Snapshot) -> Self {
-        let Throughput { current_rps, average_rps, peak_rps } = view.into();
+        let Throughput {
+            current_rps,
+            average_rps,
+            peak_rps,
+        } = view.into();
         let trend = trend.iter().map(|point| TrendPoint::new(point, snapshot)).collect();
-        Self { current_rps, average_rps, peak_rps, trend }
+        Self {
+            current_rps,
+            average_rps,
+            peak_rps,
+            trend,
+        }
     }
 }
 
@@ -108,4 +125,3 @@ impl Latency {
         }
     }
 }
-

@@ -44,7 +44,10 @@ impl Chunked {
                         // 16 digits fill a u64; leading zeros are allowed, but nobody sends more than a few.
                         (Some(_), _) if digits == 16 => return Fed::Malformed,
                         (Some(digit), _) => {
-                            *self = Self::Size { value: value << 4 | u64::from(digit), digits: digits + 1 };
+                            *self = Self::Size {
+                                value: value << 4 | u64::from(digit),
+                                digits: digits + 1,
+                            };
                         }
                         (None, _) if digits == 0 => return Fed::Malformed,
                         (None, b'\n') => *self = Self::of_size(value),
@@ -99,7 +102,11 @@ impl Chunked {
     }
 
     fn of_size(size: u64) -> Self {
-        if size == 0 { Self::Trailer { empty: true } } else { Self::Data(size) }
+        if size == 0 {
+            Self::Trailer { empty: true }
+        } else {
+            Self::Data(size)
+        }
     }
 
     fn after(self, bytes: u64) -> Self {
@@ -160,7 +167,10 @@ mod tests {
         check(b"0\r\n\r\nGET", Fed::Ended(5));
         check(b"5\r\nhello\r\n0\r\n\r\n", Fed::Ended(15));
         check(b"5\nhello\n0\n\n", Fed::Ended(11));
-        check(b"A;x=\"y\"\r\n0123456789\r\n000\r\nT: v\r\nU: w\r\n\r\nrest", Fed::Ended(42));
+        check(
+            b"A;x=\"y\"\r\n0123456789\r\n000\r\nT: v\r\nU: w\r\n\r\nrest",
+            Fed::Ended(42),
+        );
         check(b"5 \r\nhel", Fed::All);
     }
 

@@ -164,7 +164,11 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead<'_>> {
                 return Parsed::Malformed;
             };
             Parsed::Complete(RequestHead {
-                protocol: if head.version == Some(0) { Protocol::Http10 } else { Protocol::Http11 },
+                protocol: if head.version == Some(0) {
+                    Protocol::Http10
+                } else {
+                    Protocol::Http11
+                },
                 method,
                 target: Cow::Borrowed(target),
                 fields: Fields::of_parsed(head.headers),
@@ -172,7 +176,11 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead<'_>> {
             })
         }
         Ok(Status::Partial) if bytes.len() < METHOD_BYTES => {
-            if could_be_request(bytes) { Parsed::Partial } else { Parsed::Malformed }
+            if could_be_request(bytes) {
+                Parsed::Partial
+            } else {
+                Parsed::Malformed
+            }
         }
         Ok(Status::Partial) => Parsed::Partial,
         Err(_) => slow_request(bytes),
@@ -197,7 +205,11 @@ pub(super) fn response(bytes: &[u8]) -> Parsed<ResponseHead<'_>> {
         Ok(Status::Partial) => Parsed::Partial,
         Err(_) => {
             let Some(line) = memchr(b'\n', bytes) else {
-                return if could_be_response(bytes) { Parsed::Partial } else { Parsed::Malformed };
+                return if could_be_response(bytes) {
+                    Parsed::Partial
+                } else {
+                    Parsed::Malformed
+                };
             };
             let Some(status) = status_of(bytes) else {
                 return Parsed::Malformed;
@@ -216,7 +228,11 @@ pub(super) fn response(bytes: &[u8]) -> Parsed<ResponseHead<'_>> {
 
 fn slow_request(bytes: &[u8]) -> Parsed<RequestHead<'_>> {
     let Some(line_end) = memchr(b'\n', bytes) else {
-        return if could_be_request(bytes) { Parsed::Partial } else { Parsed::Malformed };
+        return if could_be_request(bytes) {
+            Parsed::Partial
+        } else {
+            Parsed::Malformed
+        };
     };
     let Some((method, target, protocol)) = request_line(&bytes[..line_end]) else {
         return Parsed::Malformed;
@@ -256,7 +272,11 @@ pub(super) fn cut_request(bytes: &[u8]) -> Option<RequestHead<'_>> {
         },
     };
     Some(RequestHead {
-        protocol: if rest.ends_with(b" HTTP/1.0") { Protocol::Http10 } else { Protocol::Http11 },
+        protocol: if rest.ends_with(b" HTTP/1.0") {
+            Protocol::Http10
+        } else {
+            Protocol::Http11
+        },
         method,
         target: printable(known),
         fields: Fields::default(),
@@ -371,7 +391,10 @@ impl<'a> Target<'a> {
         if target.starts_with('/') {
             return Self::origin(target, None);
         }
-        let scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        let scheme = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        };
         let (absolute, rest) = match target.split_once("://") {
             Some((before, rest)) if scheme(before) => (true, rest),
             _ => (false, target),
@@ -382,14 +405,26 @@ impl<'a> Target<'a> {
             let mut parts = Self::origin(rest, Some(authority));
             if parts.path.is_empty() {
                 // An empty path is `/`, but for OPTIONS it means the server itself (RFC 9112, 3.2.4).
-                parts.path = if method == "OPTIONS" && parts.query.is_empty() { "*" } else { "/" };
+                parts.path = if method == "OPTIONS" && parts.query.is_empty() {
+                    "*"
+                } else {
+                    "/"
+                };
             }
             parts
         } else if method == "CONNECT" {
-            Self { path: authority, query: "", authority: Some(authority) }
+            Self {
+                path: authority,
+                query: "",
+                authority: Some(authority),
+            }
         } else {
             // `*`, or no form at all; nothing is said of what follows a first slash there.
-            Self { path: authority, query: "", authority: None }
+            Self {
+                path: authority,
+                query: "",
+                authority: None,
+            }
         }
     }
 
@@ -440,10 +475,19 @@ mod tests {
 
     #[test]
     fn a_head_ends_behind_an_empty_line_wherever_it_is_split() {
-        for head in [&b"GET / HTTP/1.1\r\nA: b\r\n\r\n"[..], b"GET / HTTP/1.1\nA: b\n\n", b"x\r\n\n", b"x\n\r\n"] {
+        for head in [
+            &b"GET / HTTP/1.1\r\nA: b\r\n\r\n"[..],
+            b"GET / HTTP/1.1\nA: b\n\n",
+            b"x\r\n\n",
+            b"x\n\r\n",
+        ] {
             for split in 0..head.len() {
                 let (before, after) = head.split_at(split);
-                assert_eq!(end_of_head(before, &[after, b"body\n\n"].concat()), Some(after.len()), "at {split}");
+                assert_eq!(
+                    end_of_head(before, &[after, b"body\n\n"].concat()),
+                    Some(after.len()),
+                    "at {split}"
+                );
                 assert_eq!(end_of_head(&[], before), None, "at {split}");
             }
         }
@@ -453,21 +497,34 @@ mod tests {
     fn what_httparse_refuses_is_read_all_the_same() {
         let many: String = (0..200).map(|n| format!("H{n}: {n}\r\n")).collect();
         let head = format!("GET /p HTTP/1.1\r\n{many}Content-Length: 7\r\n\r\n");
-        let Parsed::Complete(parsed) = request(head.as_bytes()) else { panic!("refused") };
+        let Parsed::Complete(parsed) = request(head.as_bytes()) else {
+            panic!("refused")
+        };
         assert_eq!((parsed.fields.content_length, parsed.bytes), (Some(7), head.len()));
 
-        let Parsed::Complete(parsed) = request(b"GET /\xff\x1b[1m HTTP/1.1\r\n\r\n") else { panic!("refused") };
+        let Parsed::Complete(parsed) = request(b"GET /\xff\x1b[1m HTTP/1.1\r\n\r\n") else {
+            panic!("refused")
+        };
         assert_eq!(parsed.target, "/\u{fffd}\u{fffd}[1m");
 
         let folded = b"POST / HTTP/1.1\r\nTransfer-Encoding:\r\n gzip,\r\n\tchunked\r\nHost: a\r\n b\r\n\r\n";
-        let Parsed::Complete(parsed) = request(folded) else { panic!("refused") };
+        let Parsed::Complete(parsed) = request(folded) else {
+            panic!("refused")
+        };
         assert!(parsed.fields.chunked);
         assert_eq!(parsed.fields.host, Some("a"));
     }
 
     #[test]
     fn other_protocols_are_no_heads() {
-        for bytes in [&b"PRI * HTTP/2.0\r\n\r\n"[..], b"PING\r\n", b"SET a b\r\n", b"EHLO x\r\n", b"{\"GET\": 1}", b"\0"] {
+        for bytes in [
+            &b"PRI * HTTP/2.0\r\n\r\n"[..],
+            b"PING\r\n",
+            b"SET a b\r\n",
+            b"EHLO x\r\n",
+            b"{\"GET\": 1}",
+            b"\0",
+        ] {
             assert!(matches!(request(bytes), Parsed::Malformed), "{}", bytes.escape_ascii());
             assert!(matches!(response(bytes), Parsed::Malformed), "{}", bytes.escape_ascii());
         }

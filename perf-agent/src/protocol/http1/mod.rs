@@ -117,7 +117,10 @@ struct Answer {
 
 /// The dissector of one connection.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection, each read on its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a connection, each read on its own"
+)]
 struct Http1 {
     request: Side,
     response: Side,
@@ -308,7 +311,9 @@ impl Http1 {
                 Phase::UntilClose | Phase::Unseen { chunked: None } => {
                     return self.request_moved(rest.len() as u64, seen.at_ns);
                 }
-                Phase::Unseen { chunked: Some(mut recent) } => {
+                Phase::Unseen {
+                    chunked: Some(mut recent),
+                } => {
                     self.request_moved(rest.len() as u64, seen.at_ns);
                     let ended = recent.push(rest, true);
                     self.request.phase = Phase::Unseen { chunked: Some(recent) };
@@ -430,7 +435,11 @@ impl Http1 {
             last_ns: seen.at_ns,
             bytes: head.bytes as u64,
         };
-        let phase = if cut { Phase::unseen(head.fields.chunked) } else { self.request_framing(method, &head.fields, sink) };
+        let phase = if cut {
+            Phase::unseen(head.fields.chunked)
+        } else {
+            self.request_framing(method, &head.fields, sink)
+        };
         self.request.doubtful = false;
         self.request.phase = phase;
         self.receiving = !matches!(phase, Phase::Head | Phase::Lost);
@@ -487,7 +496,11 @@ impl Http1 {
     fn request_gap(&mut self, missing: u64, lost: bool, seen: Seen, sink: &mut dyn Sink) {
         let account = |this: &mut Self, bytes: u64| {
             // When lost bytes were moved is not known; the time of the last ones seen stays.
-            let at_ns = if lost { this.queue.back_mut().map_or(0, |back| back.last_ns) } else { seen.at_ns };
+            let at_ns = if lost {
+                this.queue.back_mut().map_or(0, |back| back.last_ns)
+            } else {
+                seen.at_ns
+            };
             this.request_moved(bytes, at_ns);
         };
         match self.request.phase {
@@ -504,7 +517,11 @@ impl Http1 {
             }
             Phase::Chunked(mut chunks) => {
                 account(self, missing);
-                self.request.phase = if chunks.skip(missing) { Phase::Chunked(chunks) } else { Phase::unseen(true) };
+                self.request.phase = if chunks.skip(missing) {
+                    Phase::Chunked(chunks)
+                } else {
+                    Phase::unseen(true)
+                };
             }
             Phase::UntilClose | Phase::Unseen { .. } => {
                 account(self, missing);
@@ -617,7 +634,9 @@ impl Http1 {
                 Phase::UntilClose | Phase::Unseen { chunked: None } => {
                     return self.answer.moved(rest.len() as u64, seen.at_ns);
                 }
-                Phase::Unseen { chunked: Some(mut recent) } => {
+                Phase::Unseen {
+                    chunked: Some(mut recent),
+                } => {
                     self.answer.moved(rest.len() as u64, seen.at_ns);
                     let ended = recent.push(rest, true);
                     self.response.phase = Phase::Unseen { chunked: Some(recent) };
@@ -750,7 +769,11 @@ impl Http1 {
             return;
         }
         self.response.doubtful = false;
-        self.response.phase = if cut { Phase::unseen(head.fields.chunked) } else { response_framing(method, head, sink) };
+        self.response.phase = if cut {
+            Phase::unseen(head.fields.chunked)
+        } else {
+            response_framing(method, head, sink)
+        };
         if self.response.phase == Phase::Head {
             self.response_ends(sink);
         }
@@ -770,7 +793,11 @@ impl Http1 {
             }
             return;
         }
-        let outcome = if answer.status == 0 || answer.end_lost { Outcome::Unknown } else { Outcome::Answered };
+        let outcome = if answer.status == 0 || answer.end_lost {
+            Outcome::Unknown
+        } else {
+            Outcome::Answered
+        };
         self.finish_front(&answer, outcome, answer.last_ns, sink);
     }
 
@@ -798,7 +825,11 @@ impl Http1 {
             }
             Phase::Chunked(mut chunks) => {
                 account(self, missing);
-                self.response.phase = if chunks.skip(missing) { Phase::Chunked(chunks) } else { Phase::unseen(true) };
+                self.response.phase = if chunks.skip(missing) {
+                    Phase::Chunked(chunks)
+                } else {
+                    Phase::unseen(true)
+                };
                 if lost && self.queue.len() > 1 && matches!(self.response.phase, Phase::Unseen { .. }) {
                     // Its end may be among what was lost, and other answers too.
                     self.response_missed(0, lost, seen, sink);
@@ -865,7 +896,11 @@ impl Http1 {
     }
 
     fn verdict(&self) -> Verdict {
-        if self.opaque { Verdict::Opaque } else { Verdict::Continue }
+        if self.opaque {
+            Verdict::Opaque
+        } else {
+            Verdict::Continue
+        }
     }
 
     /// Bytes where a message should begin are none.

@@ -1,0 +1,80 @@
+//! `perf-agent doctor`
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::{CaptureOptions, Faults};
+use super::{Failure, report};
+use crate::api::json::agent::{Backend, Blind, Hook, Kernel};
+use crate::source::{Report, live};
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Loads and attaches every backend for a moment, and takes it off again. Safe to run, and its output to paste.
+
+Examples:
+  sudo perf-agent doctor
+  sudo perf-agent doctor --json | jq .backends
+  sudo perf-agent doctor && sudo perf-agent run
+
+Exit codes: 0 observing is possible, 1 it is not, 2 wrong usage.")]
+pub struct Doctor {
+    #[command(flatten)]
+    capture: CaptureOptions,
+    /// JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The report for machines.
+#[derive(Serialize)]
+struct Diagnosis {
+    version: &'static str,
+    possible: bool,
+    /// Why nothing could be tried at all.
+    error: Option<String>,
+    kernel: Option<Kernel>,
+    backend: Option<&'static str>,
+    backends: Vec<Backend>,
+    hooks: Vec<Hook>,
+    blind_spots: Vec<Blind>,
+}
+
+impl Doctor {
+    /// Prints the report.
+    ///
+    /// # Errors
+    /// [`Failure`], also if observing is not possible.
+    pub fn execute(&self) -> Result<(), Failure> {
+        let mut faults = Faults::default();
+        let capture = self.capture.settings(&mut faults);
+        let diagnosed = live::diagnose(&faults.none_or(capture)?);
+        let possible = diagnosed.as_ref().is_ok_and(|report| report.backend.is_some());
+        if self.json {
+            let error = diagnosed.as_ref().err().map(|error| {
+                let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+                causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+            });
+            println!("{}", serde_json::to_string_pretty(&Diagnosis::new(diagnosed.ok().as_ref(), error))?);
+        } else {
+            print!("{}", report::full(&diagnosed?));
+        }
+        if possible { Ok(()) } else { Err(Failure::Told) }
+    }
+}
+
+impl Diagnosis {
+    fn new(report: Option<&Report>, error: Option<String>) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            possible: report.is_some_and(|report| report.backend.is_some()),
+            error,
+            kernel: report.map(|report| Kernel { release: report.kernel.release.clone(), btf: Some(report.kernel.btf) }),
+            backend: report.and_then(|report| report.backend).map(|backend| backend.name()),
+            backends: report.map_or_else(Vec::new, |report| report.backends.iter().map(Backend::from).collect()),
+            hooks: report.map_or_else(Vec::new, |report| report.hooks.iter().map(Hook::from).collect()),
+            blind_spots: report.map_or_else(Vec::new, |report| report.blind_spots.iter().map(Blind::from).collect()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `perf-agent record`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::options::{CaptureOptions, CoreOptions, Faults, duration};
+use super::{Failure, start};
+use crate::agent::{Agent, Plan};
+use crate::clock;
+use crate::privileges::Purpose;
+use crate::source::format::Header;
+use crate::source::live;
+use crate::source::record::Recorder;
+
+/// Options of `record`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo perf-agent record /tmp/a.rec --for 30s
+  sudo perf-agent record /tmp/a.rec --port 8080       until Ctrl-C
+  perf-agent replay /tmp/a.rec                        look at it, without root
+
+The file holds what was captured: the heads of requests and responses and the beginnings of their bodies, addresses,
+paths, names of programs. Values of Authorization, Cookie and similar headers and of query parameters are blanked
+before they are written; secrets in paths and bodies are not. It is readable by its owner only; an existing file is
+never overwritten.")]
+pub struct Record {
+    /// The file to write.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Stop after this time, such as 30s or 5m.
+    #[arg(long = "for", value_name = "DURATION")]
+    length: Option<String>,
+    #[command(flatten)]
+    capture: CaptureOptions,
+    #[command(flatten)]
+    core: CoreOptions,
+}
+
+impl Record {
+    /// Records until a signal comes or the time is over.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn execute(&self) -> Result<(), Failure> {
+        let mut faults = Faults::default();
+        let capture = self.capture.settings(&mut faults);
+        let core = self.core.settings(capture.max_connections, &mut faults);
+        let length = self.length.as_ref().and_then(|text| duration("--for", text, &mut faults));
+        let (capture, core, length) = faults.none_or((capture, core, length))?;
+
+        let source = live::start(&capture)?;
+        let report = source.report();
+        let header = Header {
+            started_ns: clock::monotonic_ns(),
+            started_wall_ns: clock::wall_ns(),
+            kernel: report.kernel.release.clone(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            backend: report.backend.map_or("", |backend| backend.name()).to_owned(),
+        };
+        let recorder = Some(Recorder::create(&self.file, &header)?);
+        start::give_up(Purpose::Observe);
+        let settings = start::pipeline_settings(&core);
+        let agent = Agent::start(Plan { source, settings, recorder, trace: false })?;
+        println!("recording to {} ({} backend); Ctrl-C ends it", self.file.display(), header.backend);
+        start::runtime()?.block_on(async {
+            let (signal, ended) = (start::stop_signal()?, agent.ended());
+            let over = async {
+                match length {
+                    Some(length) => tokio::time::sleep(length).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = signal => {}
+                () = ended => {}
+                () = over => {}
+            }
+            std::io::Result::Ok(())
+        })?;
+        if let Some(recorded) = agent.finish()?.recorded {
+            let (file, records, bytes) = (self.file.display(), recorded.records, recorded.bytes);
+            println!("{file}: {records} records, {bytes} bytes");
+            println!("It holds captured heads, paths and parts of bodies; credentials in headers and query values are blanked.");
+        }
+        Ok(())
+    }
+}

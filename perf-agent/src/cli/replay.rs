@@ -1,0 +1,128 @@
+//! `perf-agent replay`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::options::{CoreOptions, Faults, ServeOptions};
+use super::{Failure, start};
+use crate::agent::{Agent, Plan};
+use crate::aggregate::Window;
+use crate::api::json::performance::Performance;
+use crate::api::listen::Bound;
+use crate::pipeline::Settings;
+use crate::privileges::Purpose;
+use crate::source::Source;
+use crate::source::replay::{Ending, ReplaySource, Speed};
+
+/// Options of `replay`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  perf-agent replay a.rec                        at the speed it was recorded, serving the API
+  perf-agent replay a.rec --speed 10             ten times as fast
+  perf-agent replay a.rec --speed max            at once; the API then serves the result until Ctrl-C
+  perf-agent replay a.rec --once --json          print /metrics/performance and end
+
+Needs no root. The same file gives the same figures, to the byte, on any machine.")]
+pub struct Replay {
+    /// The recording.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// How many times as fast as it was recorded, or max.
+    #[arg(long, value_name = "SPEED", default_value = "1")]
+    speed: String,
+    /// Process it at once, print the result and end, without serving the API.
+    #[arg(long, requires = "json", conflicts_with_all = ["speed", "listen", "token_file"])]
+    once: bool,
+    /// With --once: print what /metrics/performance would say.
+    #[arg(long, requires = "once")]
+    json: bool,
+    /// With --once: the window, back from the recording's end.
+    #[arg(long, value_name = "WINDOW", default_value = "start", requires = "once")]
+    window: String,
+    #[command(flatten)]
+    core: CoreOptions,
+    #[command(flatten)]
+    serve: ServeOptions,
+}
+
+impl Replay {
+    /// Replays and serves until a signal comes, or prints the result.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn execute(&self) -> Result<(), Failure> {
+        let mut faults = Faults::default();
+        let core = self.core.settings(u32::try_from(Settings::CONNECTIONS).unwrap_or(u32::MAX), &mut faults);
+        let serve = self.serve.settings(&mut faults);
+        let speed = speed(&self.speed);
+        if speed.is_none() {
+            faults.add(format!("--speed {}: expected a number above 0, or max", self.speed));
+        }
+        let window = Window::from_name(&self.window);
+        if window.is_none() {
+            let words = Window::ALL.map(Window::name).join(", ");
+            faults.add(format!("--window {}: expected one of {words}", self.window));
+        }
+        faults.none_or(())?;
+        let (speed, window) = (speed.unwrap_or(Speed::Max), window.unwrap_or_default());
+        let speed = if self.once { Speed::Max } else { speed };
+
+        let source = ReplaySource::open(&self.file, speed)?;
+        let progress = source.progress();
+        let facts = start::facts(source.report(), &core, None);
+        let bound = if self.once { None } else { Some(Bound::bind(&serve.listen)?) };
+        start::give_up(Purpose::Replay);
+        let (header, settings) = (source.header().clone(), start::pipeline_settings(&core));
+        let agent = Agent::start(Plan { source: Box::new(source), settings, recorder: None, trace: false })?;
+        let Some(bound) = bound else {
+            start::runtime()?.block_on(agent.ended());
+            let published = agent.published();
+            agent.finish()?;
+            warn_if_cut(progress.ending());
+            let snapshot = Arc::clone(&published.borrow().snapshot);
+            println!("{}", serde_json::to_string_pretty(&Performance::new(&snapshot, window))?);
+            return Ok(());
+        };
+        println!(
+            "replaying {} (recorded on Linux {} by perf-agent {}, {} backend)\nAPI {}; Ctrl-C ends it",
+            self.file.display(),
+            header.kernel,
+            header.agent,
+            header.backend,
+            bound.url(),
+        );
+        start::runtime()?.block_on(async {
+            let served = start::serve(&agent, bound, &serve, facts, true);
+            let ended = agent.ended();
+            let tell = async {
+                ended.await;
+                tracing::info!(records = progress.records(), "the recording is over; its figures stay");
+                warn_if_cut(progress.ending());
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                served = served => served,
+                () = tell => Ok(()),
+            }
+        })?;
+        agent.finish()?;
+        Ok(())
+    }
+}
+
+fn warn_if_cut(ending: Option<Ending>) {
+    if ending == Some(Ending::Cut) {
+        tracing::warn!("the recording has no end mark: it was cut, and what stands here is what came before");
+    }
+}
+
+fn speed(text: &str) -> Option<Speed> {
+    if text == "max" {
+        return Some(Speed::Max);
+    }
+    let times: f64 = text.parse().ok()?;
+    (times.is_finite() && times > 0.0).then_some(Speed::Times(times))
+}

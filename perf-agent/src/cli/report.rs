@@ -1,0 +1,161 @@
+//! What a source can and cannot see, as text: for `run` in short, for `doctor` in full.
+
+use std::fmt::Write;
+
+use crate::source::{HookState, Report};
+
+/// What `run` says about its source, a line each.
+pub fn short(report: &Report) -> String {
+    let mut text = String::new();
+    let backend = report.backend.map_or("none", |backend| backend.name());
+    row(&mut text, "backend", backend);
+    for other in report.backends.iter().filter(|other| other.state != HookState::Used) {
+        row(&mut text, "", &format!("{}: {}", other.backend, reason(other.state, other.reason.as_deref())));
+    }
+    let mut label = "hooks";
+    for hook in report.hooks.iter().filter(|hook| hook.state == HookState::Used) {
+        row(&mut text, label, &hook.name);
+        label = "";
+    }
+    let mut label = "not seen";
+    for spot in &report.blind_spots {
+        row(&mut text, label, &format!("{}: {}", spot.what, spot.why));
+        label = "";
+    }
+    text
+}
+
+fn row(text: &mut String, label: &str, value: &str) {
+    let _infallible = writeln!(text, "  {label:<10} {value}");
+}
+
+fn reason(state: HookState, reason: Option<&str>) -> String {
+    match (state, reason) {
+        (HookState::Unavailable, Some(reason)) => format!("unavailable: {reason}"),
+        (HookState::Unavailable, None) => "unavailable".to_owned(),
+        (_, Some(reason)) => reason.to_owned(),
+        (_, None) => "works, not needed".to_owned(),
+    }
+}
+
+/// The whole report: one table of backends, one of hooks.
+pub fn full(report: &Report) -> String {
+    let btf = if report.kernel.btf { "with BTF" } else { "without BTF" };
+    let mut text = format!("Linux {}, {btf}\n\n", report.kernel.release);
+    let backends = report.backends.iter().map(|backend| {
+        [backend.backend.name().to_owned(), String::new(), backend.state.name().to_owned(), why(&backend.reason, &backend.fix)]
+    });
+    table(&mut text, "BACKEND", "", backends);
+    text.push('\n');
+    let hooks = report.hooks.iter().map(|hook| {
+        [hook.name.clone(), hook.family.name().to_owned(), hook.state.name().to_owned(), why(&hook.reason, &hook.fix)]
+    });
+    table(&mut text, "HOOK", "FAMILY", hooks);
+    if !report.blind_spots.is_empty() {
+        text.push_str("\nNot seen here:\n");
+        for spot in &report.blind_spots {
+            let _infallible = writeln!(text, "  {}: {}", spot.what, spot.why);
+        }
+    }
+    let _infallible = match report.backend {
+        Some(backend) => writeln!(text, "\nObserving is possible: `perf-agent run` uses {backend}."),
+        None => writeln!(text, "\nObserving is not possible here."),
+    };
+    text
+}
+
+fn why(reason: &Option<String>, fix: &Option<String>) -> String {
+    match (reason, fix) {
+        (Some(reason), Some(fix)) => format!("{reason}; fix: {fix}"),
+        (Some(text), None) | (None, Some(text)) => text.clone(),
+        (None, None) => String::new(),
+    }
+}
+
+fn table(text: &mut String, first: &str, second: &str, rows: impl Iterator<Item = [String; 4]>) {
+    let head = [first, second, "STATE", "REASON"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            if width > 0 {
+                let _infallible = write!(line, "{cell:<width$}  ");
+            }
+        }
+        line.push_str(&row[3]);
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{Backend, BackendReport, BlindSpot, HookFamily, HookReport, KernelInfo};
+
+    fn report() -> Report {
+        let text = |text: &str| Some(text.to_owned());
+        let backend = |backend, state, reason: Option<String>, fix| BackendReport { backend, state, reason, fix };
+        Report {
+            kernel: KernelInfo { release: "6.18.1".to_owned(), btf: true },
+            backend: Some(Backend::Tracepoint),
+            backends: vec![
+                backend(Backend::Tracepoint, HookState::Used, None, None),
+                backend(Backend::Fentry, HookState::Unavailable, text("no trampolines"), text("a kernel with them")),
+                backend(Backend::Kprobe, HookState::Fallback, None, None),
+            ],
+            hooks: vec![
+                HookReport {
+                    name: "sent: sock_send_length".to_owned(),
+                    family: HookFamily::Tracepoint,
+                    state: HookState::Used,
+                    reason: None,
+                    fix: None,
+                },
+                HookReport {
+                    name: "entry: tcp_sendmsg_locked".to_owned(),
+                    family: HookFamily::Tracepoint,
+                    state: HookState::Unavailable,
+                    reason: text("not in this kernel"),
+                    fix: None,
+                },
+            ],
+            blind_spots: vec![BlindSpot { what: "first byte of long sends".to_owned(), why: "no entry hook".to_owned() }],
+        }
+    }
+
+    #[test]
+    fn the_short_form_says_what_is_used_and_what_is_not_seen() {
+        let expected = "  backend    tracepoint
+             fentry: unavailable: no trampolines
+             kprobe: works, not needed
+  hooks      sent: sock_send_length
+  not seen   first byte of long sends: no entry hook
+";
+        assert_eq!(short(&report()), expected);
+    }
+
+    #[test]
+    fn the_full_form_says_why_and_what_would_help() {
+        let expected = "\
+Linux 6.18.1, with BTF
+
+BACKEND     STATE        REASON
+tracepoint  used
+fentry      unavailable  no trampolines; fix: a kernel with them
+kprobe      fallback
+
+HOOK                       FAMILY      STATE        REASON
+sent: sock_send_length     tracepoint  used
+entry: tcp_sendmsg_locked  tracepoint  unavailable  not in this kernel
+
+Not seen here:
+  first byte of long sends: no entry hook
+
+Observing is possible: `perf-agent run` uses tracepoint.
+";
+        assert_eq!(full(&report()), expected);
+    }
+}

@@ -1,0 +1,78 @@
+//! `perf-agent run`
+
+use clap::Args;
+
+use super::options::{CaptureOptions, CoreOptions, Faults, ServeOptions};
+use super::{Failure, report, start};
+use crate::agent::{Agent, Plan};
+use crate::api::listen::Bound;
+use crate::privileges::Purpose;
+use crate::source::{Source, live};
+
+/// Options of `run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo perf-agent run                                    everything on this host
+  sudo perf-agent run --port 8080,8443                   connections with these ports
+  sudo perf-agent run --exe nginx --exclude-port 9100    one program, without its exporter
+  sudo perf-agent run --cgroup system.slice/shop.service one systemd service
+  sudo perf-agent run --listen unix:/run/perf-agent.sock the API for this machine's users of the socket only
+  sudo perf-agent run --route '/shops/{shop}/items/{item}'
+
+Then:
+  curl http://127.0.0.1:9955/metrics/performance
+  curl 'http://127.0.0.1:9955/api/v1/endpoints?sort=p99&limit=10'")]
+pub struct Run {
+    #[command(flatten)]
+    pub(super) capture: CaptureOptions,
+    #[command(flatten)]
+    pub(super) core: CoreOptions,
+    #[command(flatten)]
+    pub(super) serve: ServeOptions,
+}
+
+impl Run {
+    /// Observes and serves until a signal comes.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn execute(&self) -> Result<(), Failure> {
+        let mut faults = Faults::default();
+        let capture = self.capture.settings(&mut faults);
+        let core = self.core.settings(capture.max_connections, &mut faults);
+        let serve = self.serve.settings(&mut faults);
+        let (capture, core, serve) = faults.none_or((capture, core, serve))?;
+
+        let bound = Bound::bind(&serve.listen)?;
+        let source = live::start(&capture)?;
+        let facts = start::facts(source.report(), &core, Some(&capture));
+        let settings = start::pipeline_settings(&core);
+        start::give_up(Purpose::Observe);
+        let introduction = introduction(&*source, &bound);
+        let agent = Agent::start(Plan { source, settings, recorder: None, trace: false })?;
+        print!("{introduction}");
+        start::runtime()?.block_on(start::serve(&agent, bound, &serve, facts, false))?;
+        agent.finish()?;
+        tracing::info!("hooks detached");
+        Ok(())
+    }
+}
+
+fn introduction(source: &dyn Source, bound: &Bound) -> String {
+    let seen = source.report();
+    let (version, release) = (env!("CARGO_PKG_VERSION"), &seen.kernel.release);
+    let api = bound.url();
+    let hint = match bound {
+        Bound::Tcp(_) => format!("curl {api}/metrics/performance"),
+        Bound::Unix(..) => {
+            format!("curl --unix-socket {} http://localhost/metrics/performance", api.trim_start_matches("unix:"))
+        }
+    };
+    format!(
+        "perf-agent {version} observes this host (Linux {release})\n{}  {:<10} {api}\n  {:<10} {hint}\nCtrl-C ends it.\n",
+        report::short(seen),
+        "API",
+        "try",
+    )
+}

@@ -1,0 +1,159 @@
+//! One exchange as one line of text.
+
+use std::fmt::Write;
+
+use crate::exchange::Outcome;
+use crate::snapshot::LoggedExchange;
+
+/// Above every column its name.
+pub fn header() -> String {
+    columns("TIME", "SERVICE", "ROLE", "METHOD", "PATH", "STATUS", ["RESPONSE", "FIRST BYTE", "QUEUE"], "REQ BYTES", "RESP BYTES")
+}
+
+/// The line. Times are milliseconds; `-` is not known. `width`: longest path that is not cut.
+pub fn line(exchange: &LoggedExchange, zone: &jiff::tz::TimeZone, width: usize) -> String {
+    let times = &exchange.times;
+    let ended = jiff::Timestamp::from_nanosecond(exchange.ended_wall_ns.into()).unwrap_or_default();
+    let time = match exchange.ended_wall_ns {
+        0 => "-".to_owned(),
+        _ => ended.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string(),
+    };
+    let ms = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| format!("{:.3}", ns as f64 / 1e6));
+    let method = if exchange.method.is_empty() { "-" } else { &exchange.method };
+    let mut line = columns(
+        &time,
+        &cut(&visible(&exchange.key.service.name), 16),
+        exchange.key.role.name(),
+        &cut(&visible(method), 16),
+        &cut(&visible(&exchange.path), width),
+        &exchange.status.map_or("-".to_owned(), |status| status.to_string()),
+        [
+            &ms(Some(times.response_time_ns())),
+            &ms(times.time_to_first_byte_ns()),
+            &ms(times.queue_time_ns()),
+        ],
+        &exchange.request_bytes.to_string(),
+        &exchange.response_bytes.to_string(),
+    );
+    if exchange.outcome != Outcome::Answered {
+        let _infallible = write!(line, "  {}", exchange.outcome.name());
+    }
+    line
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are the columns")]
+fn columns(
+    time: &str,
+    service: &str,
+    role: &str,
+    method: &str,
+    path: &str,
+    status: &str,
+    [response, first, queue]: [&str; 3],
+    request_bytes: &str,
+    response_bytes: &str,
+) -> String {
+    format!(
+        "{time:<12} {service:<16} {role:<6} {method:<7} {path:<32} {status:>6} {response:>10} {first:>10} {queue:>8} \
+         {request_bytes:>9} {response_bytes:>10}"
+    )
+}
+
+/// What came over the wire must not steer a terminal.
+fn visible(text: &str) -> String {
+    if text.chars().all(|letter| !letter.is_control()) {
+        return text.to_owned();
+    }
+    let shown = |letter: char| -> String {
+        if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
+    };
+    text.chars().map(shown).collect()
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{EndpointKey, Operation};
+    use crate::exchange::{Protocol, Role, Times};
+    use crate::process::ServiceKey;
+    use std::sync::Arc;
+
+    fn exchange(path: &str, status: Option<u16>, outcome: Outcome) -> LoggedExchange {
+        let service = ServiceKey {
+            name: "nginx".into(),
+            exe: None,
+            container: None,
+            unit: None,
+            port: Some(80),
+            socket: None,
+        };
+        LoggedExchange {
+            id: 1,
+            endpoint: "0".into(),
+            key: Arc::new(EndpointKey {
+                service: Arc::new(service),
+                role: Role::Server,
+                peer: None,
+                protocol: Protocol::Http11,
+                operation: Operation { method: "GET".into(), route: path.into() },
+            }),
+            method: "GET".to_owned(),
+            path: path.to_owned(),
+            query_keys: vec![],
+            host: None,
+            request_id: None,
+            peer: None,
+            tgid: 1,
+            status,
+            outcome,
+            times: Times {
+                arrival_ns: Some(999_000),
+                request_first_ns: 1_000_000,
+                request_last_ns: 1_000_000,
+                response_first_ns: status.map(|_| 2_500_000),
+                response_last_ns: 3_345_678,
+            },
+            ended_wall_ns: 1_700_000_000_123_456_789,
+            request_bytes: 78,
+            response_bytes: 1234,
+        }
+    }
+
+    #[track_caller]
+    fn check(exchange: &LoggedExchange, expected: &str) {
+        assert_eq!(line(exchange, &jiff::tz::TimeZone::UTC, 40), expected);
+    }
+
+    #[test]
+    fn a_line_stands_below_its_header() {
+        let expected = "\
+TIME         SERVICE          ROLE   METHOD  PATH                             STATUS   RESPONSE FIRST BYTE    QUEUE REQ BYTES RESP BYTES
+22:13:20.123 nginx            server GET     /users/17                           200      2.346      1.500    0.001        78       1234";
+        let ended = exchange("/users/17", Some(200), Outcome::Answered);
+        assert_eq!(format!("{}\n{}", header(), line(&ended, &jiff::tz::TimeZone::UTC, 40)), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash_and_another_outcome_is_named() {
+        check(
+            &exchange("/slow", None, Outcome::ClientAborted),
+            "22:13:20.123 nginx            server GET     /slow                                 -      2.346          -    0.001        78       1234  client_aborted",
+        );
+    }
+
+    #[test]
+    fn a_path_cannot_steer_the_terminal_nor_fill_it() {
+        let line = line(&exchange("/\u{1b}[2J\u{9b}x", Some(200), Outcome::Answered), &jiff::tz::TimeZone::UTC, 40);
+        assert!(line.contains("/\\u{1b}[2J\\u{9b}x "), "{line}");
+        let long = exchange(&format!("/{}", "é".repeat(100)), Some(200), Outcome::Answered);
+        let line = super::line(&long, &jiff::tz::TimeZone::UTC, 40);
+        assert!(line.contains(&format!("/{}… ", "é".repeat(38))), "{line}");
+    }
+}
