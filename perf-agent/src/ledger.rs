@@ -34,7 +34,10 @@ pub struct Connections {
     pub opened: u64,
     /// Ended.
     pub closed: u64,
-    /// Not followed to their end, since a table was full: in the core, and on the kernel side.
+    /// Followed, but not to their end, since the core's table was full. `opened = open + closed + dropped` at any time.
+    pub dropped: u64,
+    /// All that were not followed to their end, or not at all, since a table was full: `dropped`, and those of the
+    /// kernel side's table.
     pub evicted: u64,
     /// Of no interest, as the kernel side judged.
     pub ignored: u64,
@@ -104,8 +107,14 @@ impl Exchanges {
 impl Accounting {
     /// Do the books close? Connections and exchanges alike.
     pub fn closes(&self) -> bool {
-        let connections = &self.connections;
-        self.exchanges.closes() && connections.opened >= connections.open + connections.closed
+        let Connections {
+            open,
+            opened,
+            closed,
+            dropped,
+            ..
+        } = self.connections;
+        self.exchanges.closes() && opened == open + closed + dropped
     }
 }
 
@@ -115,8 +124,6 @@ pub struct Ledger {
     books: Accounting,
     /// The kernel side's counters as last heard.
     kernel: [u64; COUNTERS],
-    /// Connections evicted in the core.
-    evicted: u64,
 }
 
 impl Ledger {
@@ -145,7 +152,7 @@ impl Ledger {
 
     /// A connection is followed no more, since the table was full.
     pub fn connection_evicted(&mut self) {
-        self.evicted += 1;
+        self.books.connections.dropped += 1;
         self.books.connections.open = self.books.connections.open.saturating_sub(1);
     }
 
@@ -200,9 +207,84 @@ impl Ledger {
         books.records.faults = kernel(Counter::Faults);
         books.records.folded = kernel(Counter::Folded);
         books.records.filtered = kernel(Counter::Filtered);
-        books.connections.evicted = self.evicted + kernel(Counter::ConnectionsEvicted);
+        books.connections.evicted = books.connections.dropped + kernel(Counter::ConnectionsEvicted);
         books.connections.ignored = kernel(Counter::ConnectionsIgnored);
         books.series.endpoints = endpoints as u64;
         books
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_loss_has_its_line() {
+        let mut ledger = Ledger::default();
+        for (loss, _) in LOSSES {
+            ledger.lost(loss);
+        }
+        assert_eq!(ledger.accounting(0).losses, [1; LOSSES.len()]);
+    }
+
+    #[test]
+    fn the_kernel_sides_counters_are_taken_as_they_are_and_a_longer_list_does_no_harm() {
+        let mut ledger = Ledger::default();
+        ledger.connection_opened();
+        ledger.connection_evicted();
+        for round in [1u64, 2] {
+            let values: Vec<u8> = (0..COUNTERS as u64 + 3)
+                .flat_map(|n| (n * 10 * round).to_le_bytes())
+                .collect();
+            ledger.kernel_counters(&values);
+        }
+        let books = ledger.accounting(7);
+        assert_eq!(
+            (books.records.lost, books.records.truncated_bytes, books.records.unseen),
+            (20, 40, 60)
+        );
+        assert_eq!((books.connections.evicted, books.connections.ignored), (141, 160));
+        assert_eq!(books.series.endpoints, 7);
+        ledger.kernel_counters(&[1, 2, 3]);
+        assert_eq!(ledger.accounting(7), books);
+    }
+
+    proptest! {
+        #[test]
+        fn the_books_close_after_any_operations(operations in prop::collection::vec(0usize..10, 0..500)) {
+            let mut ledger = Ledger::default();
+            let (mut exchanges, mut connections) = (0, 0);
+            for operation in operations {
+                match operation {
+                    0..=3 => {
+                        ledger.exchange_opened();
+                        exchanges += 1;
+                    }
+                    4..=6 if exchanges > 0 => {
+                        ledger.exchange_ended(Outcome::ALL[exchanges % 5]);
+                        exchanges -= 1;
+                    }
+                    7 => {
+                        ledger.connection_opened();
+                        connections += 1;
+                    }
+                    8 if connections > 0 => {
+                        ledger.connection_closed();
+                        connections -= 1;
+                    }
+                    9 if connections > 0 => {
+                        ledger.connection_evicted();
+                        connections -= 1;
+                    }
+                    _ => {}
+                }
+                let books = ledger.accounting(0);
+                prop_assert!(books.closes());
+                prop_assert_eq!(books.exchanges.in_flight, exchanges as u64);
+                prop_assert_eq!(books.connections.open, connections as u64);
+            }
+        }
     }
 }

@@ -210,13 +210,11 @@ impl Distribution {
     fn std_dev(&self) -> f64 {
         let n = u128::from(self.count);
         // n * squares - sum^2, in whole numbers as long as they fit: the difference of two large floats would lose it.
-        match (n.checked_mul(self.squares), self.sum.checked_mul(self.sum)) {
-            (Some(a), Some(b)) => (a.saturating_sub(b) as f64).sqrt() / n as f64,
-            _ => {
-                let mean = self.sum as f64 / n as f64;
-                (self.squares as f64 / n as f64 - mean * mean).max(0.0).sqrt()
-            }
+        if let (Some(a), Some(b)) = (n.checked_mul(self.squares), self.sum.checked_mul(self.sum)) {
+            return (a.saturating_sub(b) as f64).sqrt() / n as f64;
         }
+        let mean = self.sum as f64 / n as f64;
+        (self.squares as f64 / n as f64 - mean * mean).max(0.0).sqrt()
     }
 
     /// Buckets in use, ascending: number and count. [`bounds_ns`] tells what a number means.

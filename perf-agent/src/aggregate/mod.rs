@@ -206,11 +206,6 @@ impl Aggregate {
         self.running.best_second = self.running.best_second.max(count);
     }
 
-    /// An exchange that began here is counted elsewhere.
-    pub(crate) fn withdrawn(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-    }
-
     /// Time went on. True if that changed anything that a window shows (apart from what is older than it now).
     #[inline]
     pub fn advance(&mut self, at_ns: u64) -> bool {
@@ -276,7 +271,7 @@ impl Aggregate {
     }
 
     /// Exchanges per stretch of time over a window that ends at `at_ns`, oldest first, without holes: per second for the
-    /// last minute, else per slot (see [`window`]). The last point is the running stretch and shorter than the others.
+    /// last minute, else per slot, as in [`Aggregate::latency_series`]. The last point is the running stretch and shorter than the others.
     pub fn throughput_trend(&self, window: Window, at_ns: u64) -> Vec<RatePoint> {
         if at_ns > self.now_ns {
             let mut later = self.clone();
@@ -307,7 +302,8 @@ impl Aggregate {
         })
     }
 
-    /// Response times per slot over a window that ends at `at_ns`, oldest first, without holes.
+    /// Response times per slot over a window that ends at `at_ns`, oldest first, without holes; slots are the finest that
+    /// are kept for so long, and reach back a day at most.
     pub fn latency_series(&self, window: Window, at_ns: u64) -> Vec<LatencyPoint> {
         if at_ns > self.now_ns {
             let mut later = self.clone();
@@ -323,7 +319,7 @@ impl Aggregate {
 
     fn series<T>(&self, window: Window, at_ns: u64, point: impl Fn(u64, u64, &Slot) -> T) -> Vec<T> {
         let from_ns = window.from_ns(at_ns, self.started_ns);
-        let size = Size::for_span(at_ns.saturating_sub(from_ns));
+        let size = Size::reaching_back(from_ns, at_ns);
         let newest = size.number(at_ns);
         let oldest = size.number(from_ns).max(newest.saturating_sub(size.kept()));
         let mut slots: BTreeMap<u64, Slot> = (oldest..=newest).map(|number| (number, Slot::default())).collect();
@@ -364,6 +360,11 @@ impl Aggregate {
         self.running.requests() + history.into_iter().map(|slot| Slot::unpack_requests(slot)).sum::<u64>()
     }
 
+    /// Heap bytes of the running slot: what a copy does not share.
+    pub(crate) fn running_bytes(&self) -> usize {
+        self.running.heap_bytes()
+    }
+
     /// Heap bytes held, as if nothing were shared.
     pub fn heap_bytes(&self) -> usize {
         self.running.heap_bytes() + size_of::<History>() + 2 * size_of::<usize>() + self.history.heap_bytes()
@@ -387,6 +388,7 @@ impl Default for Seconds {
 }
 
 impl Seconds {
+    #[expect(clippy::cast_possible_truncation, reason = "less than SECONDS")]
     fn place(second: u64) -> usize {
         (second % SECONDS as u64) as usize
     }
@@ -435,3 +437,6 @@ impl Seconds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,13 +42,13 @@ impl Slot {
 
     /// Counts an exchange.
     #[inline]
-    pub(crate) fn record(&mut self, role: Role, ended: &Ended, rule: &ErrorRule) {
+    pub(crate) fn record(&mut self, role: Role, ended: &Ended, errors: &ErrorRule) {
         self.outcomes[ended.outcome as usize] += 1;
         if let Some(status) = ended.status {
             self.count_status(status, 1);
         }
-        self.errors += u64::from(rule.is_error(ended));
-        self.client_errors += u64::from(rule.is_client_error(ended));
+        self.errors += u64::from(errors.is_error(ended));
+        self.client_errors += u64::from(errors.is_client_error(ended));
         let (received, sent) = match role {
             Role::Server => (ended.request_bytes, ended.response_bytes),
             Role::Client => (ended.response_bytes, ended.request_bytes),

@@ -112,11 +112,11 @@ impl Size {
             }
     }
 
-    /// The finest size of which enough is kept to show a stretch of time.
-    pub(crate) fn for_span(span_ns: u64) -> Self {
+    /// The finest size of which enough is kept to go back this far.
+    pub(crate) fn reaching_back(from_ns: u64, at_ns: u64) -> Self {
         Self::ALL
             .into_iter()
-            .find(|size| size.kept() * size.length_ns() >= span_ns)
+            .find(|size| size.number(from_ns) + size.kept() >= size.number(at_ns))
             .unwrap_or(Self::TwoHours)
     }
 

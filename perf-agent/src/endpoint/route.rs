@@ -1,18 +1,460 @@
-//! Routes: paths with their variable parts replaced.
+//! Routes: paths with their variable parts replaced by placeholders.
+//!
+//! In this order:
+//! 1. The operator's own patterns (`/users/{name}`, `/files/{*rest}`) win.
+//! 2. A segment that has the form of a value becomes a placeholder: see [`super::segment`].
+//! 3. Other segments are counted: a place below one parent that has had more than [`Routes::distinct`] different values
+//!    collapses to `{value}`. Values that make up much of the traffic below the parent stay as they are, so a scanner that
+//!    tries a thousand names does not take `/health` with it; and names below a dotted name, as in
+//!    `/pkg.Service/Method`, are given ten times the number.
+//!
+//! What was learnt is kept per service and peer in a [`Tree`] of bounded size.
 
-/// The operator's patterns are wrong.
+use std::borrow::Cow;
+
+use compact_str::{CompactString, format_compact};
+use hashbrown::{HashMap, HashSet};
+
+use super::segment::{self, LONGEST};
+use super::{RouteReason, UNSEEN};
+
+/// Segments of a path that are looked at; the rest becomes one `{rest}`.
+pub const DEPTH: usize = 16;
+
+/// Nodes of one tree; segments that would need more become `{value}`.
+pub const NODES: usize = 4_096;
+
+/// How many times more different names there may be below a dotted name, as in `/pkg.Service/Method`.
+const RPC_FACTOR: usize = 10;
+
+const VALUE: &str = "{value}";
+
+/// An operator's pattern is none.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
-    /// It is no pattern.
-    #[error("route pattern {pattern:?}: {reason}")]
+    /// It does not begin with a slash.
+    #[error("route pattern {0:?} does not begin with '/'")]
+    Relative(String),
+    /// Its placeholders are wrong, or it means the same paths as another one.
+    #[error("route pattern {pattern:?}")]
     Pattern {
         /// As given.
         pattern: String,
         /// What is wrong with it.
-        reason: String,
+        source: matchit::InsertError,
     },
 }
 
-/// The operator's patterns and what was learnt of each service's paths.
+/// A path's route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// The route.
+    pub route: CompactString,
+    /// Why it is so.
+    pub reason: RouteReason,
+    /// True if it is one of the operator's patterns.
+    pub by_pattern: bool,
+    /// Set if the segment of this number would be one value too many below its parent: time for [`Tree::collapse`]. The
+    /// route already says `{value}` there.
+    pub overflow: Option<usize>,
+}
+
+/// How routes are made: the operator's patterns and the limit.
 #[derive(Debug)]
-pub struct Routes {}
+pub struct Routes {
+    patterns: matchit::Router<CompactString>,
+    distinct: usize,
+}
+
+impl Routes {
+    /// With these patterns, and this number of different values of a segment below one parent.
+    ///
+    /// # Errors
+    /// If a pattern is none, or contradicts another one.
+    pub fn new(patterns: &[String], distinct: usize) -> Result<Self, RouteError> {
+        let mut router = matchit::Router::new();
+        for pattern in patterns {
+            if !pattern.starts_with('/') {
+                return Err(RouteError::Relative(pattern.clone()));
+            }
+            router
+                .insert(pattern.as_str(), pattern.into())
+                .map_err(|source| RouteError::Pattern {
+                    pattern: pattern.clone(),
+                    source,
+                })?;
+        }
+        Ok(Self {
+            patterns: router,
+            distinct: distinct.max(1),
+        })
+    }
+
+    /// Different values of a segment below one parent, beyond which they collapse.
+    pub fn distinct(&self) -> usize {
+        self.distinct
+    }
+
+    /// The route of a path as sent (see [`crate::exchange::Request::path`]), and what it teaches.
+    pub fn template(&self, tree: &mut Tree, method: &str, path: &str) -> Template {
+        let fixed = |route: CompactString, reason: Option<&'static str>| Template {
+            route,
+            reason: RouteReason {
+                parts: reason.map(|reason| (0, Cow::Borrowed(reason))).into_iter().collect(),
+            },
+            by_pattern: false,
+            overflow: None,
+        };
+        if path.is_empty() {
+            return fixed(UNSEEN.into(), Some("the request's path was not seen"));
+        }
+        if path == "*" {
+            return fixed("*".into(), None);
+        }
+        if method == "CONNECT" || !path.starts_with('/') {
+            return fixed(authority(path), Some("the host of a tunnel"));
+        }
+        if let Ok(found) = self.patterns.at(path) {
+            return Template {
+                route: found.value.clone(),
+                reason: RouteReason {
+                    parts: vec![(0, Cow::Borrowed("the operator's pattern"))],
+                },
+                by_pattern: true,
+                overflow: None,
+            };
+        }
+        let path = path.strip_prefix('/').unwrap_or(path);
+        tree.walk(self, segments(path))
+    }
+}
+
+/// Segments of a path without its first slash, those of value form replaced.
+fn segments(path: &str) -> impl Iterator<Item = Segment<'_>> {
+    let mut rest = Some(path);
+    let mut place = 0;
+    std::iter::from_fn(move || {
+        let left = rest?;
+        if place == DEPTH {
+            rest = None;
+            return Some(Segment::Value("{rest}".into(), "deeper than 16 segments"));
+        }
+        place += 1;
+        let (segment, after) = match left.split_once('/') {
+            Some((segment, after)) => (segment, Some(after)),
+            None => (left, None),
+        };
+        rest = after;
+        // Parameters of a segment (RFC 3986, 3.3), such as `;jsessionid=`, tell no routes apart.
+        let segment = segment.split(';').next().unwrap_or(segment);
+        Some(match segment::placeholder(segment, after.is_none()) {
+            Some(placeholder) => Segment::Value(placeholder.text, placeholder.reason),
+            None => Segment::Constant(segment),
+        })
+    })
+}
+
+enum Segment<'a> {
+    Constant(&'a str),
+    Value(CompactString, &'static str),
+}
+
+/// `example.com:443` as `{host}:443`: the number of hosts has no bound, the ports in use are few.
+fn authority(authority: &str) -> CompactString {
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format_compact!("{{host}}:{port}")
+        }
+        _ => "{host}".into(),
+    }
+}
+
+/// What was learnt of the paths of one service (and, in the client role, one peer).
+#[derive(Debug, Default)]
+pub struct Tree {
+    root: Node,
+    nodes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    children: HashMap<CompactString, Node>,
+    /// Children that are constants.
+    constants: usize,
+    /// New constants become `{value}`.
+    collapsed: bool,
+}
+
+impl Node {
+    fn size(&self) -> usize {
+        self.children.values().map(|child| 1 + child.size()).sum()
+    }
+}
+
+impl Tree {
+    fn walk<'a>(&mut self, routes: &Routes, segments: impl Iterator<Item = Segment<'a>>) -> Template {
+        let mut route = CompactString::default();
+        let mut reason = RouteReason::default();
+        let mut overflow = None;
+        let mut node = &mut self.root;
+        let mut limit = routes.distinct;
+        for (place, segment) in segments.enumerate() {
+            route.push('/');
+            let (text, why) = match segment {
+                Segment::Value(text, why) => (text, Some(Cow::Borrowed(why))),
+                // An empty segment is a doubled or a trailing slash, not a value.
+                Segment::Constant(text) if text.is_empty() || node.children.contains_key(text) => (text.into(), None),
+                Segment::Constant(_) if node.collapsed => {
+                    let why = format!("more than {limit} different values here");
+                    (VALUE.into(), Some(why.into()))
+                }
+                Segment::Constant(_) if node.constants >= limit => {
+                    overflow = overflow.or(Some(place));
+                    let why = format!("more than {limit} different values here");
+                    (VALUE.into(), Some(why.into()))
+                }
+                Segment::Constant(_) if self.nodes >= NODES => (
+                    VALUE.into(),
+                    Some(Cow::Borrowed("the service has too many different paths")),
+                ),
+                Segment::Constant(text) => {
+                    node.constants += 1;
+                    (text.into(), None)
+                }
+            };
+            route.push_str(&text);
+            reason.parts.extend(why.map(|why| (place, why)));
+            limit = routes.distinct * if is_dotted_name(&text) { RPC_FACTOR } else { 1 };
+            let nodes = &mut self.nodes;
+            node = node.children.entry(text).or_insert_with(|| {
+                *nodes += 1;
+                Node::default()
+            });
+        }
+        Template {
+            route,
+            reason,
+            by_pattern: false,
+            overflow,
+        }
+    }
+
+    /// Turns a place below a parent into `{value}`: all its constants but those in `keep` are forgotten, with what is
+    /// below them. The routes made so far have to go through [`Tree::again`] then.
+    pub fn collapse(&mut self, route: &str, place: usize, keep: &HashSet<&str>) {
+        let mut node = &mut self.root;
+        for segment in route.trim_start_matches('/').split('/').take(place) {
+            let Some(child) = node.children.get_mut(segment) else {
+                return;
+            };
+            node = child;
+        }
+        node.collapsed = true;
+        let mut forgotten = 0;
+        node.children.retain(|text, child| {
+            let stay = text.is_empty() || is_placeholder(text) || keep.contains(text.as_str());
+            if !stay {
+                forgotten += 1 + child.size();
+            }
+            stay
+        });
+        node.constants = keep.len();
+        self.nodes -= forgotten;
+    }
+
+    /// The route that a route made earlier by this tree has now.
+    pub fn again(&mut self, routes: &Routes, route: &str) -> Template {
+        let Some(path) = route.strip_prefix('/') else {
+            return Template {
+                route: route.into(),
+                reason: RouteReason::default(),
+                by_pattern: false,
+                overflow: None,
+            };
+        };
+        self.walk(
+            routes,
+            path.split('/').map(|segment| {
+                if is_placeholder(segment) {
+                    Segment::Value(segment.into(), "made a placeholder earlier")
+                } else {
+                    Segment::Constant(segment)
+                }
+            }),
+        )
+    }
+
+    /// Nodes in use, at most [`NODES`] and a path's length.
+    pub fn len(&self) -> usize {
+        self.nodes
+    }
+
+    /// True if nothing was learnt yet.
+    pub fn is_empty(&self) -> bool {
+        self.nodes == 0
+    }
+}
+
+/// Braces of a path as sent never get into a route, so what has one was put there here.
+fn is_placeholder(segment: &str) -> bool {
+    segment.contains('{')
+}
+
+/// `pkg.Service`, as in the paths of gRPC, Twirp and Connect: names with dots between, the last with a capital.
+fn is_dotted_name(segment: &str) -> bool {
+    segment.len() <= LONGEST
+        && segment.rsplit_once('.').is_some_and(|(package, service)| {
+            !package.is_empty()
+                && service.starts_with(|first: char| first.is_ascii_uppercase())
+                && segment
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn routes(patterns: &[&str], distinct: usize) -> Routes {
+        let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        Routes::new(&patterns, distinct).unwrap()
+    }
+
+    #[track_caller]
+    fn check(path: &str, expected: &str) {
+        let template = routes(&[], 100).template(&mut Tree::default(), "GET", path);
+        assert_eq!(template.route, expected);
+    }
+
+    #[test]
+    fn values_become_placeholders_and_constants_stay() {
+        check("/", "/");
+        check("/users/42/orders/7", "/users/{id}/orders/{id}");
+        check("/ngx-keepalive", "/ngx-keepalive");
+        check("/v1/api2", "/v1/api2");
+        check("/pkg.Service/Method", "/pkg.Service/Method");
+        check("//double//slash/", "//double//slash/");
+        check("/assets/app.3f2a91bc.js", "/assets/app.{hex}.js");
+        check("/page;jsessionid=0123456789ABCDEF/x", "/page/x");
+        check("*", "*");
+        check("", UNSEEN);
+    }
+
+    #[test]
+    fn tunnels_are_told_apart_by_port_only() {
+        let routes = routes(&[], 100);
+        let route = |path| routes.template(&mut Tree::default(), "CONNECT", path).route;
+        assert_eq!(route("a.example:443"), "{host}:443");
+        assert_eq!(route("[::1]:8080"), "{host}:8080");
+        assert_eq!(route("a.example:evil"), "{host}");
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let path = "/a".repeat(5000);
+        check(&path, &format!("{}/{{rest}}", "/a".repeat(DEPTH)));
+    }
+
+    #[test]
+    fn the_operators_patterns_win() {
+        let routes = routes(&["/users/{name}", "/files/{*path}"], 100);
+        let mut tree = Tree::default();
+        let template = routes.template(&mut tree, "GET", "/users/42");
+        assert_eq!((template.route.as_str(), template.by_pattern), ("/users/{name}", true));
+        assert_eq!(routes.template(&mut tree, "GET", "/files/a/b").route, "/files/{*path}");
+        assert_eq!(routes.template(&mut tree, "GET", "/users/42/x").route, "/users/{id}/x");
+        assert!(tree.len() == 3, "patterns teach the tree nothing");
+    }
+
+    #[test]
+    fn a_wrong_pattern_is_refused_with_its_text() {
+        for pattern in ["users", "/users/{", "/{a}{b}"] {
+            let error = Routes::new(&[pattern.to_owned()], 100).unwrap_err();
+            assert!(error.to_string().contains(pattern), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_route_says_why() {
+        let routes = routes(&[], 2);
+        let mut tree = Tree::default();
+        assert_eq!(
+            routes.template(&mut tree, "GET", "/users/42").reason.parts,
+            [(1, "a number".into())]
+        );
+        for name in ["a", "b"] {
+            let template = routes.template(&mut tree, "GET", &format!("/users/{name}"));
+            assert_eq!((template.reason.parts.len(), template.overflow), (0, None));
+        }
+        let template = routes.template(&mut tree, "GET", "/users/c");
+        assert_eq!(
+            (template.route.as_str(), template.overflow),
+            ("/users/{value}", Some(1))
+        );
+        assert_eq!(template.reason.parts, [(1, "more than 2 different values here".into())]);
+    }
+
+    #[test]
+    fn after_a_collapse_old_routes_become_the_collapsed_one_and_kept_ones_stay() {
+        let routes = routes(&[], 2);
+        let mut tree = Tree::default();
+        let before: Vec<_> = ["/u/a/x", "/u/me/x", "/u/c/x"]
+            .map(|path| routes.template(&mut tree, "GET", path))
+            .into();
+        assert_eq!(
+            (before[2].route.as_str(), before[2].overflow),
+            ("/u/{value}/x", Some(1))
+        );
+        tree.collapse(&before[2].route, 1, &HashSet::from_iter(["me"]));
+        let after: Vec<_> = before.iter().map(|old| tree.again(&routes, &old.route).route).collect();
+        assert_eq!(after, ["/u/{value}/x", "/u/me/x", "/u/{value}/x"]);
+        let template = routes.template(&mut tree, "GET", "/u/d/x");
+        assert_eq!((template.route.as_str(), template.overflow), ("/u/{value}/x", None));
+    }
+
+    #[test]
+    fn methods_of_a_dotted_service_are_given_more_room() {
+        let routes = routes(&[], 2);
+        let mut tree = Tree::default();
+        for method in 0..20 {
+            let path = format!("/pkg.Service/Method{}", char::from(b'A' + method));
+            assert_eq!(routes.template(&mut tree, "POST", &path).route, path);
+        }
+        assert_eq!(
+            routes.template(&mut tree, "POST", "/pkg.Service/MethodZ").route,
+            "/pkg.Service/{value}"
+        );
+    }
+
+    #[test]
+    fn a_tree_never_outgrows_its_bound() {
+        let routes = routes(&[], usize::MAX / 100);
+        let mut tree = Tree::default();
+        for n in 0..3 * NODES {
+            routes.template(&mut tree, "GET", &format!("/n{n}x/y"));
+        }
+        assert!(tree.len() <= NODES + DEPTH, "{}", tree.len());
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_has_a_short_route_that_is_its_own_route_again(paths in prop::collection::vec("(/[^/]{0,12}){0,6}", 1..50)) {
+            let routes = routes(&[], 3);
+            let mut tree = Tree::default();
+            for path in &paths {
+                let template = routes.template(&mut tree, "GET", path);
+                prop_assert!(template.route.len() <= (DEPTH + 1) * (2 * LONGEST + 16));
+                if let Some(place) = template.overflow {
+                    tree.collapse(&template.route, place, &HashSet::new());
+                }
+                let again = tree.again(&routes, &template.route);
+                if again.overflow.is_none() {
+                    prop_assert_eq!(&tree.again(&routes, &again.route).route, &again.route);
+                }
+            }
+        }
+    }
+}

@@ -1,18 +1,41 @@
-//! Statistics: from exchanges to snapshots. Owns every table of the core behind the dissectors.
+//! Statistics: from exchanges to snapshots.
+//!
+//! [`Statistics`] owns every table behind the dissectors: processes and services, endpoints with their aggregates, open
+//! exchanges, the request log, the books. A connection has an [`Origin`]; its dissector reports to
+//! [`Statistics::sink`]. Once a second [`Statistics::tick`] and [`Statistics::snapshot`].
+//!
+//! An exchange finds its endpoint when its request's head is complete. If it is not known by then who the process is,
+//! the endpoint is sought when the exchange ends (until then it is in flight in the books and the total, in no endpoint);
+//! if it is still not known then, the service is called as the thread that moved the connection's first bytes.
 
+mod cache;
+mod endpoints;
+mod log;
+mod text;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::aggregate::ErrorRule;
-use crate::endpoint::RouteError;
+use compact_str::CompactString;
+
+use crate::aggregate::{Aggregate, ErrorRule};
+use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::Peers;
-use crate::exchange::{Ended, Loss, Request, Role, Sink, Ticket};
+use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, Ticket, Times};
 use crate::ledger::Ledger;
+use crate::process::{Processes, ServiceKey, Services};
 use crate::snapshot::{LoggedExchange, Snapshot};
+use endpoints::{Endpoints, Moved, host_name};
+use log::{Clock, Entry, Log};
+use text::Text;
+
+/// Ended exchanges kept for [`Statistics::take_traced`]; what exceeds them is only counted.
+pub const TRACED: usize = 16_384;
 
 /// What the operator can choose.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Endpoints kept apart; what exceeds them is counted in `(other)`.
+    /// Endpoints kept apart; what exceeds them is counted in `(other)`, one per service, role and protocol.
     pub endpoints: usize,
     /// Different values of a path segment below one parent, beyond which they become `{value}`.
     pub distinct_values: usize,
@@ -20,82 +43,456 @@ pub struct Settings {
     pub routes: Vec<String>,
     /// What counts as an error.
     pub rule: ErrorRule,
-    /// Newest exchanges kept in the request log; 0 switches the log off.
+    /// Newest exchanges kept in the request log; 0 for none.
     pub recent: usize,
-    /// Slowest exchanges kept.
+    /// Slowest exchanges of the last hour kept in the request log; 0 for none.
     pub slowest: usize,
 }
 
-/// Where a connection's exchanges come from; lives as long as the connection.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            endpoints: 1_000,
+            distinct_values: 100,
+            routes: Vec::new(),
+            rule: ErrorRule::default(),
+            recent: 1_000,
+            slowest: 100,
+        }
+    }
+}
+
+/// Where a connection's exchanges come from; lives as long as the connection and remembers what was looked up for it.
 #[derive(Clone, Debug)]
-pub struct Origin {}
+pub struct Origin {
+    role: Role,
+    peers: Arc<Peers>,
+    comm: CompactString,
+    found: Option<Found>,
+}
+
+/// What a look-up gave, and what it depended on.
+#[derive(Clone, Debug)]
+struct Found {
+    tgid: u32,
+    generation: u64,
+    host: CompactString,
+    scope: u32,
+    /// It was known who the process is.
+    known: bool,
+}
 
 impl Origin {
     /// A connection with these ends, in this role, first seen moving bytes in a thread of this name.
-    pub fn new(_role: Role, _peers: Arc<Peers>, _comm: &str) -> Self {
-        todo!()
+    pub fn new(role: Role, peers: Arc<Peers>, comm: &str) -> Self {
+        Self {
+            role,
+            peers,
+            comm: comm.into(),
+            found: None,
+        }
+    }
+
+    /// The side of the exchanges that the observed process is on.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    fn remote(&self) -> Option<SocketAddr> {
+        match &*self.peers {
+            Peers::Inet { remote, .. } => Some(*remote),
+            Peers::Unix { .. } => None,
+        }
     }
 }
 
 /// Everything counted.
 #[derive(Debug)]
-pub struct Statistics {}
+pub struct Statistics {
+    rule: ErrorRule,
+    processes: Processes,
+    services: Services,
+    endpoints: Endpoints,
+    total: Aggregate,
+    shared_total: Option<Arc<Aggregate>>,
+    open: OpenExchanges,
+    log: Log,
+    traced: Option<Vec<LoggedExchange>>,
+    traced_dropped: u64,
+    ledger: Ledger,
+    started_ns: Option<u64>,
+    at_ns: u64,
+    wall_ns: u64,
+    clock: Clock,
+    /// Exchanges that ended so far; the last one's number.
+    ended: u64,
+    /// For the texts of the exchange that just ended.
+    entry: Entry,
+}
 
 impl Statistics {
     /// Nothing counted yet.
     ///
     /// # Errors
     /// [`RouteError`] if one of the operator's patterns is none.
-    pub fn new(_settings: Settings) -> Result<Self, RouteError> {
-        todo!()
+    pub fn new(settings: Settings) -> Result<Self, RouteError> {
+        let routes = Routes::new(&settings.routes, settings.distinct_values)?;
+        Ok(Self {
+            rule: settings.rule,
+            processes: Processes::default(),
+            services: Services::default(),
+            endpoints: Endpoints::new(routes, settings.endpoints),
+            total: Aggregate::new(Role::Server, 0),
+            shared_total: None,
+            open: OpenExchanges::default(),
+            log: Log::new(settings.recent, settings.slowest),
+            traced: None,
+            traced_dropped: 0,
+            ledger: Ledger::default(),
+            started_ns: None,
+            at_ns: 0,
+            wall_ns: 0,
+            clock: Clock::default(),
+            ended: 0,
+            entry: Entry {
+                number: 0,
+                endpoint: 0,
+                peer: None,
+                tgid: 0,
+                ended: Ended {
+                    outcome: Outcome::Unknown,
+                    status: None,
+                    times: Times::default(),
+                    request_bytes: 0,
+                    response_bytes: 0,
+                },
+                text: Text::default(),
+            },
+        })
     }
+
     /// Who a process is (a process record).
-    pub fn process(&mut self, _tgid: u32, _exe: &[u8], _comm: &[u8], _cgroup: &[u8]) {
-        todo!()
+    pub fn process(&mut self, tgid: u32, exe: &[u8], comm: &[u8], cgroup: &[u8]) {
+        self.processes.learn(tgid, exe, comm, cgroup);
     }
-    /// A process ended, or replaced its program.
-    pub fn exited(&mut self, _tgid: u32, _executed: bool) {
-        todo!()
+
+    /// A process ended, or replaced its program (an exit record).
+    pub fn exited(&mut self, tgid: u32, executed: bool) {
+        self.processes.exited(tgid, executed);
+        self.services.exited(tgid);
     }
-    /// The books, for what the earlier stages have to enter.
+
+    /// The books, for what the stages before this one have to enter.
     pub fn ledger(&mut self) -> &mut Ledger {
-        todo!()
+        &mut self.ledger
     }
+
     /// Where a connection's dissector reports to.
-    pub fn sink<'a>(&'a mut self, _origin: &'a mut Origin) -> ConnectionSink<'a> {
-        todo!()
+    #[inline]
+    pub fn sink<'a>(&'a mut self, origin: &'a mut Origin) -> ConnectionSink<'a> {
+        ConnectionSink {
+            statistics: self,
+            origin,
+        }
     }
-    /// Time went on: closes slots.
-    pub fn tick(&mut self, _at_ns: u64, _wall_ns: u64) {
-        todo!()
+
+    /// Time went on: closes slots. Observation began with the first tick or exchange.
+    pub fn tick(&mut self, at_ns: u64, wall_ns: u64) {
+        self.start(at_ns);
+        self.at_ns = self.at_ns.max(at_ns);
+        self.wall_ns = wall_ns;
+        self.clock = Clock::new(at_ns, wall_ns);
+        if self.total.advance(at_ns) {
+            self.shared_total = None;
+        }
+        self.endpoints.tick(at_ns);
     }
+
+    #[inline]
+    fn start(&mut self, at_ns: u64) -> u64 {
+        *self.started_ns.get_or_insert_with(|| {
+            self.total = Aggregate::new(Role::Server, at_ns);
+            at_ns
+        })
+    }
+
     /// An immutable picture as of the last tick.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
-        todo!()
+        let total = self.shared_total.get_or_insert_with(|| Arc::new(self.total.clone()));
+        let endpoints = &self.endpoints;
+        let recent = self
+            .log
+            .snapshot(self.at_ns, self.clock, |number| endpoints.get(number).named().clone());
+        Arc::new(Snapshot {
+            at_ns: self.at_ns,
+            wall_ns: self.wall_ns,
+            started_ns: self.started_ns.unwrap_or(self.at_ns),
+            total: Arc::clone(total),
+            accounting: self.ledger.accounting(self.endpoints.apart()),
+            endpoints: self.endpoints.snapshot(&self.services),
+            services: self.services.all().to_vec(),
+            recent,
+        })
     }
+
     /// Switches the keeping of every ended exchange for [`Statistics::take_traced`] on or off.
-    pub fn trace(&mut self, _on: bool) {
-        todo!()
+    pub fn trace(&mut self, on: bool) {
+        self.traced = on.then(|| self.traced.take().unwrap_or_default());
     }
+
     /// Exchanges that ended since the last call, and how many more there were than could be kept.
     pub fn take_traced(&mut self) -> (Vec<LoggedExchange>, u64) {
-        todo!()
+        let traced = self.traced.as_mut().map(std::mem::take).unwrap_or_default();
+        (traced, std::mem::take(&mut self.traced_dropped))
+    }
+
+    /// Estimate of the heap bytes held by what grows with the traffic: endpoints with the last snapshot's share, path
+    /// cache, open exchanges, request log.
+    pub fn heap_bytes(&self) -> usize {
+        self.endpoints.heap_bytes() + self.total.heap_bytes() + self.open.heap_bytes() + self.log.heap_bytes()
+    }
+
+    /// The scope of a connection's request. `None` if it is not known who the process is, unless `anyway`.
+    fn scope(&mut self, origin: &mut Origin, tgid: u32, request: &Request<'_>, anyway: bool) -> Option<u32> {
+        let host = match origin.role {
+            Role::Server => "",
+            Role::Client => request.host.unwrap_or_default(),
+        };
+        let generation = self.processes.generation();
+        if let Some(found) = &origin.found
+            && found.tgid == tgid
+            && found.generation == generation
+            && found.host == host
+            && (found.known || anyway)
+        {
+            return Some(found.scope);
+        }
+        let process = self.processes.get(tgid);
+        let known = process.is_some();
+        if !known && !anyway {
+            return None;
+        }
+        let key = ServiceKey::new(process, &origin.comm, origin.role, &origin.peers);
+        let service = self.services.number(key, tgid);
+        let (peer, address) = match (origin.role, &*origin.peers) {
+            (Role::Server, _) => (None, None),
+            (Role::Client, Peers::Inet { remote, .. }) => {
+                let name = host_name(request).map(|host| Peer::Name {
+                    host,
+                    port: remote.port(),
+                });
+                (Some(name.unwrap_or(Peer::Address(*remote))), Some(*remote))
+            }
+            (Role::Client, Peers::Unix { path }) => (Some(Peer::Unix(path.into())), None),
+        };
+        let scope = self.endpoints.scope(service, origin.role, peer, address);
+        origin.found = Some(Found {
+            tgid,
+            generation,
+            // A name too long to be one is not worth keeping: it is looked up again each time.
+            host: text::first(host, 256).into(),
+            scope,
+            known,
+        });
+        Some(scope)
+    }
+
+    #[inline]
+    fn endpoint(&mut self, scope: u32, operation: (Protocol, &str, &str), started_ns: u64) -> u32 {
+        let mut moved = None;
+        let endpoint = self
+            .endpoints
+            .find(scope, operation, &self.services, started_ns, &mut moved);
+        if let Some(moved) = moved {
+            self.moved(&moved);
+        }
+        endpoint
+    }
+
+    #[cold]
+    fn moved(&mut self, moved: &Moved) {
+        self.open.moved(moved);
+        let endpoints = &self.endpoints;
+        self.log.moved(moved, |number| endpoints.get(number).named().clone());
     }
 }
 
-/// A connection's sink.
+/// Where one connection's dissector reports to.
+#[derive(Debug)]
 pub struct ConnectionSink<'a> {
-    _statistics: &'a mut Statistics,
+    statistics: &'a mut Statistics,
+    origin: &'a mut Origin,
 }
 
 impl Sink for ConnectionSink<'_> {
-    fn opened(&mut self, _request: &Request<'_>) -> Ticket {
-        todo!()
+    fn opened(&mut self, request: &Request<'_>) -> Ticket {
+        let this = &mut *self.statistics;
+        let started_ns = this.start(request.first_ns);
+        this.ledger.exchange_opened();
+        if self.origin.role == Role::Server {
+            this.total.opened(request.first_ns);
+        }
+        let scope = this.scope(self.origin, request.tgid, request, false);
+        let endpoint = scope.map(|scope| {
+            let operation = (request.protocol, request.method, request.path);
+            let number = this.endpoint(scope, operation, started_ns);
+            let endpoint = this.endpoints.get_mut(number);
+            endpoint.aggregate.opened(request.first_ns);
+            endpoint.changed = true;
+            number
+        });
+        let keep_text = endpoint.is_none() || this.log.is_on() || this.traced.is_some();
+        this.open.add(request, endpoint, keep_text)
     }
-    fn ended(&mut self, _ticket: Ticket, _ended: &Ended) {
-        todo!()
+
+    fn ended(&mut self, ticket: Ticket, ended: &Ended) {
+        let this = &mut *self.statistics;
+        let Some(open) = this.open.remove(ticket, &mut this.entry.text) else {
+            return;
+        };
+        this.ledger.exchange_ended(ended.outcome);
+        if self.origin.role == Role::Server {
+            this.total.ended(ended, &this.rule);
+            this.shared_total = None;
+        }
+        let number = open.endpoint.unwrap_or_else(|| this.late(self.origin, &open, ended));
+        let endpoint = this.endpoints.get_mut(number);
+        endpoint.aggregate.ended(ended, &this.rule);
+        endpoint.changed = true;
+        if endpoint.other {
+            this.ledger.exchange_folded();
+        }
+        this.ended += 1;
+        if !this.log.is_on() && this.traced.is_none() {
+            return;
+        }
+        this.entry = Entry {
+            number: this.ended,
+            endpoint: number,
+            peer: self.origin.remote(),
+            tgid: open.tgid,
+            ended: *ended,
+            text: std::mem::take(&mut this.entry.text),
+        };
+        if this.log.is_slow(ended) {
+            let exchange = this.entry.logged(endpoint.named(), this.clock);
+            this.log.keep_slow(number, exchange);
+        }
+        if let Some(traced) = &mut this.traced {
+            if traced.len() < TRACED {
+                traced.push(this.entry.logged(endpoint.named(), this.clock));
+            } else {
+                this.traced_dropped += 1;
+            }
+        }
+        this.log.keep_recent(&mut this.entry);
     }
-    fn lost(&mut self, _loss: Loss) {
-        todo!()
+
+    fn lost(&mut self, loss: Loss) {
+        self.statistics.ledger.lost(loss);
     }
 }
+
+impl Statistics {
+    /// The endpoint of an exchange whose process was not known when it began.
+    #[cold]
+    fn late(&mut self, origin: &mut Origin, open: &Removed, ended: &Ended) -> u32 {
+        let text = std::mem::take(&mut self.entry.text);
+        let request = Request {
+            protocol: open.protocol,
+            method: text.method(),
+            path: text.path(),
+            query: "",
+            host: text.host(),
+            request_id: None,
+            first_ns: ended.times.request_first_ns,
+            tgid: open.tgid,
+            tid: 0,
+        };
+        let started_ns = self.start(request.first_ns);
+        let scope = self.scope(origin, open.tgid, &request, true).unwrap_or_default();
+        let number = self.endpoint(scope, (request.protocol, request.method, request.path), started_ns);
+        self.endpoints.get_mut(number).aggregate.opened(request.first_ns);
+        self.entry.text = text;
+        number
+    }
+}
+
+/// Open exchanges by ticket. Places are used again, with their texts' room.
+#[derive(Debug, Default)]
+struct OpenExchanges {
+    all: Vec<OpenExchange>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct OpenExchange {
+    is_open: bool,
+    protocol: Protocol,
+    tgid: u32,
+    endpoint: Option<u32>,
+    text: Text,
+}
+
+/// What was known of an exchange that ended.
+struct Removed {
+    protocol: Protocol,
+    tgid: u32,
+    endpoint: Option<u32>,
+}
+
+impl OpenExchanges {
+    #[inline]
+    fn add(&mut self, request: &Request<'_>, endpoint: Option<u32>, keep_text: bool) -> Ticket {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.all.push(OpenExchange {
+                is_open: false,
+                protocol: request.protocol,
+                tgid: 0,
+                endpoint: None,
+                text: Text::default(),
+            });
+            u32::try_from(self.all.len() - 1).expect("connections and their pipelines are bounded")
+        });
+        let open = &mut self.all[number as usize];
+        open.is_open = true;
+        open.protocol = request.protocol;
+        open.tgid = request.tgid;
+        open.endpoint = endpoint;
+        if keep_text {
+            open.text.set(request);
+        } else {
+            open.text.clear();
+        }
+        Ticket(number)
+    }
+
+    /// Takes an exchange out; its texts change places with `text`. `None` for a ticket that came back before.
+    #[inline]
+    fn remove(&mut self, ticket: Ticket, text: &mut Text) -> Option<Removed> {
+        let open = self.all.get_mut(ticket.0 as usize).filter(|open| open.is_open)?;
+        open.is_open = false;
+        std::mem::swap(&mut open.text, text);
+        self.free.push(ticket.0);
+        Some(Removed {
+            protocol: open.protocol,
+            tgid: open.tgid,
+            endpoint: open.endpoint,
+        })
+    }
+
+    fn moved(&mut self, moved: &Moved) {
+        for open in self.all.iter_mut().filter(|open| open.is_open) {
+            open.endpoint = open.endpoint.map(|endpoint| moved[endpoint as usize]);
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.all.capacity() * size_of::<OpenExchange>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.all.iter().map(|open| open.text.heap_bytes()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests;

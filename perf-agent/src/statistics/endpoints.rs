@@ -1,0 +1,454 @@
+//! The table of endpoints, and how a request finds its own.
+//!
+//! A **scope** is a service in a role and, as a client, with one peer: what a connection's requests have in common. Below
+//! it, method and route make the endpoint. Endpoints are numbered in the order in which they were seen; when a place in
+//! the routes collapses, those that became one are merged, and the numbers change: [`Moved`].
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
+
+use super::cache::PathCache;
+use super::log::Named;
+use super::text::{METHOD, first};
+use crate::aggregate::Aggregate;
+use crate::endpoint::route::{Template, Tree};
+use crate::endpoint::{EndpointKey, Operation, Peer, RouteReason, Routes};
+use crate::exchange::{Protocol, Request, Role};
+use crate::process::Services;
+use crate::snapshot::EndpointSnapshot;
+
+/// Scopes kept apart; the peers of what exceeds them are not told apart.
+const SCOPES: usize = 4_096;
+/// Peers of one service that are told apart by name; others are told apart by address.
+const NAMES: usize = 128;
+/// Requests below a place that collapses, from which on a value that has its share of them is kept.
+const KEPT_FROM: u64 = 50;
+/// That share: one part in so many.
+const KEPT_SHARE: u64 = 20;
+
+/// New number of each endpoint, by its old one.
+pub(super) type Moved = Vec<u32>;
+
+#[derive(Debug)]
+struct Scope {
+    service: u32,
+    role: Role,
+    peer: Option<Peer>,
+    peer_address: Option<SocketAddr>,
+    tree: Tree,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    scope: u32,
+    named: Named,
+    reason: RouteReason,
+    by_pattern: bool,
+    /// Takes what exceeds the number of endpoints.
+    pub(super) other: bool,
+    pub(super) aggregate: Aggregate,
+    /// Since the last snapshot.
+    pub(super) changed: bool,
+    shared: Option<Arc<EndpointSnapshot>>,
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    all: Vec<Endpoint>,
+    /// By scope, protocol, method and route.
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    scopes: Vec<Scope>,
+    scope_numbers: HashMap<(u32, Role, Option<Peer>), u32>,
+    /// Peers known by name, per service.
+    names: HashMap<u32, usize>,
+    cache: PathCache,
+    routes: Routes,
+    limit: usize,
+    /// Endpoints that are not `(other)`.
+    apart: usize,
+}
+
+impl Endpoints {
+    pub(super) fn new(routes: Routes, limit: usize) -> Self {
+        Self {
+            all: Vec::new(),
+            numbers: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            scopes: Vec::new(),
+            scope_numbers: HashMap::new(),
+            names: HashMap::new(),
+            cache: PathCache::default(),
+            routes,
+            limit: limit.max(1),
+            apart: 0,
+        }
+    }
+
+    /// The scope of a service in a role with a peer.
+    pub(super) fn scope(&mut self, service: u32, role: Role, peer: Option<Peer>, address: Option<SocketAddr>) -> u32 {
+        let mut peer = peer;
+        let known =
+            |numbers: &HashMap<_, u32>, peer: &Option<Peer>| numbers.get(&(service, role, peer.clone())).copied();
+        let mut number = known(&self.scope_numbers, &peer);
+        if number.is_none() && matches!(peer, Some(Peer::Name { .. })) {
+            let names = self.names.entry(service).or_default();
+            if *names < NAMES {
+                *names += 1;
+            } else {
+                peer = address.map(Peer::Address);
+                number = known(&self.scope_numbers, &peer);
+            }
+        }
+        if number.is_none() && self.scopes.len() >= SCOPES {
+            peer = None;
+            number = known(&self.scope_numbers, &peer);
+        }
+        let number = number.unwrap_or_else(|| {
+            let number = number_of(self.scopes.len());
+            self.scope_numbers.insert((service, role, peer.clone()), number);
+            self.scopes.push(Scope {
+                service,
+                role,
+                peer,
+                peer_address: None,
+                tree: Tree::default(),
+            });
+            number
+        });
+        let scope = &mut self.scopes[number as usize];
+        if scope.peer.is_some() && address.is_some() {
+            scope.peer_address = address;
+        }
+        number
+    }
+
+    /// The endpoint of a request. `moved` is set if others were merged on the way.
+    #[inline]
+    pub(super) fn find(
+        &mut self,
+        scope: u32,
+        (protocol, method, path): (Protocol, &str, &str),
+        services: &Services,
+        started_ns: u64,
+        moved: &mut Option<Moved>,
+    ) -> u32 {
+        let asked = self.cache.key(scope, protocol, method, path);
+        if let Some(endpoint) = self.cache.get(&asked) {
+            return endpoint;
+        }
+        let mut template = self
+            .routes
+            .template(&mut self.scopes[scope as usize].tree, method, path);
+        if let Some(place) = template.overflow {
+            *moved = Some(self.collapse(scope, &template.route, place));
+            template = self
+                .routes
+                .template(&mut self.scopes[scope as usize].tree, method, path);
+        }
+        let endpoint = self.number(scope, protocol, first(method, METHOD), &template, services, started_ns);
+        self.cache.put(&asked, endpoint);
+        endpoint
+    }
+
+    fn number(
+        &mut self,
+        scope: u32,
+        protocol: Protocol,
+        method: &str,
+        template: &Template,
+        services: &Services,
+        started_ns: u64,
+    ) -> u32 {
+        if let Some(number) = self.known(scope, protocol, method, &template.route) {
+            return number;
+        }
+        let mut scope = scope;
+        let mut operation = Operation {
+            method: method.into(),
+            route: template.route.clone(),
+        };
+        let mut reason = Cow::Borrowed(&template.reason);
+        let other = self.apart >= self.limit;
+        if other {
+            let Scope { service, role, .. } = self.scopes[scope as usize];
+            scope = self.scope(service, role, None, None);
+            operation = Operation::other();
+            reason = Cow::Owned(RouteReason {
+                parts: vec![(0, format!("more than {} endpoints", self.limit).into())],
+            });
+            if let Some(number) = self.known(scope, protocol, &operation.method, &operation.route) {
+                return number;
+            }
+        } else {
+            self.apart += 1;
+        }
+        let Scope {
+            service, role, peer, ..
+        } = &self.scopes[scope as usize];
+        let key = EndpointKey {
+            service: Arc::clone(&services.get(*service).key),
+            role: *role,
+            peer: peer.clone(),
+            protocol,
+            operation,
+        };
+        let number = number_of(self.all.len());
+        self.all.push(Endpoint {
+            scope,
+            reason: reason.into_owned(),
+            by_pattern: template.by_pattern,
+            other,
+            aggregate: Aggregate::new(key.role, started_ns),
+            changed: true,
+            shared: None,
+            named: Named::new(key),
+        });
+        self.enter(number);
+        number
+    }
+
+    fn enter(&mut self, number: u32) {
+        let (all, hasher) = (&self.all, &self.hasher);
+        let hash = |number: &u32| all[*number as usize].hash(hasher);
+        self.numbers.insert_unique(hash(&number), number, hash);
+    }
+
+    fn known(&self, scope: u32, protocol: Protocol, method: &str, route: &str) -> Option<u32> {
+        let hash = operation_hash(&self.hasher, scope, protocol, method, route);
+        let is = |number: &u32| {
+            let endpoint = &self.all[*number as usize];
+            let key = &endpoint.named.key;
+            endpoint.scope == scope
+                && key.protocol == protocol
+                && key.operation.route == route
+                && key.operation.method == method
+        };
+        self.numbers.find(hash, is).copied()
+    }
+
+    /// Collapses the segment `place` of a scope's routes below the parent that `route` has, and merges what became one.
+    #[cold]
+    fn collapse(&mut self, scope: u32, route: &str, place: usize) -> Moved {
+        let parent: Vec<&str> = route.trim_start_matches('/').split('/').take(place).collect();
+        let mut requests: HashMap<&str, u64> = HashMap::new();
+        for endpoint in self.all.iter().filter(|endpoint| endpoint.is_learnt(scope)) {
+            let mut segments = endpoint.route().trim_start_matches('/').split('/');
+            if parent.iter().all(|text| segments.next() == Some(text))
+                && let Some(value) = segments.next()
+                && !value.is_empty()
+                && !value.contains('{')
+            {
+                *requests.entry(value).or_default() += endpoint.aggregate.requests();
+            }
+        }
+        let all: u64 = requests.values().sum();
+        let keep: HashSet<&str> = requests
+            .iter()
+            .filter(|(_, count)| **count >= KEPT_FROM && **count * KEPT_SHARE >= all)
+            .map(|(value, _)| *value)
+            .collect();
+        let tree = &mut self.scopes[scope as usize].tree;
+        tree.collapse(route, place, &keep);
+        drop((keep, requests));
+        // Below the collapsed place others come together, so that may overflow in turn; each time one more node is
+        // collapsed, so this ends.
+        let templates: Vec<Option<Template>> = loop {
+            let mut overflow = None;
+            let templates = self
+                .all
+                .iter()
+                .map(|endpoint| {
+                    (endpoint.is_learnt(scope) && overflow.is_none()).then(|| {
+                        let template = tree.again(&self.routes, endpoint.route());
+                        overflow = template.overflow.map(|place| (template.route.clone(), place));
+                        template
+                    })
+                })
+                .collect();
+            match overflow {
+                None => break templates,
+                Some((route, place)) => tree.collapse(&route, place, &HashSet::new()),
+            }
+        };
+        self.merge(templates)
+    }
+
+    /// Gives endpoints their new routes; those that have the same key then become one.
+    fn merge(&mut self, templates: Vec<Option<Template>>) -> Moved {
+        self.cache.clear();
+        self.numbers.clear();
+        let mut moved = Vec::with_capacity(self.all.len());
+        for (mut endpoint, template) in std::mem::take(&mut self.all).into_iter().zip(templates) {
+            if let Some(template) = template
+                && template.route != endpoint.route()
+            {
+                endpoint.rename(template);
+            }
+            let key = Arc::clone(&endpoint.named.key);
+            let known = self.known(
+                endpoint.scope,
+                key.protocol,
+                &key.operation.method,
+                &key.operation.route,
+            );
+            moved.push(if let Some(number) = known {
+                let into = &mut self.all[number as usize];
+                into.aggregate.merge(endpoint.aggregate);
+                into.changed = true;
+                self.apart -= 1;
+                number
+            } else {
+                let number = number_of(self.all.len());
+                self.all.push(endpoint);
+                self.enter(number);
+                number
+            });
+        }
+        moved
+    }
+
+    pub(super) fn get(&self, number: u32) -> &Endpoint {
+        &self.all[number as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> &mut Endpoint {
+        &mut self.all[number as usize]
+    }
+
+    /// Endpoints kept apart.
+    pub(super) fn apart(&self) -> usize {
+        self.apart
+    }
+
+    /// Time went on.
+    pub(super) fn tick(&mut self, at_ns: u64) {
+        for endpoint in &mut self.all {
+            endpoint.changed |= endpoint.aggregate.advance(at_ns);
+        }
+    }
+
+    /// All endpoints as outputs read them; what did not change is shared with the last time.
+    pub(super) fn snapshot(&mut self, services: &Services) -> Vec<Arc<EndpointSnapshot>> {
+        let scopes = &self.scopes;
+        self.all
+            .iter_mut()
+            .map(|endpoint| {
+                let scope = &scopes[endpoint.scope as usize];
+                let service = services.get(scope.service);
+                match &endpoint.shared {
+                    Some(shared) if !endpoint.changed && Arc::ptr_eq(&shared.service, service) => Arc::clone(shared),
+                    _ => {
+                        let shared = Arc::new(EndpointSnapshot {
+                            id: Arc::clone(&endpoint.named.id),
+                            key: Arc::clone(&endpoint.named.key),
+                            peer_address: scope.peer_address,
+                            service: Arc::clone(service),
+                            reason: endpoint.reason.clone(),
+                            aggregate: Arc::new(endpoint.aggregate.clone()),
+                        });
+                        endpoint.changed = false;
+                        endpoint.shared = Some(Arc::clone(&shared));
+                        shared
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// Heap bytes held: endpoints with what the last snapshot shares, and the path cache.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let endpoints: usize = self
+            .all
+            .iter()
+            .map(|endpoint| {
+                let copy = endpoint.shared.as_ref().map_or(0, |shared| {
+                    size_of::<EndpointSnapshot>() + size_of::<Aggregate>() + shared.aggregate.running_bytes()
+                });
+                size_of::<Endpoint>() + size_of::<EndpointKey>() + endpoint.aggregate.heap_bytes() + copy
+            })
+            .sum();
+        endpoints + self.numbers.allocation_size() + self.cache.heap_bytes()
+    }
+}
+
+impl Endpoint {
+    fn route(&self) -> &str {
+        &self.named.key.operation.route
+    }
+
+    /// Is its route one that the scope's tree made?
+    fn is_learnt(&self, scope: u32) -> bool {
+        self.scope == scope && !self.by_pattern && !self.other && self.route().starts_with('/')
+    }
+
+    fn rename(&mut self, template: Template) {
+        let mut key = EndpointKey::clone(&self.named.key);
+        key.operation.route = template.route;
+        self.named = Named::new(key);
+        self.changed = true;
+        // What was said before stays: that a place was a number is known no more from the route.
+        for (place, why) in template.reason.parts {
+            if !self.reason.parts.iter().any(|(other, _)| *other == place) {
+                self.reason.parts.push((place, why));
+            }
+        }
+        self.reason.parts.sort_by_key(|(place, _)| *place);
+    }
+
+    pub(super) fn named(&self) -> &Named {
+        &self.named
+    }
+
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
+        let EndpointKey {
+            protocol, operation, ..
+        } = &*self.named.key;
+        operation_hash(hasher, self.scope, *protocol, &operation.method, &operation.route)
+    }
+}
+
+fn operation_hash(hasher: &DefaultHashBuilder, scope: u32, protocol: Protocol, method: &str, route: &str) -> u64 {
+    let mut state = hasher.build_hasher();
+    (scope, protocol, method, route).hash(&mut state);
+    state.finish()
+}
+
+impl Named {
+    fn new(key: EndpointKey) -> Self {
+        Self {
+            id: key.id().into(),
+            key: Arc::new(key),
+        }
+    }
+}
+
+fn number_of(place: usize) -> u32 {
+    u32::try_from(place).expect("tables are bounded far below 2^32")
+}
+
+/// The host that a request names, in lower case, without port and last dot; `None` if it names none, or an address.
+pub(super) fn host_name(request: &Request<'_>) -> Option<CompactString> {
+    let host = request.host?;
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_name = (1..=253).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    (is_name && name.parse::<std::net::Ipv4Addr>().is_err()).then(|| {
+        let mut name = CompactString::from(name);
+        name.make_ascii_lowercase();
+        name
+    })
+}
