@@ -95,7 +95,11 @@ impl Agent {
         let mut pipeline = Pipeline::new(plan.settings)?;
         pipeline.statistics().trace(plan.trace);
         let snapshot = pipeline.snapshot();
-        let (publish, published) = watch::channel(Published { snapshot, programs: Arc::new([]), ready: true });
+        let (publish, published) = watch::channel(Published {
+            snapshot,
+            programs: Arc::new([]),
+            ready: true,
+        });
         let stop = Arc::new(AtomicBool::new(false));
         let dropped = Arc::new(AtomicU64::new(0));
         let (sender, batches) = mpsc::channel(TRACE_BATCHES);
@@ -119,7 +123,12 @@ impl Agent {
             .spawn(move || core.run())
             .map_err(AgentError::Thread)?;
         let traced = plan.trace.then_some(Traced { batches, dropped });
-        Ok(Self { thread, stop, published, traced })
+        Ok(Self {
+            thread,
+            stop,
+            published,
+            traced,
+        })
     }
 
     /// The newest picture.
@@ -214,7 +223,16 @@ impl Core {
 
     /// One batch of records.
     fn poll(&mut self, wait: Duration) -> Result<Polled, AgentError> {
-        let Self { source, live, pipeline, processes, recorder, newest_ns, last_tick, .. } = self;
+        let Self {
+            source,
+            live,
+            pipeline,
+            processes,
+            recorder,
+            newest_ns,
+            last_tick,
+            ..
+        } = self;
         let ticked = *last_tick;
         let mut failed = None;
         let mut take = |record: &[u8]| {
@@ -257,7 +275,10 @@ impl Core {
         match self.source.counters() {
             Ok(Some(counters)) => self.add(&counters_record(now_ns, &counters))?,
             Ok(None) => {}
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot read the kernel's counters"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot read the kernel's counters"
+            ),
         }
         let wall_ns = clock::wall_ns();
         self.add(&TickRecord::new(now_ns, wall_ns).to_bytes())?;
@@ -296,7 +317,11 @@ impl Core {
 
     fn publish(&mut self) {
         let (snapshot, programs) = (self.pipeline.snapshot(), Arc::clone(&self.programs));
-        self.publish.send_replace(Published { snapshot, programs, ready: true });
+        self.publish.send_replace(Published {
+            snapshot,
+            programs,
+            ready: true,
+        });
     }
 
     /// Hands ended exchanges to whoever prints them.

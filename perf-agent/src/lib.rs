@@ -24,5 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod privileges;
 pub mod source;
+#[cfg(test)]
+mod synthetic;
 pub mod trace_line;
 pub mod usage;

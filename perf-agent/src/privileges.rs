@@ -11,8 +11,9 @@ use rustix::thread::{
 
 /// What observing needs after the start: the counters, sums and filters in the programs' maps (kernels before 5.19 ask
 /// for `CAP_BPF` even with an open descriptor), and `/proc/PID/exe` and `cgroup` of other users' processes.
-const OBSERVING: CapabilitySet =
-    CapabilitySet::BPF.union(CapabilitySet::SYS_PTRACE).union(CapabilitySet::DAC_READ_SEARCH);
+const OBSERVING: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH);
 
 /// Whether the process goes on observing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,14 @@ pub fn drop_what_is_not_needed(purpose: Purpose) -> Result<(), Errno> {
         set_capabilities_secure_bits(bits)?;
     }
     let left = current.permitted.intersection(kept);
-    set_capabilities(None, CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() })?;
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: left,
+            permitted: left,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
     set_no_new_privs(true)
 }
 

@@ -7,7 +7,17 @@ use crate::snapshot::LoggedExchange;
 
 /// Above every column its name.
 pub fn header() -> String {
-    columns("TIME", "SERVICE", "ROLE", "METHOD", "PATH", "STATUS", ["RESPONSE", "FIRST BYTE", "QUEUE"], "REQ BYTES", "RESP BYTES")
+    columns(
+        "TIME",
+        "SERVICE",
+        "ROLE",
+        "METHOD",
+        "PATH",
+        "STATUS",
+        ["RESPONSE", "FIRST BYTE", "QUEUE"],
+        "REQ BYTES",
+        "RESP BYTES",
+    )
 }
 
 /// The line. Times are milliseconds; `-` is not known. `width`: longest path that is not cut.
@@ -16,10 +26,17 @@ pub fn line(exchange: &LoggedExchange, zone: &jiff::tz::TimeZone, width: usize) 
     let ended = jiff::Timestamp::from_nanosecond(exchange.ended_wall_ns.into()).unwrap_or_default();
     let time = match exchange.ended_wall_ns {
         0 => "-".to_owned(),
-        _ => ended.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string(),
+        _ => ended
+            .to_zoned_datetime(zone.clone())
+            .strftime("%H:%M:%S%.3f")
+            .to_string(),
     };
     let ms = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| format!("{:.3}", ns as f64 / 1e6));
-    let method = if exchange.method.is_empty() { "-" } else { &exchange.method };
+    let method = if exchange.method.is_empty() {
+        "-"
+    } else {
+        &exchange.method
+    };
     let mut line = columns(
         &time,
         &cut(&visible(&exchange.key.service.name), 16),
@@ -65,7 +82,11 @@ fn visible(text: &str) -> String {
         return text.to_owned();
     }
     let shown = |letter: char| -> String {
-        if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
+        if letter.is_control() {
+            letter.escape_default().to_string()
+        } else {
+            letter.to_string()
+        }
     };
     text.chars().map(shown).collect()
 }
@@ -102,7 +123,10 @@ mod tests {
                 role: Role::Server,
                 peer: None,
                 protocol: Protocol::Http11,
-                operation: Operation { method: "GET".into(), route: path.into() },
+                operation: Operation {
+                    method: "GET".into(),
+                    route: path.into(),
+                },
             }),
             method: "GET".to_owned(),
             path: path.to_owned(),
@@ -137,7 +161,10 @@ mod tests {
 TIME         SERVICE          ROLE   METHOD  PATH                             STATUS   RESPONSE FIRST BYTE    QUEUE REQ BYTES RESP BYTES
 22:13:20.123 nginx            server GET     /users/17                           200      2.346      1.500    0.001        78       1234";
         let ended = exchange("/users/17", Some(200), Outcome::Answered);
-        assert_eq!(format!("{}\n{}", header(), line(&ended, &jiff::tz::TimeZone::UTC, 40)), expected);
+        assert_eq!(
+            format!("{}\n{}", header(), line(&ended, &jiff::tz::TimeZone::UTC, 40)),
+            expected
+        );
     }
 
     #[test]
@@ -150,7 +177,11 @@ TIME         SERVICE          ROLE   METHOD  PATH                             ST
 
     #[test]
     fn a_path_cannot_steer_the_terminal_nor_fill_it() {
-        let line = line(&exchange("/\u{1b}[2J\u{9b}x", Some(200), Outcome::Answered), &jiff::tz::TimeZone::UTC, 40);
+        let line = line(
+            &exchange("/\u{1b}[2J\u{9b}x", Some(200), Outcome::Answered),
+            &jiff::tz::TimeZone::UTC,
+            40,
+        );
         assert!(line.contains("/\\u{1b}[2J\\u{9b}x "), "{line}");
         let long = exchange(&format!("/{}", "é".repeat(100)), Some(200), Outcome::Answered);
         let line = super::line(&long, &jiff::tz::TimeZone::UTC, 40);

@@ -1,6 +1,6 @@
 //! The JSON API: what the agent tells over HTTP. Reads snapshots, changes nothing.
 //!
-//! A path is a handler in [`paths`], annotated with what goes into the OpenAPI document; its answer is a type in
+//! A path is a handler in [`paths`], annotated with what goes into the `OpenAPI` document; its answer is a type in
 //! [`json`]; its parameters go through [`query`]; errors are [`problem`]s; [`guard`] stands before everything, and
 //! [`listen`] says where. A test holds the document and the answers against each other.
 
@@ -83,7 +83,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(paths::document))
 }
 
-/// The OpenAPI document, made from the handlers.
+/// The `OpenAPI` document, made from the handlers.
 pub fn document() -> utoipa::openapi::OpenApi {
     described().into_openapi()
 }

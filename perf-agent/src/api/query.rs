@@ -51,13 +51,11 @@ impl Parameters {
     /// [`Problem`] that lists them.
     pub fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        match words.iter().find(|(word, _)| *word == text) {
-            Some((_, value)) => Ok(Some(*value)),
-            None => {
-                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                Err(wrong(name, text, &format!("one of {}", words.join(", "))))
-            }
-        }
+        let found = words.iter().find(|(word, _)| *word == text);
+        let listed = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        found
+            .map(|(_, value)| Some(*value))
+            .ok_or_else(|| wrong(name, text, &format!("one of {}", listed())))
     }
 
     /// `window`; by default the last five minutes.
@@ -167,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_named_with_what_would_be() {
-        let parse = |query| Parameters::parse(Some(query), &["window", "limit", "status"]);
+        let parse = |query: &str| Parameters::parse(Some(query), &["window", "limit", "status"]);
         assert_eq!(
             problem(parse("windw=1h")),
             "unknown parameter \"windw\": this path takes window, limit, status"

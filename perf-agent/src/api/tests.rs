@@ -1,1 +1,532 @@
+//! The API over a pipeline that was fed records: what it says, how it refuses, and that its document tells the truth.
 
+mod schema;
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::guard::Guard;
+use super::json::agent::{Facts, Limits};
+use super::{Api, Published, document, router};
+use crate::pipeline::Pipeline;
+use crate::source::{
+    Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, ProgramStats, Report,
+};
+use crate::synthetic::Traffic;
+
+struct Served {
+    router: axum::Router,
+    _published: watch::Sender<Published>,
+}
+
+struct Reply {
+    status: StatusCode,
+    content_type: String,
+    allow: Option<String>,
+    body: Value,
+}
+
+fn served(traffic: &Traffic, ready: bool) -> Served {
+    let core = crate::config::CoreSettings {
+        max_endpoints: 100,
+        max_connections: 1000,
+        routes: vec![],
+    };
+    let mut pipeline = Pipeline::new(crate::cli::start::pipeline_settings(&core)).unwrap();
+    for record in &traffic.records {
+        pipeline.apply(record);
+    }
+    let snapshot = pipeline.snapshot();
+    assert!(snapshot.accounting.closes(), "{:?}", snapshot.accounting);
+    let programs = Arc::new([
+        ProgramStats {
+            name: "sent".to_owned(),
+            runs: Some(4),
+            run_time_ns: Some(1000),
+        },
+        ProgramStats {
+            name: "received".to_owned(),
+            runs: None,
+            run_time_ns: None,
+        },
+    ]);
+    let (publish, published) = watch::channel(Published {
+        snapshot,
+        programs,
+        ready,
+    });
+    let reason = Some("not here".to_owned());
+    let report = Report {
+        kernel: KernelInfo {
+            release: "6.18.0".to_owned(),
+            btf: true,
+        },
+        backend: Some(Backend::Tracepoint),
+        backends: vec![BackendReport {
+            backend: Backend::Fentry,
+            state: HookState::Unavailable,
+            reason: reason.clone(),
+            fix: Some("a newer kernel".to_owned()),
+        }],
+        hooks: vec![HookReport {
+            name: "sent: sock_send_length".to_owned(),
+            family: HookFamily::Tracepoint,
+            state: HookState::Used,
+            reason,
+            fix: None,
+        }],
+        blind_spots: vec![BlindSpot {
+            what: "x".to_owned(),
+            why: "y".to_owned(),
+        }],
+    };
+    let limits = Limits {
+        max_endpoints: 100,
+        max_connections: 1000,
+        ring_bytes: Some(4096),
+        capture_request_bytes: None,
+        capture_response_bytes: None,
+    };
+    let api = Api {
+        facts: Facts {
+            report,
+            live: true,
+            limits,
+        },
+        published,
+    };
+    Served {
+        router: router(api, Guard::default()),
+        _published: publish,
+    }
+}
+
+impl Served {
+    fn ask(&self, method: &str, path: &str) -> Reply {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let response = self.router.clone().oneshot(request).await.unwrap();
+            let text = |name| {
+                response
+                    .headers()
+                    .get(name)
+                    .map(|value| value.to_str().unwrap().to_owned())
+            };
+            let (status, content_type, allow) = (response.status(), text("content-type"), text("allow"));
+            assert_eq!(text("cache-control").as_deref(), Some("no-store"));
+            let body = to_bytes(response.into_body(), 1 << 24).await.unwrap();
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            Reply {
+                status,
+                content_type: content_type.unwrap_or_default(),
+                allow,
+                body,
+            }
+        })
+    }
+
+    #[track_caller]
+    fn get(&self, path: &str) -> Value {
+        let reply = self.ask("GET", path);
+        assert_eq!(
+            (reply.status, reply.content_type.as_str()),
+            (StatusCode::OK, "application/json"),
+            "{}",
+            reply.body
+        );
+        reply.body
+    }
+
+    #[track_caller]
+    fn refuses(&self, path: &str, status: u16, detail: &str) {
+        let reply = self.ask("GET", path);
+        let media_type = reply.content_type.as_str();
+        assert_eq!(
+            (reply.status.as_u16(), media_type),
+            (status, "application/problem+json"),
+            "{path}"
+        );
+        assert_eq!(reply.body["status"], status);
+        assert_eq!(reply.body["detail"], detail, "{path}");
+        let (document, schema) = (json(document()), json!({"$ref": "#/components/schemas/Problem"}));
+        schema::assert_valid(&document, &schema, &reply.body, path);
+    }
+}
+
+fn json(value: impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+/// Every path of the document, with the parameters that a request for it can have.
+fn paths(document: &Value, id: &str) -> Vec<(String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .map(|(path, item)| (path.replace("{id}", id), item["get"].clone()))
+        .collect()
+}
+
+#[test]
+fn every_answer_is_as_the_document_says() {
+    let document = json(document());
+    for traffic in [Traffic::default(), Traffic::example()] {
+        let served = served(&traffic, true);
+        let first = served.get("/api/v1/endpoints?window=start")["endpoints"][0]["id"].take();
+        for (path, operation) in paths(&document, first.as_str().unwrap_or("none")) {
+            if path.ends_with("/none") {
+                continue; // no endpoint yet
+            }
+            let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            schema::assert_valid(&document, schema, &served.get(&path), &path);
+        }
+    }
+    let starting = served(&Traffic::default(), false);
+    starting.refuses("/readyz", 503, "the hooks are not attached yet");
+}
+
+#[test]
+fn every_parameter_of_the_document_is_taken_and_no_other() {
+    let served = served(&Traffic::example(), true);
+    let document = json(document());
+    let id = served.get("/api/v1/endpoints?window=start")["endpoints"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for (path, operation) in paths(&document, &id) {
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let mut names = Vec::new();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+            let name = parameter["name"].as_str().unwrap();
+            assert_eq!(parameter["required"], false, "{path} {name}");
+            names.push(name);
+            for value in examples(&document, &parameter["schema"], name, &id) {
+                served.get(&format!("{path}?{name}={value}"));
+            }
+        }
+        let takes = if names.is_empty() {
+            "this path takes none".to_owned()
+        } else {
+            format!("this path takes {}", names.join(", "))
+        };
+        served.refuses(
+            &format!("{path}?wndow=1m"),
+            400,
+            &format!("unknown parameter \"wndow\": {takes}"),
+        );
+    }
+}
+
+/// Values that the schema of a parameter allows: all of its words, or one that fits.
+fn examples(document: &Value, schema: &Value, name: &str, id: &str) -> Vec<String> {
+    for choice in schema["oneOf"].as_array().into_iter().flatten().chain([schema]) {
+        let reference = choice["$ref"]
+            .as_str()
+            .and_then(|reference| document.pointer(&reference[1..]));
+        if let Some(words) = reference.and_then(|schema| schema["enum"].as_array()) {
+            return words.iter().map(|word| word.as_str().unwrap().to_owned()).collect();
+        }
+        let variants = reference
+            .and_then(|schema| schema["oneOf"].as_array())
+            .into_iter()
+            .flatten();
+        let words: Vec<_> = variants
+            .filter_map(|variant| variant["enum"][0].as_str())
+            .map(str::to_owned)
+            .collect();
+        if !words.is_empty() {
+            return words;
+        }
+    }
+    let value = match name {
+        "port" => "8080",
+        "limit" => "1",
+        "slower_than_ms" => "1.5",
+        "status" => "5xx",
+        "protocol" => "http/1.1",
+        "endpoint" => return vec!["*".to_owned(), id.to_owned()],
+        _ => "x",
+    };
+    vec![value.to_owned()]
+}
+
+#[test]
+fn the_document_in_the_repository_is_the_one_of_this_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+    let made = serde_json::to_string_pretty(&document()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+        std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs")).unwrap();
+        std::fs::write(path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        kept == made,
+        "docs/openapi.json is not up to date: UPDATE=1 cargo test -p perf-agent openapi writes it"
+    );
+}
+
+#[test]
+fn endpoints_are_filtered_sorted_and_limited() {
+    let served = served(&Traffic::example(), true);
+    let routes = |query: &str| -> Vec<String> {
+        let answer = served.get(&format!("/api/v1/endpoints?window=start&{query}"));
+        let endpoints = answer["endpoints"].as_array().unwrap().clone();
+        endpoints
+            .iter()
+            .map(|endpoint| {
+                format!(
+                    "{} {}",
+                    endpoint["role"].as_str().unwrap(),
+                    endpoint["operation"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    let servers = [
+        "server GET /users/{id}",
+        "server GET /broken",
+        "server GET /missing",
+        "server GET /slow",
+    ];
+    let mut found = routes("role=server");
+    assert_eq!(found[0], servers[0], "most requests first");
+    found.sort_unstable();
+    let mut expected = servers;
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(routes("role=server&sort=errors&limit=1"), ["server GET /broken"]);
+    assert_eq!(routes("route=/missing&role=client"), ["client GET /missing"]);
+    assert_eq!(routes("service=nginx&limit=1"), ["server GET /users/{id}"]);
+    assert_eq!(routes("port=8080").len(), 7);
+    assert_eq!(routes("port=8081"), [""; 0]);
+    assert_eq!(routes("protocol=http/1.0"), [""; 0]);
+    let answer = served.get("/api/v1/endpoints?window=start&limit=2");
+    assert_eq!(
+        (&answer["total"], answer["endpoints"].as_array().unwrap().len()),
+        (&json!(7), 2)
+    );
+    for sort in ["requests", "errors", "p95", "p99", "mean", "sum"] {
+        assert_eq!(routes(&format!("sort={sort}")).len(), 7, "{sort}");
+    }
+}
+
+#[test]
+fn an_endpoint_tells_what_happened() {
+    let served = served(&Traffic::example(), true);
+    let endpoint = served.get("/api/v1/endpoints?window=start&role=server&route=/users/{id}")["endpoints"][0].take();
+    let times: Vec<u64> = (0..100)
+        .filter(|number| number % 10 < 8)
+        .map(|number| 1 + number % 20)
+        .collect();
+    let sum = times.iter().sum::<u64>();
+    assert_eq!(endpoint["service"]["name"], "nginx");
+    assert_eq!(endpoint["service"]["exe"], "/usr/sbin/nginx");
+    assert_eq!(endpoint["service"]["unit"], "nginx.service");
+    assert_eq!(endpoint["service"]["port"], 8080);
+    assert_eq!(endpoint["service"]["pids"], json!([10]));
+    assert_eq!(endpoint["peer"], Value::Null);
+    assert_eq!(
+        (&endpoint["method"], &endpoint["protocol"]),
+        (&json!("GET"), &json!("http/1.1"))
+    );
+    assert_eq!((&endpoint["requests"], &endpoint["errors"]), (&json!(80), &json!(0)));
+    assert_eq!(
+        (&endpoint["error_rate"], &endpoint["statuses"]),
+        (&json!(0.0), &json!({"200": 80}))
+    );
+    let summary = &endpoint["response_time_ms"];
+    assert_eq!(
+        (&summary["count"], &summary["min"], &summary["max"]),
+        (&json!(80), &json!(1.0), &json!(18.0))
+    );
+    assert_eq!(summary["sum"], json!(sum as f64));
+    assert_eq!(summary["mean"], json!(sum as f64 / 80.0));
+    assert_eq!(endpoint["queue_time_ms"]["max"], json!(0.05));
+    assert_eq!(endpoint["breakdown"], Value::Null);
+
+    let client = served.get("/api/v1/endpoints?window=start&role=client&route=/users/{id}")["endpoints"][0].take();
+    assert_eq!(client["peer"]["name"], "shop.example");
+    assert_eq!(
+        (&client["peer"]["port"], &client["peer"]["address"]),
+        (&json!(8080), &json!("10.0.0.7"))
+    );
+    assert_eq!(
+        (&client["service"]["port"], &client["queue_time_ms"]),
+        (&Value::Null, &Value::Null)
+    );
+
+    let broken = served.get("/api/v1/endpoints?window=start&role=server&route=/broken")["endpoints"][0].take();
+    assert_eq!((&broken["errors"], &broken["error_rate"]), (&json!(10), &json!(1.0)));
+    let missing = served.get("/api/v1/endpoints?window=start&role=server&route=/missing")["endpoints"][0].take();
+    assert_eq!((&missing["errors"], &missing["client_errors"]), (&json!(0), &json!(10)));
+
+    let detail = served.get(&format!(
+        "/api/v1/endpoints/{}?window=start",
+        endpoint["id"].as_str().unwrap()
+    ));
+    assert_eq!((&detail["window"], &detail["requests"]), (&json!("start"), &json!(80)));
+    assert_eq!(detail["route_reason"][0]["segment"], 1);
+    assert!(
+        detail["route_reason"][0]["reason"]
+            .as_str()
+            .is_some_and(|reason| !reason.is_empty())
+    );
+}
+
+#[test]
+fn everything_at_a_glance_is_about_the_servers() {
+    let served = served(&Traffic::example(), true);
+    let all = served.get("/metrics/performance?window=start");
+    assert_eq!(all["at"], "2023-11-14T22:13:35.000000Z");
+    assert_eq!(all["response_time_ms"]["count"], 100);
+    assert_eq!(all["endpoints"].as_array().unwrap().len(), 7);
+    assert_eq!(
+        (&all["cache"], &all["health_score"], &all["alerts"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!(all["latency"]["queue_ms"]["count"], 100);
+    assert_eq!(all["latency"]["database_ms"], Value::Null);
+    assert_eq!(all["concurrency"]["current"], 1, "one request still waits");
+    let throughput = served.get("/api/v1/throughput?window=1m");
+    let points = throughput["trend"].as_array().unwrap();
+    let ended: f64 = points.iter().map(|point| point["rps"].as_f64().unwrap()).sum();
+    assert!((100.0..=101.5).contains(&ended), "one point a second: {ended}");
+    assert_eq!(served.get("/api/v1/throughput?window=1m&endpoint=*"), throughput);
+    let latency = served.get("/api/v1/latency?window=1m");
+    let counts: u64 = latency
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| point["count"].as_u64().unwrap())
+        .sum();
+    assert_eq!(counts, 100);
+}
+
+#[test]
+fn services_are_programs_with_what_they_listen_on() {
+    let served = served(&Traffic::example(), true);
+    let services = served.get("/api/v1/services")["services"].take();
+    let service = |index: usize, field: &str| services[index][field].clone();
+    assert_eq!(services.as_array().unwrap().len(), 2, "{services}");
+    assert_eq!(
+        (service(0, "name"), service(0, "ports"), service(0, "pids")),
+        (json!("nginx"), json!([8080]), json!([10]))
+    );
+    assert_eq!(
+        (service(0, "unit"), service(0, "endpoints")),
+        (json!("nginx.service"), json!(4))
+    );
+    assert_eq!(
+        (service(1, "ports"), service(1, "pids"), service(1, "endpoints")),
+        (json!([]), json!([20]), json!(3))
+    );
+}
+
+#[test]
+fn requests_are_listed_newest_and_slowest_first() {
+    let served = served(&Traffic::example(), true);
+    let list = |query: &str, list: &str| {
+        served.get(&format!("/api/v1/requests?{query}"))[list]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let all = list("limit=1000", "requests");
+    assert_eq!(all.len(), 201);
+    let newest = &all[0];
+    assert_eq!(
+        (&newest["path"], &newest["outcome"]),
+        (&json!("/slow"), &json!("server_closed"))
+    );
+    assert_eq!(
+        (&newest["status"], &newest["response_time_ms"]),
+        (&Value::Null, &Value::Null)
+    );
+    let slowest = list("limit=1", "slowest");
+    assert_eq!(slowest[0]["duration_ms"], json!(200.0));
+    let found = list("id=r17", "requests");
+    assert_eq!(found.len(), 2, "once per role");
+    for request in &found {
+        assert_eq!(
+            (&request["path"], &request["route"]),
+            (&json!("/users/17"), &json!("/users/{id}"))
+        );
+        assert_eq!(
+            (&request["query_keys"], &request["host"]),
+            (&json!(["page", "token"]), &json!("shop.example"))
+        );
+        assert_eq!(
+            (&request["response_time_ms"], &request["status"]),
+            (&json!(18.0), &json!(200))
+        );
+        let expected =
+            crate::api::json::timestamp(crate::synthetic::EPOCH_NS + 5_000_000_000 + (17 * 90 + 18) * 1_000_000);
+        assert_eq!(request["ended_at"], expected);
+    }
+    assert_eq!(list("status=5xx&limit=1000", "requests").len(), 20);
+    assert_eq!(list("status=404&limit=1000", "requests").len(), 20);
+    assert_eq!(list("slower_than_ms=19.5&limit=1000", "requests").len(), 11);
+    let number = newest["id"].to_string();
+    assert_eq!(list(&format!("id={number}"), "requests").len(), 1);
+    let endpoint = newest["endpoint_id"].as_str().unwrap();
+    assert_eq!(list(&format!("endpoint={endpoint}"), "requests").len(), 1);
+}
+
+#[test]
+fn the_agent_tells_its_books_and_they_close() {
+    let served = served(&Traffic::example(), true);
+    let agent = served.get("/api/v1/agent");
+    let exchanges = &agent["accounting"]["exchanges"];
+    let count = |name: &str| exchanges[name].as_u64().unwrap();
+    assert_eq!(count("opened"), 202);
+    let ended = count("answered") + count("client_aborted") + count("server_closed") + count("cut") + count("unknown");
+    assert_eq!((ended, count("in_flight")), (201, 1));
+    assert_eq!(agent["backend"], "tracepoint");
+    assert_eq!(agent["programs"][0]["ns_per_run"], json!(250.0));
+    assert_eq!(
+        (&agent["programs"][1]["runs"], &agent["programs"][1]["ns_per_run"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(
+        agent["self"]["cpu_seconds"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0)
+    );
+    assert_eq!(agent["hooks"][0]["state"], "used");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let served = served(&Traffic::example(), true);
+    served.refuses("/api/v1/endpoints/nope", 404, "there is no endpoint \"nope\"");
+    served.refuses("/api/v1/throughput?endpoint=nope", 404, "there is no endpoint \"nope\"");
+    served.refuses("/api/v1/requests?endpoint=nope", 404, "there is no endpoint \"nope\"");
+    served.refuses("/nowhere", 404, "there is nothing at /nowhere");
+    served.refuses(
+        "/metrics/performance?window=2m",
+        400,
+        "parameter window is \"2m\", expected one of 1m, 5m, 15m, 1h, 24h, start",
+    );
+    served.refuses(
+        "/api/v1/endpoints?role=both",
+        400,
+        "parameter role is \"both\", expected one of server, client",
+    );
+    served.refuses(
+        "/api/v1/endpoints?limit=0",
+        400,
+        "parameter limit is \"0\", expected a whole number from 1 to 10000",
+    );
+    let reply = served.ask("POST", "/api/v1/agent");
+    assert_eq!(
+        (reply.status.as_u16(), reply.content_type.as_str()),
+        (405, "application/problem+json")
+    );
+    assert_eq!(reply.body["detail"], "/api/v1/agent does not take POST");
+    assert_eq!(reply.allow.as_deref(), Some("GET,HEAD"));
+}

@@ -56,7 +56,10 @@ impl Doctor {
                 let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
                 causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
             });
-            println!("{}", serde_json::to_string_pretty(&Diagnosis::new(diagnosed.ok().as_ref(), error))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&Diagnosis::new(diagnosed.ok().as_ref(), error))?
+            );
         } else {
             print!("{}", report::full(&diagnosed?));
         }
@@ -70,8 +73,13 @@ impl Diagnosis {
             version: env!("CARGO_PKG_VERSION"),
             possible: report.is_some_and(|report| report.backend.is_some()),
             error,
-            kernel: report.map(|report| Kernel { release: report.kernel.release.clone(), btf: Some(report.kernel.btf) }),
-            backend: report.and_then(|report| report.backend).map(|backend| backend.name()),
+            kernel: report.map(|report| Kernel {
+                release: report.kernel.release.clone(),
+                btf: Some(report.kernel.btf),
+            }),
+            backend: report
+                .and_then(|report| report.backend)
+                .map(crate::source::Backend::name),
             backends: report.map_or_else(Vec::new, |report| report.backends.iter().map(Backend::from).collect()),
             hooks: report.map_or_else(Vec::new, |report| report.hooks.iter().map(Hook::from).collect()),
             blind_spots: report.map_or_else(Vec::new, |report| report.blind_spots.iter().map(Blind::from).collect()),

@@ -1,6 +1,10 @@
 //! The command line: what was typed ([`options`]), and one module per command. Nothing here observes or computes; it
 //! turns words into settings, starts the [agent](crate::agent), and prints.
 #![expect(clippy::print_stdout, reason = "the command line's standard output is its purpose")]
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments on options are their help text, where backticks would be shown"
+)]
 
 pub mod doctor;
 pub mod options;
@@ -18,7 +22,11 @@ use clap::{Parser, Subcommand};
 /// Observes sockets with eBPF programs that only look. Needs root (or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and
 /// CAP_DAC_READ_SEARCH) to observe; nothing special to replay a recording.
 #[derive(Debug, Parser)]
-#[command(name = "perf-agent", version, max_term_width = 120, after_help = "\
+#[command(
+    name = "perf-agent",
+    version,
+    max_term_width = 120,
+    after_help = "\
 Examples:
   perf-agent doctor                              what this machine allows
   sudo perf-agent run                            observe, and serve http://127.0.0.1:9955/metrics/performance
@@ -26,7 +34,8 @@ Examples:
   sudo perf-agent record /tmp/a.rec --for 30s    take a recording ...
   perf-agent replay /tmp/a.rec                   ... and look at it elsewhere, without root
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+Exit codes: 0 done, 1 failed, 2 wrong usage."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

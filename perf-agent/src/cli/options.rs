@@ -43,7 +43,11 @@ impl Faults {
     /// # Errors
     /// [`Failure::Usage`] with every fault.
     pub fn none_or<T>(self, value: T) -> Result<T, Failure> {
-        if self.0.is_empty() { Ok(value) } else { Err(Failure::Usage(self.0)) }
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(Failure::Usage(self.0))
+        }
     }
 }
 
@@ -108,12 +112,21 @@ pub struct CaptureOptions {
 impl CaptureOptions {
     /// What is meant.
     pub fn settings(&self, faults: &mut Faults) -> CaptureSettings {
-        let ring = faults.take(size("--ring-bytes", &self.ring_bytes, 4096, 1 << 30)).unwrap_or(4096);
+        let ring = faults
+            .take(size("--ring-bytes", &self.ring_bytes, 4096, 1 << 30))
+            .unwrap_or(4096);
         if !ring.is_power_of_two() {
             let near = ring.next_power_of_two();
-            faults.add(format!("--ring-bytes {}: must be a power of two, such as {near}", self.ring_bytes));
+            faults.add(format!(
+                "--ring-bytes {}: must be a power of two, such as {near}",
+                self.ring_bytes
+            ));
         }
-        let mut capture = |option, text| faults.take(size(option, text, 64, MAX_CAPTURE_BYTES)).unwrap_or_default();
+        let mut capture = |option, text| {
+            faults
+                .take(size(option, text, 64, MAX_CAPTURE_BYTES))
+                .unwrap_or_default()
+        };
         let request_bytes = capture("--capture-request-bytes", &self.capture_request_bytes);
         let response_bytes = capture("--capture-response-bytes", &self.capture_response_bytes);
         let max_connections = number("--max-connections", &self.max_connections, 16, 4_194_304);
@@ -124,7 +137,14 @@ impl CaptureOptions {
                 BackendChoice::Fentry => Some(Backend::Fentry),
                 BackendChoice::Kprobe => Some(Backend::Kprobe),
             },
-            include: selection(["--pid", "--port", "--exe", "--cgroup"], &self.pid, &self.port, &self.exe, &self.cgroup, faults),
+            include: selection(
+                ["--pid", "--port", "--exe", "--cgroup"],
+                &self.pid,
+                &self.port,
+                &self.exe,
+                &self.cgroup,
+                faults,
+            ),
             exclude: selection(
                 ["--exclude-pid", "--exclude-port", "--exclude-exe", "--exclude-cgroup"],
                 &self.exclude_pid,
@@ -152,17 +172,29 @@ fn selection(
     let executable = |path: &PathBuf| match path.components().count() {
         1 => Ok(Executable(path.clone())),
         _ if path.is_absolute() => Ok(Executable(path.clone())),
-        _ => Err(format!("{exe} {}: an absolute path or a file name is needed", path.display())),
+        _ => Err(format!(
+            "{exe} {}: an absolute path or a file name is needed",
+            path.display()
+        )),
     };
     Selection {
-        pids: pids.iter().filter_map(|text| faults.take(number(pid, text, 1, 4_194_304))).collect(),
+        pids: pids
+            .iter()
+            .filter_map(|text| faults.take(number(pid, text, 1, 4_194_304)))
+            .collect(),
         ports: ports
             .iter()
             .filter_map(|text| faults.take(number(port, text, 1, u32::from(u16::MAX))))
             .filter_map(|port| u16::try_from(port).ok())
             .collect(),
-        executables: executables.iter().filter_map(|path| faults.take(executable(path))).collect(),
-        cgroups: cgroups.iter().filter_map(|path| faults.take(control_group(cgroup, path))).collect(),
+        executables: executables
+            .iter()
+            .filter_map(|path| faults.take(executable(path)))
+            .collect(),
+        cgroups: cgroups
+            .iter()
+            .filter_map(|path| faults.take(control_group(cgroup, path)))
+            .collect(),
     }
 }
 
@@ -215,7 +247,12 @@ impl CoreOptions {
 #[command(next_help_heading = "API")]
 pub struct ServeOptions {
     /// ADDR:PORT or unix:/path. An address that is not loopback needs --token-file.
-    #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:9955", env = "PERF_AGENT_LISTEN")]
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "127.0.0.1:9955",
+        env = "PERF_AGENT_LISTEN"
+    )]
     listen: String,
     /// A file whose first line is the token that requests must bring (Authorization: Bearer TOKEN).
     #[arg(long, value_name = "FILE", env = "PERF_AGENT_TOKEN_FILE")]
@@ -226,7 +263,9 @@ impl ServeOptions {
     /// What is meant; reads the token file.
     pub fn settings(&self, faults: &mut Faults) -> ServeSettings {
         let token = self.token_file.as_ref().and_then(|path| faults.take(token(path)));
-        let listen = faults.take(listen(&self.listen)).unwrap_or(Listen::Unix(PathBuf::new()));
+        let listen = faults
+            .take(listen(&self.listen))
+            .unwrap_or(Listen::Unix(PathBuf::new()));
         if let Listen::Tcp(address) = &listen
             && !address.ip().to_canonical().is_loopback()
             && self.token_file.is_none()
@@ -251,9 +290,14 @@ fn listen(text: &str) -> Result<Listen, String> {
         };
     }
     let localhost = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    localhost.as_deref().unwrap_or(text).parse::<SocketAddr>().map(Listen::Tcp).map_err(|_address| {
-        format!("--listen {text}: expected ADDR:PORT such as 127.0.0.1:9955 or [::1]:9955, or unix:/path")
-    })
+    localhost
+        .as_deref()
+        .unwrap_or(text)
+        .parse::<SocketAddr>()
+        .map(Listen::Tcp)
+        .map_err(|_address| {
+            format!("--listen {text}: expected ADDR:PORT such as 127.0.0.1:9955 or [::1]:9955, or unix:/path")
+        })
 }
 
 fn token(path: &Path) -> Result<Vec<u8>, String> {
@@ -266,9 +310,15 @@ fn token(path: &Path) -> Result<Vec<u8>, String> {
         return Err(failed(&"is longer than a token"));
     }
     let text = fs::read(path).map_err(|error| failed(&error))?;
-    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii();
+    let line = text
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     if line.len() < MIN_TOKEN_BYTES || !line.iter().all(u8::is_ascii_graphic) {
-        return Err(failed(&"its first line must be a token of at least 16 visible ASCII characters"));
+        return Err(failed(
+            &"its first line must be a token of at least 16 visible ASCII characters",
+        ));
     }
     Ok(line.to_vec())
 }
@@ -328,7 +378,9 @@ fn size(option: &str, text: &str, least: u64, most: u64) -> Result<u64, String> 
 
 /// A duration such as `10ms`, `1.5s` or `1m 30s`, longer than nothing.
 pub fn duration(option: &str, text: &str, faults: &mut Faults) -> Option<Duration> {
-    let parsed = jiff::SignedDuration::from_str(text).ok().and_then(|duration| Duration::try_from(duration).ok());
+    let parsed = jiff::SignedDuration::from_str(text)
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok());
     let parsed = parsed.filter(|duration| !duration.is_zero());
     faults.take(parsed.ok_or_else(|| format!("{option} {text}: expected a duration such as 10ms, 1.5s or 1m30s")))
 }
@@ -342,7 +394,9 @@ mod tests {
 
     fn run(arguments: &[&str]) -> (CaptureSettings, CoreSettings, ServeSettings, Vec<String>) {
         let cli = Cli::try_parse_from(["perf-agent", "run"].iter().chain(arguments)).unwrap();
-        let Command::Run(run) = cli.command else { panic!("not run") };
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
         let mut faults = Faults::default();
         let capture = run.capture.settings(&mut faults);
         let core = run.core.settings(capture.max_connections, &mut faults);
@@ -364,13 +418,29 @@ mod tests {
     #[test]
     fn filters_are_repeatable_and_comma_separated() {
         let (capture, _, _, faults) = run(&[
-            "--pid", "1,2", "--pid", "3", "--exclude-port", "80,443", "--exe", "nginx,/usr/bin/python3", "--cgroup",
-            "system.slice/a.service,/sys/fs/cgroup/b", "--backend", "kprobe",
+            "--pid",
+            "1,2",
+            "--pid",
+            "3",
+            "--exclude-port",
+            "80,443",
+            "--exe",
+            "nginx,/usr/bin/python3",
+            "--cgroup",
+            "system.slice/a.service,/sys/fs/cgroup/b",
+            "--backend",
+            "kprobe",
         ]);
         assert_eq!(faults, [""; 0]);
         assert_eq!(capture.backend, Some(Backend::Kprobe));
-        assert_eq!((capture.include.pids, capture.exclude.ports), (vec![1, 2, 3], vec![80, 443]));
-        assert_eq!(capture.include.executables, ["nginx", "/usr/bin/python3"].map(|path| Executable(path.into())));
+        assert_eq!(
+            (capture.include.pids, capture.exclude.ports),
+            (vec![1, 2, 3], vec![80, 443])
+        );
+        assert_eq!(
+            capture.include.executables,
+            ["nginx", "/usr/bin/python3"].map(|path| Executable(path.into()))
+        );
         let groups = ["/sys/fs/cgroup/system.slice/a.service", "/sys/fs/cgroup/b"].map(PathBuf::from);
         assert_eq!(capture.include.cgroups, groups);
     }
@@ -378,9 +448,26 @@ mod tests {
     #[test]
     fn every_fault_is_told_at_once() {
         let (.., faults) = run(&[
-            "--pid", "0,x", "--port", "70000", "--exe", "bin/sh", "--cgroup", "../x", "--ring-bytes", "5000",
-            "--capture-request-bytes", "1M", "--max-connections", "no", "--max-endpoints", "0", "--route", "users",
-            "--listen", "0.0.0.0:80",
+            "--pid",
+            "0,x",
+            "--port",
+            "70000",
+            "--exe",
+            "bin/sh",
+            "--cgroup",
+            "../x",
+            "--ring-bytes",
+            "5000",
+            "--capture-request-bytes",
+            "1M",
+            "--max-connections",
+            "no",
+            "--max-endpoints",
+            "0",
+            "--route",
+            "users",
+            "--listen",
+            "0.0.0.0:80",
         ]);
         let expected = [
             "--ring-bytes 5000: must be a power of two",
@@ -406,7 +493,14 @@ mod tests {
         assert_eq!(listen("unix:/run/a.sock"), Ok(Listen::Unix("/run/a.sock".into())));
         assert_eq!(listen("localhost:1"), Ok(Listen::Tcp(([127, 0, 0, 1], 1).into())));
         assert!(matches!(listen("[::1]:1"), Ok(Listen::Tcp(address)) if address.is_ipv6()));
-        for text in ["", "9955", "host:80", "127.0.0.1", "unix:", &format!("unix:/{}", "a".repeat(107))] {
+        for text in [
+            "",
+            "9955",
+            "host:80",
+            "127.0.0.1",
+            "unix:",
+            &format!("unix:/{}", "a".repeat(107)),
+        ] {
             assert!(listen(text).is_err(), "{text}");
         }
     }
@@ -421,7 +515,11 @@ mod tests {
             token(&path)
         };
         assert_eq!(write("0123456789abcdef\nrest", 0o600), Ok(b"0123456789abcdef".to_vec()));
-        assert!(write("0123456789abcdef", 0o644).unwrap_err().contains("other users may read it"));
+        assert!(
+            write("0123456789abcdef", 0o644)
+                .unwrap_err()
+                .contains("other users may read it")
+        );
         assert!(write("short", 0o600).unwrap_err().contains("at least 16"));
         assert!(write("0123456789 abcdef", 0o600).is_err());
         assert!(token(&directory.path().join("none")).is_err());

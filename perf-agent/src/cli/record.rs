@@ -47,7 +47,10 @@ impl Record {
         let mut faults = Faults::default();
         let capture = self.capture.settings(&mut faults);
         let core = self.core.settings(capture.max_connections, &mut faults);
-        let length = self.length.as_ref().and_then(|text| duration("--for", text, &mut faults));
+        let length = self
+            .length
+            .as_ref()
+            .and_then(|text| duration("--for", text, &mut faults));
         let (capture, core, length) = faults.none_or((capture, core, length))?;
 
         let source = live::start(&capture)?;
@@ -62,8 +65,17 @@ impl Record {
         let recorder = Some(Recorder::create(&self.file, &header)?);
         start::give_up(Purpose::Observe);
         let settings = start::pipeline_settings(&core);
-        let agent = Agent::start(Plan { source, settings, recorder, trace: false })?;
-        println!("recording to {} ({} backend); Ctrl-C ends it", self.file.display(), header.backend);
+        let agent = Agent::start(Plan {
+            source,
+            settings,
+            recorder,
+            trace: false,
+        })?;
+        println!(
+            "recording to {} ({} backend); Ctrl-C ends it",
+            self.file.display(),
+            header.backend
+        );
         start::runtime()?.block_on(async {
             let (signal, ended) = (start::stop_signal()?, agent.ended());
             let over = async {
@@ -82,7 +94,9 @@ impl Record {
         if let Some(recorded) = agent.finish()?.recorded {
             let (file, records, bytes) = (self.file.display(), recorded.records, recorded.bytes);
             println!("{file}: {records} records, {bytes} bytes");
-            println!("It holds captured heads, paths and parts of bodies; credentials in headers and query values are blanked.");
+            println!(
+                "It holds captured heads, paths and parts of bodies; credentials in headers and query values are blanked."
+            );
         }
         Ok(())
     }

@@ -55,7 +55,9 @@ impl Replay {
     /// [`Failure`]
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
-        let core = self.core.settings(u32::try_from(Settings::CONNECTIONS).unwrap_or(u32::MAX), &mut faults);
+        let core = self
+            .core
+            .settings(u32::try_from(Settings::CONNECTIONS).unwrap_or(u32::MAX), &mut faults);
         let serve = self.serve.settings(&mut faults);
         let speed = speed(&self.speed);
         if speed.is_none() {
@@ -73,17 +75,29 @@ impl Replay {
         let source = ReplaySource::open(&self.file, speed)?;
         let progress = source.progress();
         let facts = start::facts(source.report(), &core, None);
-        let bound = if self.once { None } else { Some(Bound::bind(&serve.listen)?) };
+        let bound = if self.once {
+            None
+        } else {
+            Some(Bound::bind(&serve.listen)?)
+        };
         start::give_up(Purpose::Replay);
         let (header, settings) = (source.header().clone(), start::pipeline_settings(&core));
-        let agent = Agent::start(Plan { source: Box::new(source), settings, recorder: None, trace: false })?;
+        let agent = Agent::start(Plan {
+            source: Box::new(source),
+            settings,
+            recorder: None,
+            trace: false,
+        })?;
         let Some(bound) = bound else {
             start::runtime()?.block_on(agent.ended());
             let published = agent.published();
             agent.finish()?;
             warn_if_cut(progress.ending());
             let snapshot = Arc::clone(&published.borrow().snapshot);
-            println!("{}", serde_json::to_string_pretty(&Performance::new(&snapshot, window))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&Performance::new(&snapshot, window))?
+            );
             return Ok(());
         };
         println!(

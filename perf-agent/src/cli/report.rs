@@ -10,7 +10,11 @@ pub fn short(report: &Report) -> String {
     let backend = report.backend.map_or("none", |backend| backend.name());
     row(&mut text, "backend", backend);
     for other in report.backends.iter().filter(|other| other.state != HookState::Used) {
-        row(&mut text, "", &format!("{}: {}", other.backend, reason(other.state, other.reason.as_deref())));
+        row(
+            &mut text,
+            "",
+            &format!("{}: {}", other.backend, reason(other.state, other.reason.as_deref())),
+        );
     }
     let mut label = "hooks";
     for hook in report.hooks.iter().filter(|hook| hook.state == HookState::Used) {
@@ -43,12 +47,22 @@ pub fn full(report: &Report) -> String {
     let btf = if report.kernel.btf { "with BTF" } else { "without BTF" };
     let mut text = format!("Linux {}, {btf}\n\n", report.kernel.release);
     let backends = report.backends.iter().map(|backend| {
-        [backend.backend.name().to_owned(), String::new(), backend.state.name().to_owned(), why(&backend.reason, &backend.fix)]
+        [
+            backend.backend.name().to_owned(),
+            String::new(),
+            backend.state.name().to_owned(),
+            why(backend.reason.as_deref(), backend.fix.as_deref()),
+        ]
     });
     table(&mut text, "BACKEND", "", backends);
     text.push('\n');
     let hooks = report.hooks.iter().map(|hook| {
-        [hook.name.clone(), hook.family.name().to_owned(), hook.state.name().to_owned(), why(&hook.reason, &hook.fix)]
+        [
+            hook.name.clone(),
+            hook.family.name().to_owned(),
+            hook.state.name().to_owned(),
+            why(hook.reason.as_deref(), hook.fix.as_deref()),
+        ]
     });
     table(&mut text, "HOOK", "FAMILY", hooks);
     if !report.blind_spots.is_empty() {
@@ -64,10 +78,10 @@ pub fn full(report: &Report) -> String {
     text
 }
 
-fn why(reason: &Option<String>, fix: &Option<String>) -> String {
+fn why(reason: Option<&str>, fix: Option<&str>) -> String {
     match (reason, fix) {
         (Some(reason), Some(fix)) => format!("{reason}; fix: {fix}"),
-        (Some(text), None) | (None, Some(text)) => text.clone(),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
         (None, None) => String::new(),
     }
 }
@@ -97,13 +111,26 @@ mod tests {
 
     fn report() -> Report {
         let text = |text: &str| Some(text.to_owned());
-        let backend = |backend, state, reason: Option<String>, fix| BackendReport { backend, state, reason, fix };
+        let backend = |backend, state, reason: Option<String>, fix| BackendReport {
+            backend,
+            state,
+            reason,
+            fix,
+        };
         Report {
-            kernel: KernelInfo { release: "6.18.1".to_owned(), btf: true },
+            kernel: KernelInfo {
+                release: "6.18.1".to_owned(),
+                btf: true,
+            },
             backend: Some(Backend::Tracepoint),
             backends: vec![
                 backend(Backend::Tracepoint, HookState::Used, None, None),
-                backend(Backend::Fentry, HookState::Unavailable, text("no trampolines"), text("a kernel with them")),
+                backend(
+                    Backend::Fentry,
+                    HookState::Unavailable,
+                    text("no trampolines"),
+                    text("a kernel with them"),
+                ),
                 backend(Backend::Kprobe, HookState::Fallback, None, None),
             ],
             hooks: vec![
@@ -122,7 +149,10 @@ mod tests {
                     fix: None,
                 },
             ],
-            blind_spots: vec![BlindSpot { what: "first byte of long sends".to_owned(), why: "no entry hook".to_owned() }],
+            blind_spots: vec![BlindSpot {
+                what: "first byte of long sends".to_owned(),
+                why: "no entry hook".to_owned(),
+            }],
         }
     }
 

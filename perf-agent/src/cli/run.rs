@@ -50,7 +50,12 @@ impl Run {
         let settings = start::pipeline_settings(&core);
         start::give_up(Purpose::Observe);
         let introduction = introduction(&*source, &bound);
-        let agent = Agent::start(Plan { source, settings, recorder: None, trace: false })?;
+        let agent = Agent::start(Plan {
+            source,
+            settings,
+            recorder: None,
+            trace: false,
+        })?;
         print!("{introduction}");
         start::runtime()?.block_on(start::serve(&agent, bound, &serve, facts, false))?;
         agent.finish()?;
@@ -66,7 +71,10 @@ fn introduction(source: &dyn Source, bound: &Bound) -> String {
     let hint = match bound {
         Bound::Tcp(_) => format!("curl {api}/metrics/performance"),
         Bound::Unix(..) => {
-            format!("curl --unix-socket {} http://localhost/metrics/performance", api.trim_start_matches("unix:"))
+            format!(
+                "curl --unix-socket {} http://localhost/metrics/performance",
+                api.trim_start_matches("unix:")
+            )
         }
     };
     format!(

@@ -62,7 +62,11 @@ pub fn give_up(purpose: Purpose) {
 /// # Errors
 /// If the operating system gives no threads.
 pub fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(2).thread_name("api").enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("api")
+        .enable_all()
+        .build()
 }
 
 /// Completes at Ctrl-C, SIGTERM or SIGHUP.
@@ -86,9 +90,24 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'stati
 ///
 /// # Errors
 /// As the system says.
-pub async fn serve(agent: &Agent, bound: Bound, serve: &ServeSettings, facts: Facts, outlive: bool) -> std::io::Result<()> {
-    let guard = Guard { token: serve.token.clone(), loopback: bound.loopback() };
-    let router = api::router(Api { facts, published: agent.published() }, guard);
+pub async fn serve(
+    agent: &Agent,
+    bound: Bound,
+    serve: &ServeSettings,
+    facts: Facts,
+    outlive: bool,
+) -> std::io::Result<()> {
+    let guard = Guard {
+        token: serve.token.clone(),
+        loopback: bound.loopback(),
+    };
+    let router = api::router(
+        Api {
+            facts,
+            published: agent.published(),
+        },
+        guard,
+    );
     let (signal, ended) = (stop_signal()?, agent.ended());
     let stop = async move {
         tokio::select! {

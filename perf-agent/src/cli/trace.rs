@@ -76,16 +76,26 @@ impl Trace {
         let mut faults = Faults::default();
         let capture = self.capture.settings(&mut faults);
         let core = self.core.settings(capture.max_connections, &mut faults);
-        let slower_than = self.slower_than.as_ref().and_then(|text| duration("--slower-than", text, &mut faults));
+        let slower_than = self
+            .slower_than
+            .as_ref()
+            .and_then(|text| duration("--slower-than", text, &mut faults));
         let statuses = self.status.as_ref().map(|text| (text, config::statuses(text)));
         if let Some((text, None)) = statuses {
-            faults.add(format!("--status {text}: expected a status such as 404, or a class such as 5xx"));
+            faults.add(format!(
+                "--status {text}: expected a status such as 404, or a class such as 5xx"
+            ));
         }
         let statuses = statuses.and_then(|(_, statuses)| statuses);
         if self.count == Some(0) {
             faults.add("--count 0: expected at least 1");
         }
-        let choice = Choice { slower_than, statuses, count: self.count, json: self.json };
+        let choice = Choice {
+            slower_than,
+            statuses,
+            count: self.count,
+            json: self.json,
+        };
         let (capture, core, choice) = faults.none_or((capture, core, choice))?;
 
         let (source, purpose): (Box<dyn Source>, _) = match &self.from {
@@ -94,7 +104,12 @@ impl Trace {
         };
         start::give_up(purpose);
         let settings = start::pipeline_settings(&core);
-        let mut agent = Agent::start(Plan { source, settings, recorder: None, trace: true })?;
+        let mut agent = Agent::start(Plan {
+            source,
+            settings,
+            recorder: None,
+            trace: true,
+        })?;
         let Some(traced) = agent.traced() else { return Ok(()) };
         let printed = start::runtime()?.block_on(print(traced, &choice));
         agent.finish()?;
@@ -119,7 +134,10 @@ async fn print(mut traced: Traced, choice: &Choice) -> io::Result<()> {
     }
     let dropped = traced.dropped.load(Ordering::Relaxed);
     if dropped > 0 {
-        tracing::warn!(dropped, "exchanges were not printed, since the output was too slow for them");
+        tracing::warn!(
+            dropped,
+            "exchanges were not printed, since the output was too slow for them"
+        );
     }
     match result {
         // Whoever read has seen enough: `trace | head`.
@@ -140,7 +158,13 @@ struct Printer<W> {
 impl<W: Write> Printer<W> {
     fn new(output: W, choice: Choice, terminal: bool) -> Self {
         let width = if terminal { PATH_WIDTH } else { usize::MAX };
-        Self { output, choice, printed: 0, zone: TimeZone::system(), width }
+        Self {
+            output,
+            choice,
+            printed: 0,
+            zone: TimeZone::system(),
+            width,
+        }
     }
 
     fn header(&mut self) -> io::Result<bool> {
@@ -175,6 +199,9 @@ impl Choice {
     fn wants(&self, exchange: &LoggedExchange) -> bool {
         let time = Duration::from_nanos(exchange.times.response_time_ns());
         self.slower_than.is_none_or(|slower| time > slower)
-            && self.statuses.as_ref().is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
+            && self
+                .statuses
+                .as_ref()
+                .is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
     }
 }

@@ -62,7 +62,8 @@ impl Progress {
     }
 
     fn end(&self, ending: Ending) {
-        self.ending.store(if ending == Ending::Whole { 1 } else { 2 }, Ordering::Relaxed);
+        self.ending
+            .store(if ending == Ending::Whole { 1 } else { 2 }, Ordering::Relaxed);
     }
 }
 
