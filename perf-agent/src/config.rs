@@ -46,6 +46,20 @@ pub struct CaptureSettings {
     pub max_connections: u32,
 }
 
+impl Default for CaptureSettings {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            include: Selection::default(),
+            exclude: Selection::default(),
+            ring_bytes: 8 << 20,
+            request_bytes: 16_320,
+            response_bytes: 4024,
+            max_connections: 65_536,
+        }
+    }
+}
+
 /// Processes, ports and control groups that a filter names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {

@@ -70,6 +70,8 @@ pub enum Peers {
         /// The listener's path.
         path: String,
     },
+    /// Not known: the open record was lost.
+    Unknown,
 }
 
 /// A connection came into view (an open record).
@@ -100,7 +102,7 @@ pub enum Change {
     PeerClosed,
     /// The process closed or shut down its sending side.
     LocalClosed,
-    /// Ended at once by a RST or a time-out.
+    /// Ended at once by the peer's RST or a time-out.
     Reset,
     /// The socket is gone.
     Destroyed,

@@ -23,6 +23,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod privileges;
+#[cfg(feature = "kernel")]
+pub mod probe;
 pub mod source;
 #[cfg(test)]
 mod synthetic;

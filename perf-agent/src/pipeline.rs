@@ -1,1 +1,270 @@
-//! pipeline
+//! The core's front door: records in, snapshots out, and hints for the kernel side on the way.
+//!
+//! Records must come in the order in which they were emitted. Everything that is known of time comes with them, so the
+//! same records give the same snapshots, live or from a file.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use crate::endpoint::RouteError;
+use crate::event::{Change, Event, Open, Peers, Segment};
+use crate::exchange::Outcome;
+use crate::ledger::Ledger;
+use crate::snapshot::Snapshot;
+use crate::statistics::{self, Origin, Statistics};
+use crate::stream::connection::{Attention, Connection, Interest};
+use crate::stream::table::Table;
+
+/// Hints kept for the edge to fetch; more are dropped. The kernel side works without them, at a higher cost.
+const MAX_HINTS: usize = 65_536;
+
+/// What the operator can choose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Connections followed at the same time. Beyond it the one idle for longest is given up.
+    pub connections: usize,
+    /// For what comes behind the dissectors.
+    pub statistics: statistics::Settings,
+}
+
+impl Settings {
+    /// The default of [`Settings::connections`].
+    pub const CONNECTIONS: usize = 65_536;
+}
+
+/// What the kernel side may be told. `socket` is the key of its connection state, and `connection` tells whether that
+/// state is still this connection's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Nothing of interest will follow on this connection.
+    Ignore {
+        /// Kernel address of the socket.
+        socket: u64,
+        /// The connection's id.
+        connection: u64,
+    },
+    /// A message is reported in sums: read the sum from time to time and hand it in as a folded segment.
+    PollBulk {
+        /// Kernel address of the socket.
+        socket: u64,
+        /// The connection's id.
+        connection: u64,
+    },
+    /// That message has ended, or nobody waits for it any more.
+    StopBulk {
+        /// Kernel address of the socket.
+        socket: u64,
+        /// The connection's id.
+        connection: u64,
+    },
+}
+
+/// The core: connections, dissectors, statistics.
+pub struct Pipeline {
+    connections: Table<Followed>,
+    statistics: Statistics,
+    hints: Vec<Hint>,
+    /// The newest time seen.
+    now_ns: u64,
+}
+
+/// A connection with what is known of its ends.
+struct Followed {
+    connection: Connection,
+    /// Kernel address of the socket, 0 if its open record was lost.
+    socket: u64,
+    /// Until its role is known.
+    ends: Option<(Arc<Peers>, CompactString)>,
+    /// Since.
+    origin: Option<Origin>,
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    ///
+    /// # Errors
+    /// [`RouteError`] if one of the operator's route patterns is none.
+    pub fn new(settings: Settings) -> Result<Self, RouteError> {
+        Ok(Self {
+            connections: Table::new(settings.connections),
+            statistics: Statistics::new(settings.statistics)?,
+            hints: Vec::new(),
+            now_ns: 0,
+        })
+    }
+
+    /// Takes one record, as the kernel side or a recording gives it. What is none is counted.
+    #[inline]
+    pub fn apply(&mut self, record: &[u8]) {
+        self.statistics.ledger().record_received();
+        match Event::decode(record) {
+            Ok(Event::Segment(segment)) => self.segment(&segment),
+            Ok(event) => self.other(event),
+            Err(_) => self.statistics.ledger().record_undecodable(),
+        }
+    }
+
+    /// Hints since the last call.
+    pub fn hints(&mut self) -> std::vec::Drain<'_, Hint> {
+        self.hints.drain(..)
+    }
+
+    /// An immutable picture as of the last tick.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.statistics.snapshot()
+    }
+
+    /// What comes behind the dissectors: the trace of ended exchanges, the books.
+    pub fn statistics(&mut self) -> &mut Statistics {
+        &mut self.statistics
+    }
+
+    /// Connections being followed.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Observation ends: exchanges in flight end as [`Outcome::Cut`].
+    pub fn finish(&mut self) {
+        for followed in self.connections.values_mut() {
+            followed.cut(self.now_ns, Outcome::Cut, &mut self.statistics);
+        }
+    }
+
+    #[inline]
+    fn segment(&mut self, segment: &Segment<'_>) {
+        let id = segment.connection;
+        self.now_ns = self.now_ns.max(segment.at_ns);
+        if self.connections.get_mut(id).is_none() {
+            // Its open record was lost: where it goes is not known.
+            self.insert(id, Followed::new(Connection::new(false), 0, Arc::new(Peers::Unknown), ""));
+        }
+        let Some(followed) = self.connections.get_mut(id) else {
+            return;
+        };
+        let socket = followed.socket;
+        match followed.connection.interest(segment) {
+            Interest::None => {}
+            Interest::GivenUp => self.hint(Hint::Ignore { socket, connection: id }),
+            Interest::Role(role) => {
+                if let Some((peers, comm)) = followed.ends.take() {
+                    followed.origin = Some(Origin::new(role, peers, &comm));
+                }
+                let Some(origin) = &mut followed.origin else {
+                    return;
+                };
+                let mut sink = self.statistics.sink(origin);
+                match followed.connection.segment(segment, &mut sink) {
+                    Attention::Same => {}
+                    Attention::BulkBegan => self.hint(Hint::PollBulk { socket, connection: id }),
+                    Attention::BulkEnded => self.hint(Hint::StopBulk { socket, connection: id }),
+                    Attention::Opaque { bulk } => {
+                        followed.origin = None;
+                        if bulk {
+                            self.hint(Hint::StopBulk { socket, connection: id });
+                        }
+                        self.hint(Hint::Ignore { socket, connection: id });
+                    }
+                }
+            }
+        }
+    }
+
+    fn other(&mut self, event: Event<'_>) {
+        match event {
+            Event::Segment(segment) => self.segment(&segment),
+            Event::Open(open) => self.open(*open),
+            Event::State {
+                connection,
+                at_ns,
+                change,
+            } => self.state(connection, at_ns, change),
+            Event::Exit { tgid, executed } => self.statistics.exited(tgid, executed),
+            Event::Process {
+                tgid,
+                exe,
+                comm,
+                cgroup,
+            } => self.statistics.process(tgid, exe, comm, cgroup),
+            Event::Tick { at_ns, wall_ns } => {
+                self.now_ns = self.now_ns.max(at_ns);
+                self.statistics.tick(at_ns, wall_ns);
+            }
+            Event::Counters(values) => self.statistics.ledger().kernel_counters(values),
+        }
+    }
+
+    fn open(&mut self, open: Open) {
+        self.now_ns = self.now_ns.max(open.at_ns);
+        if let Some(followed) = self.connections.get_mut(open.connection) {
+            // Its first segment came before it. Too late if the role is known, and with it the ends are in use.
+            followed.socket = open.socket;
+            if let Some(ends) = &mut followed.ends {
+                *ends = (Arc::new(open.peers), open.comm.into());
+            }
+            return;
+        }
+        let connection = Connection::new(open.from_start);
+        let followed = Followed::new(connection, open.socket, Arc::new(open.peers), &open.comm);
+        self.insert(open.connection, followed);
+    }
+
+    fn insert(&mut self, id: u64, followed: Followed) {
+        self.statistics.ledger().connection_opened();
+        if let Some((gone, mut evicted)) = self.connections.insert(id, followed) {
+            if evicted.connection.is_ignored() {
+                self.statistics.ledger().connection_closed();
+            } else {
+                self.statistics.ledger().connection_evicted();
+            }
+            if evicted.cut(self.now_ns, Outcome::Unknown, &mut self.statistics) {
+                let socket = evicted.socket;
+                self.hint(Hint::StopBulk { socket, connection: gone });
+            }
+        }
+    }
+
+    fn state(&mut self, id: u64, at_ns: u64, change: Change) {
+        self.now_ns = self.now_ns.max(at_ns);
+        let Some(followed) = self.connections.get_mut(id) else {
+            return;
+        };
+        if let Some(origin) = &mut followed.origin {
+            followed.connection.changed(change, at_ns, &mut self.statistics.sink(origin));
+        }
+        if change == Change::Destroyed {
+            let (bulk, socket) = (followed.connection.in_bulk(), followed.socket);
+            self.connections.remove(id);
+            self.statistics.ledger().connection_closed();
+            if bulk {
+                self.hint(Hint::StopBulk { socket, connection: id });
+            }
+        }
+    }
+
+    fn hint(&mut self, hint: Hint) {
+        let (Hint::Ignore { socket, .. } | Hint::PollBulk { socket, .. } | Hint::StopBulk { socket, .. }) = hint;
+        if socket != 0 && self.hints.len() < MAX_HINTS {
+            self.hints.push(hint);
+        }
+    }
+}
+
+impl Followed {
+    fn new(connection: Connection, socket: u64, peers: Arc<Peers>, comm: &str) -> Self {
+        Self {
+            connection,
+            socket,
+            ends: Some((peers, comm.into())),
+            origin: None,
+        }
+    }
+
+    fn cut(&mut self, at_ns: u64, outcome: Outcome, statistics: &mut Statistics) -> bool {
+        match &mut self.origin {
+            Some(origin) => self.connection.cut(at_ns, outcome, &mut statistics.sink(origin)),
+            None => false,
+        }
+    }
+}

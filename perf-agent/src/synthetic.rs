@@ -51,20 +51,20 @@ pub(crate) fn open(connection: u64, tgid: u32, at_ns: u64, origin: u16) -> OpenR
 }
 
 /// A data record whose bytes were all captured.
-pub(crate) fn data(connection: u64, sent: bool, position_end: u32, at_ns: u64, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn data(end: End, sent: bool, position_end: u32, at_ns: u64, bytes: &[u8]) -> Vec<u8> {
     let captured = bytes.len() as u32;
     let mut header = header::<DataRecord>(kind::DATA, at_ns);
     header.size += captured;
     header.flags = flag::FIRST;
     let record = DataRecord {
         header,
-        connection,
+        connection: end.connection,
         arrival_ns: if sent { 0 } else { at_ns.saturating_sub(50_000) },
         position_end,
         length: captured,
         captured,
-        tgid: 1,
-        tid: 1,
+        tgid: end.tgid,
+        tid: end.tgid,
         direction: if sent { direction::SENT } else { direction::RECEIVED },
         reserved: [0; 3],
         tail: [0; 8],
@@ -115,8 +115,7 @@ impl Traffic {
     pub(crate) fn exchange(&mut self, end: End, request: &str, response: &str, [at_ns, answer_ns]: [u64; 2]) {
         let requests_are_sent = end.role == Role::Client;
         let position = |text: &str| text.len() as u32;
-        self.records.push(data(
-            end.connection,
+        self.records.push(data(end,
             requests_are_sent,
             position(request),
             at_ns,
@@ -124,8 +123,7 @@ impl Traffic {
         ));
         if !response.is_empty() {
             let response_end = position(response);
-            self.records.push(data(
-                end.connection,
+            self.records.push(data(end,
                 !requests_are_sent,
                 response_end,
                 answer_ns,

@@ -1,40 +1,37 @@
 //! What the kernel side counts. One list, so that both sides and the API speak of the same things.
 
-/// Index into the kernel side's per-CPU counter array, and its text.
+/// Index into the kernel side's per-CPU counter array. Records that arrive are counted by their reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Counter {
-    /// Records put into the ring buffer.
-    Emitted = 0,
     /// Records that found the ring buffer full.
-    Lost = 1,
+    Lost = 0,
     /// Bytes of segments that were moved but not copied: beyond the capture budget of their message.
-    BytesTruncated = 2,
+    BytesTruncated = 1,
     /// Segments whose bytes could not be attributed to a buffer (kernel thread, `io_uring`, unknown system call).
-    Unseen = 3,
+    Unseen = 2,
     /// Segments whose memory could not be read.
-    Faults = 4,
+    Faults = 3,
     /// Connections that came into view.
-    ConnectionsOpened = 5,
+    ConnectionsOpened = 4,
     /// Connections that ended.
-    ConnectionsClosed = 6,
+    ConnectionsClosed = 5,
     /// Connections that could not be kept because the table was full.
-    ConnectionsEvicted = 7,
+    ConnectionsEvicted = 6,
     /// Connections judged to be of no interest (no known protocol).
-    ConnectionsIgnored = 8,
+    ConnectionsIgnored = 7,
     /// Segments folded into sums.
-    Folded = 9,
+    Folded = 8,
     /// Segments of filtered-out processes or ports, at their connection's first segment.
-    Filtered = 10,
+    Filtered = 9,
 }
 
 /// Number of counters.
-pub const COUNTERS: usize = 11;
+pub const COUNTERS: usize = 10;
 
 impl Counter {
     /// All counters in the order of their numbers.
     pub const ALL: [Self; COUNTERS] = [
-        Self::Emitted,
         Self::Lost,
         Self::BytesTruncated,
         Self::Unseen,

@@ -84,7 +84,7 @@ pub mod change {
     pub const PEER_CLOSED: u8 = 1;
     /// The process closed or shut down its sending side.
     pub const LOCAL_CLOSED: u8 = 2;
-    /// Ended at once, by a RST of either side or a time-out.
+    /// Ended at once by the peer's RST or a time-out. (A process that aborts is [`LOCAL_CLOSED`], then [`DESTROYED`].)
     pub const RESET: u8 = 3;
     /// The socket is gone; no record of this connection follows.
     pub const DESTROYED: u8 = 4;

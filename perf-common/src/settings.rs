@@ -9,26 +9,143 @@ pub mod names {
     pub const REQUEST_BUDGET: &str = "REQUEST_BUDGET";
     /// `u32`: bytes of a response message that may be copied.
     pub const RESPONSE_BUDGET: &str = "RESPONSE_BUDGET";
-    /// `u32`: bits of [`super::filters`].
+    /// `u32`: bits of [`super::filter`]: which filters are in use.
     pub const FILTERS: &str = "FILTERS";
-    /// `u32`: 1 if positions and lengths are the arguments of the call's entry (kprobe backend).
+    /// `u32`: bits of [`super::feature`]: what this kernel has.
+    pub const FEATURES: &str = "FEATURES";
+    /// `[u32; CGROUP_LEVELS]`: depths in the control group tree at which filters are.
+    pub const CGROUP_DEPTHS: &str = "CGROUP_DEPTHS";
+    /// `u32`: bytes in the ring buffer from which its reader is woken.
+    pub const WAKE_BYTES: &str = "WAKE_BYTES";
+    /// `[u32; offset::COUNT]`: where fields lie in this kernel's structs, see [`super::offset`].
     pub const OFFSETS: &str = "OFFSETS";
 }
 
-/// Bits of the `FILTERS` global: which filters are in use. Includes narrow, excludes take away.
-pub mod filters {
-    /// Only processes in the process table with [`verdict::INCLUDED`].
-    pub const PROCESS_INCLUDE: u32 = 1;
-    /// Not processes with [`verdict::EXCLUDED`].
-    pub const PROCESS_EXCLUDE: u32 = 1 << 1;
-    /// Only connections with a port in the port table as included.
-    pub const PORT_INCLUDE: u32 = 1 << 2;
-    /// Not connections with a port that is excluded.
-    pub const PORT_EXCLUDE: u32 = 1 << 3;
-    /// Executables are filtered: judge a process at `execve`.
-    pub const EXE: u32 = 1 << 4;
-    /// Only processes in a listed control group or below it.
-    pub const CGROUP_INCLUDE: u32 = 1 << 5;
-    /// Not processes in a control group that is excluded.
-    pub const CGROUP_EXCLUDE: u32 = 1 << 6;
+/// Most bytes of one segment that are copied, and so the largest useful budget.
+pub const MAX_CAPTURE_BYTES: u32 = 16_320;
+/// Control group filters may name groups at this many different depths.
+pub const CGROUP_LEVELS: usize = 4;
+/// Bytes of an executable's name in an executable filter.
+pub const EXE_NAME_BYTES: usize = 64;
+
+/// Bits of the `FILTERS` global. Values of one kind add up, kinds narrow each other, excludes win.
+pub mod filter {
+    /// Only processes marked [`super::mark::PID_INCLUDED`].
+    pub const PID_INCLUDE: u32 = 1;
+    /// Not processes marked [`super::mark::PID_EXCLUDED`].
+    pub const PID_EXCLUDE: u32 = 1 << 1;
+    /// Only processes marked [`super::mark::EXE_INCLUDED`].
+    pub const EXE_INCLUDE: u32 = 1 << 2;
+    /// Not processes marked [`super::mark::EXE_EXCLUDED`].
+    pub const EXE_EXCLUDE: u32 = 1 << 3;
+    /// Only connections with an included port at either end.
+    pub const PORT_INCLUDE: u32 = 1 << 4;
+    /// Not connections with an excluded port at either end.
+    pub const PORT_EXCLUDE: u32 = 1 << 5;
+    /// Only processes in an included control group or below it.
+    pub const CGROUP_INCLUDE: u32 = 1 << 6;
+    /// Not processes in an excluded control group or below it.
+    pub const CGROUP_EXCLUDE: u32 = 1 << 7;
+}
+
+/// Marks of a process in the process table, of a port and of a control group in theirs.
+pub mod mark {
+    /// Named by `--pid`, or descends from one that is.
+    pub const PID_INCLUDED: u32 = 1;
+    /// Named by `--exclude-pid`, or descends from one that is.
+    pub const PID_EXCLUDED: u32 = 1 << 1;
+    /// Runs a program named by `--exe`.
+    pub const EXE_INCLUDED: u32 = 1 << 2;
+    /// Runs a program named by `--exclude-exe`.
+    pub const EXE_EXCLUDED: u32 = 1 << 3;
+    /// An open record named it: its end is reported.
+    pub const KNOWN: u32 = 1 << 4;
+    /// A port or control group that is included.
+    pub const INCLUDED: u32 = 1 << 5;
+    /// A port or control group that is excluded.
+    pub const EXCLUDED: u32 = 1 << 6;
+    /// The marks that a child takes over from its parent. What it runs is judged anew at `execve`.
+    pub const INHERITED: u32 = PID_INCLUDED | PID_EXCLUDED | EXE_INCLUDED | EXE_EXCLUDED;
+}
+
+/// Bits of the `FEATURES` global.
+pub mod feature {
+    /// `bpf_get_current_task_btf` (5.11) and `bpf_task_pt_regs` (5.15); without them the registers' place is computed.
+    pub const TASK_PT_REGS: u32 = 1;
+    /// A hook tells when a Unix socket ends; without one its inode number is compared at every segment.
+    pub const UNIX_RELEASE: u32 = 1 << 1;
+    /// `bpf_skc_to_tcp_sock` in tracing programs (5.10): TCP fields by typed loads instead of probe reads.
+    pub const TYPED_TCP: u32 = 1 << 2;
+}
+
+/// Index of each field's byte offset in the `OFFSETS` global. [`FIELDS`](offset::FIELDS) names them in the words of the
+/// kernel's BTF.
+pub mod offset {
+    macro_rules! fields {
+        ($($name:ident = $index:literal, $structure:literal, $path:literal;)*) => {
+            $(
+                #[doc = concat!("`", $structure, ".", $path, "`")]
+                pub const $name: usize = $index;
+            )*
+            /// Structure and path of every field, in the order of the indices.
+            pub const FIELDS: [(&str, &str); COUNT] = [$(($structure, $path),)*];
+        };
+    }
+    /// Number of fields.
+    pub const COUNT: usize = 41;
+    fields! {
+        SK_FAMILY = 0, "sock", "__sk_common.skc_family";
+        SK_STATE = 1, "sock", "__sk_common.skc_state";
+        SK_LOCAL_PORT = 2, "sock", "__sk_common.skc_num";
+        SK_REMOTE_PORT = 3, "sock", "__sk_common.skc_dport";
+        SK_LOCAL_V4 = 4, "sock", "__sk_common.skc_rcv_saddr";
+        SK_REMOTE_V4 = 5, "sock", "__sk_common.skc_daddr";
+        SK_LOCAL_V6 = 6, "sock", "__sk_common.skc_v6_rcv_saddr";
+        SK_REMOTE_V6 = 7, "sock", "__sk_common.skc_v6_daddr";
+        SK_TYPE = 8, "sock", "sk_type";
+        SK_PROTOCOL = 9, "sock", "sk_protocol";
+        SK_SOCKET = 10, "sock", "sk_socket";
+        SK_ERR = 11, "sock", "sk_err";
+        SK_QUEUED = 12, "sock", "sk_receive_queue.qlen";
+        SOCKET_FILE = 13, "socket", "file";
+        FILE_INODE = 14, "file", "f_inode";
+        INODE_NUMBER = 15, "inode", "i_ino";
+        TCP_WRITE_SEQ = 16, "tcp_sock", "write_seq";
+        TCP_COPIED_SEQ = 17, "tcp_sock", "copied_seq";
+        TCP_RCV_NXT = 18, "tcp_sock", "rcv_nxt";
+        TCP_SND_UNA = 19, "tcp_sock", "snd_una";
+        TCP_BYTES_RECEIVED = 20, "tcp_sock", "bytes_received";
+        UNIX_ADDRESS = 21, "unix_sock", "addr";
+        UNIX_PEER = 22, "unix_sock", "peer";
+        UNIX_ADDRESS_LENGTH = 23, "unix_address", "len";
+        UNIX_ADDRESS_NAME = 24, "unix_address", "name";
+        TASK_FLAGS = 25, "task_struct", "flags";
+        TASK_STACK = 26, "task_struct", "stack";
+        TASK_IO_URING = 27, "task_struct", "io_uring";
+        TASK_TGID = 28, "task_struct", "tgid";
+        TASK_FILES = 29, "task_struct", "files";
+        FILES_TABLE = 30, "files_struct", "fdt";
+        TABLE_FILES = 31, "fdtable", "fd";
+        FILE_PRIVATE = 32, "file", "private_data";
+        BINPRM_FILE = 33, "linux_binprm", "file";
+        FILE_DENTRY = 34, "file", "f_path.dentry";
+        DENTRY_NAME = 35, "dentry", "d_name.name";
+        SOCKET_SK = 36, "socket", "sk";
+        READ_STATE_SOCKET = 37, "unix_stream_read_state", "socket";
+        READ_STATE_MESSAGE = 38, "unix_stream_read_state", "msg";
+        READ_STATE_FLAGS = 39, "unix_stream_read_state", "flags";
+        MESSAGE_LEFT = 40, "msghdr", "msg_iter.count";
+    }
+    /// Says that this kernel's BTF has no such field.
+    pub const ABSENT: u32 = u32::MAX;
+
+    #[cfg(test)]
+    mod tests {
+        #[test]
+        fn every_field_stands_at_its_index() {
+            assert_eq!(super::FIELDS[super::SK_ERR], ("sock", "sk_err"));
+            assert_eq!(super::FIELDS[super::TCP_WRITE_SEQ], ("tcp_sock", "write_seq"));
+            assert_eq!(super::FIELDS[super::MESSAGE_LEFT], ("msghdr", "msg_iter.count"));
+        }
+    }
 }

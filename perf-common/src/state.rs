@@ -23,8 +23,8 @@ pub mod flags {
     pub const MOVED: u32 = 1 << 8;
     /// A Unix stream socket.
     pub const UNIX: u32 = 1 << 9;
-    /// A socket of the kernel itself, or of a file system: no buffer of a process belongs to it.
-    pub const KERNEL_SOCKET: u32 = 1 << 10;
+    /// Ignored because of the process in `tgid`: judged anew when another process uses the socket.
+    pub const FILTERED: u32 = 1 << 10;
 }
 
 /// One connection, as the kernel side knows it.
@@ -55,9 +55,9 @@ pub struct ConnectionState {
     pub received: u32,
     /// Bytes sent, likewise.
     pub sent: u32,
-    /// Process and thread of the last folded segment.
+    /// Process of the last folded segment; for a filtered connection, the process that it was judged by.
     pub tgid: u32,
-    /// See `tgid`.
+    /// Thread of the last folded segment.
     pub tid: u32,
     /// Low half of the socket's inode number: tells a new socket at an old address, where no hook tells of the end.
     pub inode: u32,
@@ -65,8 +65,57 @@ pub struct ConnectionState {
     pub vector_next: u32,
     /// Address of that vector.
     pub vector: u64,
-    /// Last bytes of the last folded segment.
+    /// Last bytes of the last folded segment: the first 8. The rest is room that the verifier wants to see.
+    pub folded_tail: [u8; 16],
+}
+
+/// Bytes of a state, as the map holds it.
+pub const STATE_BYTES: usize = size_of::<ConnectionState>();
+const _: () = assert!(STATE_BYTES == 104);
+
+/// What the user side reads of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateView {
+    /// See [`ConnectionState::connection`].
+    pub connection: u64,
+    /// See [`ConnectionState::folded_ns`].
+    pub folded_ns: u64,
+    /// See [`ConnectionState::flags`].
+    pub flags: u32,
+    /// See [`ConnectionState::folded_bytes`].
+    pub folded_bytes: u32,
+    /// See [`ConnectionState::folded_position`].
+    pub folded_position: u32,
+    /// See [`ConnectionState::tgid`].
+    pub tgid: u32,
+    /// See [`ConnectionState::tid`].
+    pub tid: u32,
+    /// See [`ConnectionState::inode`].
+    pub inode: u32,
+    /// See [`ConnectionState::folded_tail`].
     pub folded_tail: [u8; 8],
 }
 
-const _: () = assert!(size_of::<ConnectionState>() == 96);
+/// Where `flags` lies in a state's bytes.
+pub const FLAGS_OFFSET: usize = core::mem::offset_of!(ConnectionState, flags);
+
+/// Reads a state from the bytes of its map value.
+pub fn view(bytes: &[u8; STATE_BYTES]) -> StateView {
+    use core::mem::offset_of;
+    fn at<const N: usize>(bytes: &[u8; STATE_BYTES], offset: usize) -> [u8; N] {
+        let mut value = [0; N];
+        value.copy_from_slice(&bytes[offset..offset + N]);
+        value
+    }
+    StateView {
+        connection: u64::from_le_bytes(at(bytes, offset_of!(ConnectionState, connection))),
+        folded_ns: u64::from_le_bytes(at(bytes, offset_of!(ConnectionState, folded_ns))),
+        flags: u32::from_le_bytes(at(bytes, FLAGS_OFFSET)),
+        folded_bytes: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, folded_bytes))),
+        folded_position: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, folded_position))),
+        tgid: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, tgid))),
+        tid: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, tid))),
+        inode: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, inode))),
+        folded_tail: at(bytes, offset_of!(ConnectionState, folded_tail)),
+    }
+}

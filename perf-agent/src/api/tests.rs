@@ -177,8 +177,9 @@ fn every_answer_is_as_the_document_says() {
     let document = json(document());
     for traffic in [Traffic::default(), Traffic::example()] {
         let served = served(&traffic, true);
-        let first = served.get("/api/v1/endpoints?window=start")["endpoints"][0]["id"].take();
-        for (path, operation) in paths(&document, first.as_str().unwrap_or("none")) {
+        let endpoints = served.get("/api/v1/endpoints?window=start")["endpoints"].take();
+        let first = endpoints.get(0).map(|endpoint| &endpoint["id"]).and_then(Value::as_str);
+        for (path, operation) in paths(&document, first.unwrap_or("none")) {
             if path.ends_with("/none") {
                 continue; // no endpoint yet
             }
@@ -188,6 +189,19 @@ fn every_answer_is_as_the_document_says() {
     }
     let starting = served(&Traffic::default(), false);
     starting.refuses("/readyz", 503, "the hooks are not attached yet");
+}
+
+#[test]
+fn every_reference_in_the_document_leads_somewhere() {
+    fn walk(document: &Value, value: &Value) {
+        if let Some(reference) = value["$ref"].as_str() {
+            assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
+        }
+        let fields = value.as_object().into_iter().flat_map(serde_json::Map::values);
+        fields.chain(value.as_array().into_iter().flatten()).for_each(|value| walk(document, value));
+    }
+    let document = json(document());
+    walk(&document, &document);
 }
 
 #[test]
@@ -389,7 +403,7 @@ fn everything_at_a_glance_is_about_the_servers() {
         (&all["cache"], &all["health_score"], &all["alerts"]),
         (&Value::Null, &Value::Null, &Value::Null)
     );
-    assert_eq!(all["latency"]["queue_ms"]["count"], 100);
+    assert_eq!(all["latency"]["queue_ms"]["count"], 101);
     assert_eq!(all["latency"]["database_ms"], Value::Null);
     assert_eq!(all["concurrency"]["current"], 1, "one request still waits");
     let throughput = served.get("/api/v1/throughput?window=1m");

@@ -11,6 +11,10 @@
 //! Adding a protocol: one file, one line in [`PROTOCOLS`], one fuzz target, one recording.
 
 pub mod http1;
+#[cfg(test)]
+pub(crate) mod recorder;
+#[cfg(test)]
+mod tests;
 
 use crate::event::{Change, Direction};
 use crate::exchange::Sink;

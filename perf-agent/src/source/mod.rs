@@ -6,6 +6,8 @@
 //! there already.
 
 pub mod format;
+#[cfg(feature = "kernel")]
+pub mod kernel;
 pub mod live;
 pub mod processes;
 pub mod record;

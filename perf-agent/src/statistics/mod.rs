@@ -101,7 +101,7 @@ impl Origin {
     fn remote(&self) -> Option<SocketAddr> {
         match &*self.peers {
             Peers::Inet { remote, .. } => Some(*remote),
-            Peers::Unix { .. } => None,
+            Peers::Unix { .. } | Peers::Unknown => None,
         }
     }
 }
@@ -275,7 +275,7 @@ impl Statistics {
         let key = ServiceKey::new(process, &origin.comm, origin.role, &origin.peers);
         let service = self.services.number(key, tgid);
         let (peer, address) = match (origin.role, &*origin.peers) {
-            (Role::Server, _) => (None, None),
+            (Role::Server, _) | (Role::Client, Peers::Unknown) => (None, None),
             (Role::Client, Peers::Inet { remote, .. }) => {
                 let name = host_name(request).map(|host| Peer::Name {
                     host,

@@ -169,7 +169,7 @@ mod tests {
         check(b"5\nhello\n0\n\n", Fed::Ended(11));
         check(
             b"A;x=\"y\"\r\n0123456789\r\n000\r\nT: v\r\nU: w\r\n\r\nrest",
-            Fed::Ended(42),
+            Fed::Ended(40),
         );
         check(b"5 \r\nhel", Fed::All);
     }

@@ -133,8 +133,12 @@ struct Http1 {
     last_response_ns: u64,
     /// The last request in the queue is still being sent.
     receiving: bool,
-    /// Nothing of the requests was missed since the connection began.
+    /// Nothing was missed since the connection began.
     whole: bool,
+    /// Requests were missed since the last one that was seen.
+    missed: bool,
+    /// A response without request was seen since then.
+    orphaned: bool,
     /// The connection began in view.
     from_start: bool,
     /// The client was seen to send requests without waiting for answers.
@@ -393,17 +397,18 @@ impl Http1 {
                 sink.lost(Loss::HeadCut);
                 self.opens(&head, first, seen, true, sink);
             }
-            None => self.request_missed(false, seen.at_ns, sink),
+            None => self.request_missed(false, sink),
         }
     }
 
     /// A request's head is there (`cut`: as much of it as will be): the exchange begins.
     fn opens(&mut self, head: &RequestHead<'_>, first: Seen, seen: Seen, cut: bool, sink: &mut dyn Sink) {
         self.proven = true;
-        self.response_turned(sink);
-        if self.unsure && self.queue.is_empty() && first.at_ns.saturating_sub(self.last_response_ns) >= QUIET_NS {
-            self.unsure = false;
+        self.response_turned(seen.at_ns, sink);
+        if self.opaque {
+            return;
         }
+        self.settle(first.at_ns);
         if self.queue.len() >= MAX_PENDING {
             sink.lost(Loss::PipelineFull);
             self.abandon(seen.at_ns, Outcome::Unknown, sink);
@@ -454,6 +459,20 @@ impl Http1 {
         } else {
             self.queue.push(pending);
             self.claim_early(first.at_ns, method, sink);
+        }
+    }
+
+    /// A request begins: can its answer be told from those of requests that were missed?
+    #[inline]
+    fn settle(&mut self, first_ns: u64) {
+        if self.missed {
+            // One whose answer came before is none of them, if the client waits for answers.
+            self.unsure |= self.pipelined || !self.orphaned || !self.queue.is_empty();
+            self.missed = false;
+        }
+        self.orphaned = false;
+        if self.unsure && self.queue.is_empty() && first_ns.saturating_sub(self.last_response_ns) >= QUIET_NS {
+            self.unsure = false;
         }
     }
 
@@ -512,7 +531,7 @@ impl Http1 {
                     self.request.phase = Phase::Length(left - missing);
                 }
                 if missing > left {
-                    self.request_missed(lost, seen.at_ns, sink);
+                    self.request_missed(lost, sink);
                 }
             }
             Phase::Chunked(mut chunks) => {
@@ -532,38 +551,42 @@ impl Http1 {
                     self.request_cut(&partial.bytes, partial.first, seen, sink);
                     account(self, missing);
                 }
-                None => self.request_missed(lost, seen.at_ns, sink),
+                None => self.request_missed(lost, sink),
             },
             Phase::Lost => {}
         }
     }
 
     /// Requests went by without their heads being seen: one at least, or some if records were lost.
-    fn request_missed(&mut self, lost: bool, at_ns: u64, sink: &mut dyn Sink) {
+    fn request_missed(&mut self, lost: bool, sink: &mut dyn Sink) {
         if !lost {
             sink.lost(Loss::HeadCut);
         }
         self.whole = false;
+        self.missed = true;
         self.receiving = false;
         self.request.phase = Phase::Lost;
-        if self.queue.is_empty() {
-            return;
-        }
-        if lost && !self.pipelined {
-            // A client that waits has had its answer: it must be among what was lost.
-            self.abandon(at_ns, Outcome::Unknown, sink);
-        } else {
-            self.unsure = true;
-        }
     }
 
-    /// A new request begins. A response whose end can't be seen has ended before, if only one was due.
+    /// A new request begins. If only one response was due, it has ended before, though its end can't be seen.
     #[inline]
-    fn response_turned(&mut self, sink: &mut dyn Sink) {
-        if matches!(self.response.phase, Phase::Unseen { .. }) && self.queue.len() == 1 && !self.answer.orphan {
-            sink.lost(Loss::FramingUnknown);
-            self.response_ends(sink);
-            self.response.phase = Phase::Lost;
+    fn response_turned(&mut self, at_ns: u64, sink: &mut dyn Sink) {
+        if self.queue.len() != 1 || self.answer.orphan {
+            return;
+        }
+        match self.response.phase {
+            Phase::Unseen { .. } => {
+                sink.lost(Loss::FramingUnknown);
+                self.response_ends(sink);
+                self.response.phase = Phase::Lost;
+            }
+            Phase::Lost if self.answer.strayed => {
+                sink.lost(Loss::FramingUnknown);
+                self.abandon(at_ns, Outcome::Unknown, sink);
+                self.answer = Answer::default();
+                self.strayed(at_ns, sink);
+            }
+            _ => {}
         }
     }
 
@@ -747,6 +770,7 @@ impl Http1 {
         self.answer.status = head.status;
         self.answer.first_ns = first.at_ns;
         self.answer.orphan = self.queue.is_empty();
+        self.orphaned |= self.answer.orphan;
         let only = self.queue.len() == 1;
         if only && self.receiving && matches!(self.request.phase, Phase::Unseen { .. }) {
             sink.lost(Loss::FramingUnknown);
@@ -864,7 +888,16 @@ impl Http1 {
             self.response.phase = Phase::unseen(false);
             return;
         }
-        self.unsure |= self.queue.len() > 1 && (self.pipelined || !lost);
+        self.orphaned = true;
+        self.whole = false;
+        if !lost {
+            self.unsure |= self.queue.len() > 1;
+        } else if self.pipelined {
+            self.unsure |= !self.queue.is_empty();
+        } else {
+            // A client that waits for answers has had all but the last one: no more are due than follow.
+            self.unsure = false;
+        }
         self.abandon(seen.at_ns, Outcome::Unknown, sink);
         self.answer = Answer::default();
         self.response = Side::new(Phase::Lost);
@@ -886,6 +919,8 @@ impl Http1 {
             last_response_ns: 0,
             receiving: false,
             whole: true,
+            missed: false,
+            orphaned: false,
             from_start,
             pipelined: false,
             unsure: false,
@@ -926,6 +961,11 @@ impl Http1 {
                 self.response = Side::new(Phase::Lost);
             }
         }
+        self.strayed(at_ns, sink);
+    }
+
+    /// Bytes were not understood, once more.
+    fn strayed(&mut self, at_ns: u64, sink: &mut dyn Sink) {
         self.strays += 1;
         if self.strays >= MAX_STRAYS {
             self.cut(at_ns, Outcome::Unknown, sink);
@@ -943,6 +983,7 @@ impl Http1 {
         self.answer.counted = true;
         self.response.doubtful = true;
         self.receiving = false;
+        self.whole = false;
         while let Some(pending) = self.queue.pop() {
             finish(&pending, &answer, outcome, at_ns.max(answer.last_ns), sink);
             answer = Answer::default();

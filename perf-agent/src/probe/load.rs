@@ -1,0 +1,352 @@
+//! Loads and attaches one backend's programs. Everything that fails is told in the operator's words: what was tried,
+//! why it did not work, what would help.
+
+use std::borrow::Cow;
+
+use aya::programs::{Program, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader};
+use perf_common::settings::{CGROUP_LEVELS, MAX_CAPTURE_BYTES, feature, names};
+
+use super::OBJECT;
+use super::btf::{BtfError, KernelTypes, VMLINUX};
+use super::filters::Marks;
+use super::points::{AttachPoint, POINTS, Point};
+use crate::config::CaptureSettings;
+use crate::source::{
+    Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, Report, SourceError,
+};
+
+/// Programs that run, and what is known of them. Dropping it detaches and frees them all.
+pub struct Loaded {
+    /// The object's maps and programs.
+    pub ebpf: Ebpf,
+    /// What was attached and what not.
+    pub report: Report,
+}
+
+/// What loading needs to know of the machine; asked once.
+pub struct Machine {
+    /// Answers from the kernel's BTF.
+    pub types: KernelTypes,
+    /// BTF as the loader wants it.
+    pub btf: Btf,
+    /// For the report.
+    pub kernel: KernelInfo,
+}
+
+impl Machine {
+    /// Asks the running kernel.
+    ///
+    /// # Errors
+    /// [`SourceError`] if there are no programs in this binary, privileges are missing or the kernel has no BTF.
+    pub fn ask() -> Result<Self, SourceError> {
+        if OBJECT.is_empty() {
+            return Err(SourceError::NotBuilt);
+        }
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let types = KernelTypes::of_running_kernel().map_err(|error| match error {
+            BtfError::Read(source) if source.kind() == std::io::ErrorKind::NotFound => SourceError::Kernel {
+                missing: format!("BTF ({VMLINUX})"),
+                remedy: "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all large distributions' are".to_owned(),
+            },
+            BtfError::Field { .. } => SourceError::Kernel {
+                missing: error.to_string(),
+                remedy: "this release is not supported yet; please report it".to_owned(),
+            },
+            error => SourceError::Load { what: "learn this kernel's structures".to_owned(), source: Box::new(error) },
+        })?;
+        missing_privilege()?;
+        let btf = Btf::from_sys_fs()
+            .map_err(|source| SourceError::Load { what: format!("read {VMLINUX}"), source: Box::new(source) })?;
+        // Before 5.11 maps count against this limit. It may be refused; the load then says what is missing.
+        let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited) {
+            tracing::debug!(%error, "RLIMIT_MEMLOCK stays as it is; kernels since 5.11 do not need it");
+        }
+        Ok(Self { types, btf, kernel: KernelInfo { release, btf: true } })
+    }
+
+    fn features(&self, backend: Backend) -> u32 {
+        let mut features = 0;
+        // `bpf_get_current_task_btf` came with 5.11, `bpf_task_pt_regs` with 5.15.
+        if self.types.helper("task_pt_regs") {
+            features |= feature::TASK_PT_REGS;
+        }
+        if self.types.helper("skc_to_tcp_sock") {
+            features |= feature::TYPED_TCP;
+        }
+        if backend != Backend::Tracepoint && self.types.arguments("unix_release_sock").is_some() {
+            features |= feature::UNIX_RELEASE;
+        }
+        features
+    }
+}
+
+/// Capabilities that loading and attaching need, by number (include/uapi/linux/capability.h).
+fn missing_privilege() -> Result<(), SourceError> {
+    use rustix::thread::CapabilitySet;
+    let purpose = || "load BPF programs and attach them to kernel functions".to_owned();
+    let held = rustix::thread::capabilities(None)
+        .map_err(|error| SourceError::Load { what: "read own capabilities".to_owned(), source: Box::new(error) })?
+        .effective;
+    if held.contains(CapabilitySet::SYS_ADMIN) {
+        return Ok(());
+    }
+    let needed = [(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::PERFMON, "CAP_PERFMON")];
+    let missing: Vec<_> = needed.iter().filter(|(bit, _)| !held.contains(*bit)).map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = format!("{} (run as root, or give the binary these capabilities)", missing.join(" and "));
+    Err(SourceError::Privilege { missing, purpose: purpose() })
+}
+
+/// Loads and attaches the cheapest backend that works, or the one asked for.
+///
+/// # Errors
+/// [`SourceError::NoBackend`] with every backend's reason if none works; other variants if it is not the backend.
+pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Result<Loaded, SourceError> {
+    let mut backends: Vec<BackendReport> = Vec::new();
+    let mut loaded: Option<Loaded> = None;
+    for backend in Backend::ALL {
+        let state = |state, reason: String, fix| BackendReport { backend, state, reason: Some(reason), fix };
+        if settings.backend.is_some_and(|wanted| wanted != backend) {
+            backends.push(state(HookState::Fallback, "not asked for".to_owned(), None));
+        } else if let Some(loaded) = &loaded {
+            let better = loaded.report.backend.map_or("another", Backend::name);
+            backends.push(state(HookState::Fallback, format!("not tried: {better} works and costs less"), None));
+        } else {
+            match attach(machine, settings, marks, backend) {
+                Ok(works) => {
+                    loaded = Some(works);
+                    backends.push(BackendReport { backend, state: HookState::Used, reason: None, fix: None });
+                }
+                Err(Refusal::Backend { reason, fix }) => backends.push(state(HookState::Unavailable, reason, fix)),
+                Err(Refusal::Everything(error)) => return Err(error),
+            }
+        }
+    }
+    match loaded {
+        Some(mut loaded) => {
+            loaded.report.backends = backends;
+            Ok(loaded)
+        }
+        None => Err(SourceError::NoBackend(
+            backends.into_iter().filter(|report| report.state == HookState::Unavailable).collect(),
+        )),
+    }
+}
+
+/// Why a backend does not work.
+pub(super) enum Refusal {
+    /// This backend; another one may.
+    Backend {
+        /// What failed.
+        reason: String,
+        /// What would help.
+        fix: Option<String>,
+    },
+    /// No backend will.
+    Everything(SourceError),
+}
+
+/// Loads the object and attaches one backend's programs and those that serve every backend.
+pub(super) fn attach(
+    machine: &Machine,
+    settings: &CaptureSettings,
+    marks: &Marks,
+    backend: Backend,
+) -> Result<Loaded, Refusal> {
+    let load_error = |what: String, source: Box<dyn std::error::Error + Send + Sync>| {
+        Refusal::Everything(SourceError::Load { what, source })
+    };
+    // A required target that the kernel does not have is known without trying.
+    for point in of_backend(backend) {
+        if point.required && point.family == HookFamily::Tracepoint && !machine.types.tracepoint(point.target) {
+            return Err(Refusal::Backend {
+                reason: format!("this kernel has no tracepoint {}", point.target),
+                fix: Some("Linux 6.3 or later has it".to_owned()),
+            });
+        }
+    }
+    let own = std::process::id();
+    let features = machine.features(backend);
+    let filters = marks.filters;
+    let request_budget = settings.request_bytes.min(MAX_CAPTURE_BYTES);
+    let response_budget = settings.response_bytes.min(MAX_CAPTURE_BYTES);
+    let wake_bytes = settings.ring_bytes / 4;
+    let depths: [u32; CGROUP_LEVELS] = marks.cgroup_depths;
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&machine.btf))
+        .override_global(names::OWN_TGID, &own, true)
+        .override_global(names::FEATURES, &features, true)
+        .override_global(names::FILTERS, &filters, true)
+        .override_global(names::REQUEST_BUDGET, &request_budget, true)
+        .override_global(names::RESPONSE_BUDGET, &response_budget, true)
+        .override_global(names::WAKE_BYTES, &wake_bytes, true)
+        .override_global(names::CGROUP_DEPTHS, &depths, true)
+        .override_global(names::OFFSETS, &machine.types.offsets, true)
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("CONNECTIONS", settings.max_connections)
+        .load(OBJECT)
+        .map_err(|error| load_error("load the BPF object".to_owned(), Box::new(error)))?;
+    marks.write_fixed(&mut ebpf).map_err(Refusal::Everything)?;
+
+    let mut hooks = Vec::new();
+    let mut blind_spots = Vec::new();
+    for point in POINTS {
+        let mut report = HookReport {
+            name: point.describe(),
+            family: point.family,
+            state: HookState::Used,
+            reason: None,
+            fix: None,
+        };
+        if point.backend.is_some_and(|owner| owner != backend) {
+            if point.applies(&machine.types) {
+                report.state = HookState::Fallback;
+                report.reason = Some(format!("belongs to backend {}", point.backend.map_or("", Backend::name)));
+                hooks.push(report);
+            }
+            continue;
+        }
+        if !point.applies(&machine.types) || (point.point == Point::Forked && !marks.by_process()) {
+            continue;
+        }
+        if let Err(error) = attach_point(&mut ebpf, point, &machine.btf) {
+            let (reason, fix) = explain(point, &error);
+            if point.required {
+                return Err(Refusal::Backend { reason, fix });
+            }
+            let (what, consequence) = point.point.lost_without();
+            blind_spots.push(BlindSpot { what: what.to_owned(), why: format!("{reason}: {consequence}") });
+            report.state = HookState::Unavailable;
+            report.reason = Some(reason);
+            report.fix = fix;
+        }
+        hooks.push(report);
+    }
+    // Attached first and scanned now: no child slips through in between.
+    marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
+    blind_spots.extend(known_limits(backend));
+    let report =
+        Report { kernel: machine.kernel.clone(), backend: Some(backend), backends: Vec::new(), hooks, blind_spots };
+    Ok(Loaded { ebpf, report })
+}
+
+fn of_backend(backend: Backend) -> impl Iterator<Item = &'static AttachPoint> {
+    POINTS.iter().filter(move |point| point.backend.is_none_or(|owner| owner == backend))
+}
+
+fn attach_point(ebpf: &mut Ebpf, point: &AttachPoint, btf: &Btf) -> Result<(), ProgramError> {
+    let program = ebpf.program_mut(point.program).expect("a test holds that every program of the table is in the object");
+    match program {
+        Program::BtfTracePoint(program) => {
+            program.load(point.target, btf)?;
+            program.attach()?;
+        }
+        Program::FEntry(program) => {
+            program.load(point.target, btf)?;
+            program.attach()?;
+        }
+        Program::FExit(program) => {
+            program.load(point.target, btf)?;
+            program.attach()?;
+        }
+        Program::KProbe(program) => {
+            program.load()?;
+            program.attach(point.target, 0)?;
+        }
+        other => unreachable!("no row of the table is of type {:?}", other.prog_type()),
+    }
+    Ok(())
+}
+
+/// An attach error in the operator's words, and what would help.
+fn explain(point: &AttachPoint, error: &ProgramError) -> (String, Option<String>) {
+    let root = root_cause(error);
+    let reason = format!("cannot attach {}: {root}", point.describe());
+    let fix = match point.family {
+        HookFamily::Fentry => "needs BPF trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) and permission to use them",
+        HookFamily::Kprobe => "needs CONFIG_KPROBES and a perf_event_paranoid or capabilities that allow probes",
+        HookFamily::Tracepoint => "needs the tracepoint in this kernel's BTF",
+        HookFamily::Uprobe => "needs CONFIG_UPROBES",
+    };
+    (reason, Some(fix.to_owned()))
+}
+
+/// The innermost cause, or the verifier's last word where it refused the program.
+fn root_cause(error: &ProgramError) -> String {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        tracing::debug!(%log, "the verifier's log");
+        if std::env::var_os("DUMP_LOG").is_some() { eprintln!("{}", log.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")); }
+        // Behind the reason stand only sums.
+        let sums = ["processed", "stack depth", "verification time"];
+        let is_sum = |line: &str| line.trim().is_empty() || sums.iter().any(|sum| line.starts_with(sum));
+        let last = log.lines().rev().find(|line| !is_sum(line));
+        return match last {
+            Some(line) => format!("{io_error}; the verifier says: {}", line.trim()),
+            None => io_error.to_string(),
+        };
+    }
+    let mut cause: &dyn std::error::Error = error;
+    let mut text: Cow<'_, str> = cause.to_string().into();
+    while let Some(source) = cause.source() {
+        cause = source;
+        text = format!("{text}: {cause}").into();
+    }
+    text.into_owned()
+}
+
+/// What a backend cannot see even where all its hooks work.
+fn known_limits(backend: Backend) -> Vec<BlindSpot> {
+    let spot = |what: &str, why: &str| BlindSpot { what: what.to_owned(), why: why.to_owned() };
+    match backend {
+        Backend::Tracepoint => vec![
+            spot(
+                "the first byte of a blocking send",
+                "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte \
+                 late by the time the call blocked",
+            ),
+            spot("the end of Unix sockets", "no hook tells of it: noticed when the peer reads it, or within ten seconds"),
+        ],
+        Backend::Fentry => vec![spot(
+            "the first byte of a blocking send",
+            "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte late \
+             by the time the call blocked",
+        )],
+        Backend::Kprobe => vec![
+            spot(
+                "the last byte of a blocking send",
+                "times are taken at the beginning of send calls: a response whose last call blocked ends early by that time",
+            ),
+            spot("partial sends over Unix sockets", "lengths are taken as asked, and Unix sockets have no position"),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_and_object_name_the_same_programs() {
+        if OBJECT.is_empty() {
+            eprintln!("skipped: built without the BPF object; `cargo xtask test` builds it");
+            return;
+        }
+        let object = aya_obj_programs();
+        for point in POINTS {
+            assert!(object.iter().any(|name| name == point.program), "{} is not in the object", point.program);
+        }
+        for name in object {
+            assert!(POINTS.iter().any(|point| point.program == name), "{name} has no row in the table");
+        }
+    }
+
+    fn aya_obj_programs() -> Vec<String> {
+        let object = aya_obj::Object::parse(OBJECT).expect("the embedded object parses");
+        object.programs.into_keys().collect()
+    }
+}

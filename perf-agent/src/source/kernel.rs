@@ -1,0 +1,236 @@
+//! The running kernel as a source: its ring buffer, its connection states, its counters.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya::programs::loaded_programs;
+use perf_common::counters::COUNTERS;
+use perf_common::record::{DataRecord, RecordHeader, direction, flag, kind};
+use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
+use rustix::event::{Timespec, epoll};
+
+use super::{Hint, Polled, ProgramStats, Report, Source, SourceError};
+use crate::clock;
+use crate::config::CaptureSettings;
+use crate::probe::filters::Marks;
+use crate::probe::load::{Loaded, Machine, load};
+use crate::probe::points::POINTS;
+
+/// Records handed over by one call, so that the caller's clock goes on under any load.
+const BATCH: usize = 8192;
+/// How long to let records gather when some came last time. Records carry their own times, so this only delays reports;
+/// a buffer that fills sooner wakes the reader.
+const BUSY_WAIT: Duration = Duration::from_millis(10);
+/// How often the sums of open bulk messages are read.
+const BULK_INTERVAL_NS: u64 = 100_000_000;
+/// Bulk messages whose sums are read; more are reported at their turn of direction only.
+const MAX_BULK: usize = 4096;
+
+/// See the module.
+pub struct KernelSource {
+    loaded: Option<Loaded>,
+    report: Report,
+    ring: RingBuf<MapData>,
+    connections: BpfHashMap<MapData, u64, [u8; STATE_BYTES]>,
+    counts: PerCpuArray<MapData, u64>,
+    wakeups: OwnedFd,
+    /// Open bulk messages: socket, connection, position reported last.
+    bulk: Vec<(u64, u64, u32)>,
+    bulk_read_ns: u64,
+    busy: bool,
+}
+
+impl KernelSource {
+    /// Loads the programs and begins to observe.
+    ///
+    /// # Errors
+    /// [`SourceError`] with what is missing and what would help.
+    pub fn start(settings: &CaptureSettings) -> Result<Self, SourceError> {
+        let marks = Marks::resolve(settings)?;
+        let machine = Machine::ask()?;
+        let mut loaded = load(&machine, settings, &marks)?;
+        drop(machine);
+        give_back_memory();
+        let ring = RingBuf::try_from(take(&mut loaded, "EVENTS")).map_err(map_error("open the ring buffer"))?;
+        let connections =
+            BpfHashMap::try_from(take(&mut loaded, "CONNECTIONS")).map_err(map_error("open the connection table"))?;
+        let counts = PerCpuArray::try_from(take(&mut loaded, "COUNTS")).map_err(map_error("open the counters"))?;
+        let wakeups = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("create an epoll descriptor"))?;
+        // Edge-triggered: only a forced wakeup of the kernel side ends a wait, not the mere presence of records.
+        let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&wakeups, ring.as_fd(), epoll::EventData::new_u64(0), interest)
+            .map_err(io("watch the ring buffer"))?;
+        let report = loaded.report.clone();
+        let bulk_read_ns = clock::monotonic_ns();
+        Ok(Self {
+            loaded: Some(loaded),
+            report,
+            ring,
+            connections,
+            counts,
+            wakeups,
+            bulk: Vec::new(),
+            bulk_read_ns,
+            busy: false,
+        })
+    }
+
+    /// Hands over the sums of open bulk messages that went on since the last time.
+    fn read_bulk(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+        let now_ns = clock::monotonic_ns();
+        if self.bulk.is_empty() || now_ns.saturating_sub(self.bulk_read_ns) < BULK_INTERVAL_NS {
+            return;
+        }
+        self.bulk_read_ns = now_ns;
+        let connections = &self.connections;
+        self.bulk.retain_mut(|(socket, connection, reported)| {
+            let Some(state) = state_of(connections, *socket, *connection) else { return false };
+            if state.flags & flags::FOLDING == 0 {
+                return false; // reported by the kernel side at the turn of direction
+            }
+            if state.folded_bytes != 0 && state.folded_position != *reported {
+                *reported = state.folded_position;
+                deliver(&folded_record(&state).to_bytes());
+            }
+            true
+        });
+    }
+}
+
+/// A connection's state, if the address still belongs to it.
+fn state_of(
+    connections: &BpfHashMap<MapData, u64, [u8; STATE_BYTES]>,
+    socket: u64,
+    connection: u64,
+) -> Option<StateView> {
+    let state = view(&connections.get(&socket, 0).ok()?);
+    (state.connection == connection).then_some(state)
+}
+
+fn folded_record(state: &StateView) -> DataRecord {
+    let size = size_of::<DataRecord>() as u32;
+    DataRecord {
+        header: RecordHeader { kind: kind::DATA, flags: flag::FOLDED | flag::TAIL, size, at_ns: state.folded_ns },
+        connection: state.connection,
+        arrival_ns: 0,
+        position_end: state.folded_position,
+        length: state.folded_bytes,
+        captured: 0,
+        tgid: state.tgid,
+        tid: state.tid,
+        direction: if state.flags & flags::LAST_SENT != 0 { direction::SENT } else { direction::RECEIVED },
+        reserved: [0; 3],
+        tail: state.folded_tail,
+    }
+}
+
+impl Source for KernelSource {
+    fn report(&self) -> &Report {
+        &self.report
+    }
+
+    fn poll(&mut self, timeout: Duration, deliver: &mut dyn FnMut(&[u8])) -> Result<Polled, SourceError> {
+        self.read_bulk(deliver);
+        let mut records = 0;
+        while records < BATCH {
+            let Some(item) = self.ring.next() else { break };
+            deliver(&item);
+            records += 1;
+        }
+        if records == BATCH {
+            self.busy = true;
+            return Ok(Polled::More);
+        }
+        let wait = if records > 0 || self.busy { timeout.min(BUSY_WAIT) } else { timeout };
+        self.busy = records > 0;
+        if !wait.is_zero() {
+            let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) };
+            let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 1];
+            match epoll::wait(&self.wakeups, &mut events[..], Some(&wait)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(SourceError::Read(error.into())),
+            }
+        }
+        Ok(Polled::Idle)
+    }
+
+    fn hint(&mut self, hint: Hint) {
+        match hint {
+            Hint::Ignore { socket, connection } => {
+                // Replaces the whole state: what the kernel side changed meanwhile is of no interest any more.
+                if state_of(&self.connections, socket, connection).is_some()
+                    && let Ok(mut bytes) = self.connections.get(&socket, 0)
+                {
+                    let flags = view(&bytes).flags | flags::IGNORED;
+                    bytes[FLAGS_OFFSET..FLAGS_OFFSET + 4].copy_from_slice(&flags.to_le_bytes());
+                    // Gone meanwhile: nothing to ignore.
+                    let _gone = self.connections.insert(socket, bytes, EXISTING);
+                }
+            }
+            Hint::PollBulk { socket, connection } => {
+                let known = self.bulk.iter().any(|bulk| bulk.0 == socket && bulk.1 == connection);
+                if !known && self.bulk.len() < MAX_BULK {
+                    self.bulk.push((socket, connection, 0));
+                }
+            }
+        }
+    }
+
+    fn counters(&mut self) -> Result<Option<[u64; COUNTERS]>, SourceError> {
+        let mut sums = [0; COUNTERS];
+        for (index, sum) in (0..).zip(&mut sums) {
+            let values = self.counts.get(&index, 0).map_err(map_error("read the counters"))?;
+            *sum = values.iter().sum();
+        }
+        Ok(Some(sums))
+    }
+
+    fn programs(&mut self) -> Vec<ProgramStats> {
+        let Some(loaded) = &self.loaded else { return Vec::new() };
+        let own: Vec<u32> = POINTS
+            .iter()
+            .filter_map(|point| loaded.ebpf.program(point.program)?.info().ok())
+            .map(|info| info.id())
+            .collect();
+        loaded_programs()
+            .flatten()
+            .filter(|info| own.contains(&info.id()))
+            .map(|info| {
+                let runs = info.run_count();
+                let counted = runs > 0;
+                ProgramStats {
+                    name: info.name_as_str().unwrap_or("?").to_owned(),
+                    runs: counted.then_some(runs),
+                    run_time_ns: counted.then(|| u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX)),
+                }
+            })
+            .collect()
+    }
+
+    fn detach(&mut self) {
+        // Programs and links go with their descriptors; the ring buffer is kept apart and can still be read.
+        self.loaded = None;
+    }
+}
+
+/// `BPF_EXIST`: update an existing entry only.
+const EXISTING: u64 = 2;
+
+fn take(loaded: &mut Loaded, name: &str) -> aya::maps::Map {
+    loaded.ebpf.take_map(name).expect("the object has this map")
+}
+
+fn map_error(what: &'static str) -> impl Fn(MapError) -> SourceError {
+    move |source| SourceError::Load { what: what.to_owned(), source: Box::new(source) }
+}
+
+fn io(what: &'static str) -> impl Fn(rustix::io::Errno) -> SourceError {
+    move |source| SourceError::Load { what: what.to_owned(), source: Box::new(source) }
+}
+
+/// The parsed kernel types took tens of megabytes, which the allocator would keep.
+fn give_back_memory() {
+    // SAFETY: the function has no preconditions.
+    unsafe { libc::malloc_trim(0) };
+}

@@ -1,0 +1,50 @@
+//! Empty programs on the hooks of every backend: what a hook costs before any work is done. The benchmark of the
+//! kernel side runs them beside the real ones.
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fexit, kprobe},
+    programs::{BtfTracePointContext, FExitContext, ProbeContext},
+};
+
+/// The kernel checks this text before it allows GPL-only helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[btf_tracepoint(function = "sock_send_length")]
+fn empty_tracepoint_sent(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "sock_recv_length")]
+fn empty_tracepoint_received(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[fexit(function = "tcp_sendmsg")]
+fn empty_fentry_sent(_ctx: FExitContext) -> i32 {
+    0
+}
+
+#[fexit(function = "tcp_recvmsg")]
+fn empty_fentry_received(_ctx: FExitContext) -> i32 {
+    0
+}
+
+#[kprobe]
+fn empty_kprobe_sent(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+#[kprobe]
+fn empty_kprobe_received(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,0 +1,340 @@
+//! The capture core, shared by all backends: a segment moved; how much of it is wanted?
+//!
+//! A message is a run of segments in one direction. Its first bytes are captured up to a budget; a later segment gives
+//! a light record (length, time, last bytes); when there are many, they are folded into sums, reported at the next turn
+//! of direction and read by the user side meanwhile.
+
+use perf_common::{
+    counters::Counter,
+    record::{direction, flag},
+    sniff::{SNIFF_BYTES, looks, sniff},
+    state::{ConnectionState, flags},
+};
+
+use crate::{
+    buffers, connection,
+    emit::{self, Segment},
+    filter,
+    kernel::{Socket, Stream},
+    maps::{count, request_budget, response_budget},
+    syscall::{self, Source},
+};
+
+/// Light records of one message before its further segments are folded.
+const FOLD_AFTER: u32 = 32;
+/// Turns of direction without a known protocol before a connection is ignored. Some, since it may have been joined in
+/// the middle of a message.
+const MISSES: u32 = 12;
+/// Folded bytes that are reported even without a turn of direction, so that the sum cannot overflow.
+const FOLD_LIMIT: u32 = 1 << 30;
+
+/// What a hook saw.
+#[derive(Clone, Copy)]
+pub struct Moved {
+    /// The socket.
+    pub socket: Socket,
+    /// TCP or Unix; known at compile time where a hook serves only one.
+    pub stream: Stream,
+    /// One of [`direction`].
+    pub direction: u8,
+    /// Bytes moved, or as [`Moved::meaning`] says.
+    pub length: u32,
+    /// What `length` is.
+    pub meaning: Length,
+}
+
+/// What a hook's length is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// Bytes moved; the call is at its end.
+    Moved,
+    /// Bytes that the process asked to send; the call is at its beginning.
+    Asked,
+    /// Bytes that the current call has read so far; parts of it may have been reported.
+    ReadSoFar,
+    /// Bytes that the current call is about to read, one part of what it may come to.
+    Part {
+        /// Bytes of the process's buffers that are still free before this part.
+        left: u64,
+    },
+}
+
+/// A segment moved.
+#[inline(always)]
+pub fn moved(moved: Moved) {
+    let socket = moved.socket;
+    let at_ns = emit::now();
+    let (tgid, tid) = filter::current();
+    let Some(state) = connection::find_or_adopt(socket, moved.stream, tgid, at_ns) else {
+        return;
+    };
+    // SAFETY: a map value stays readable and writable while the program runs. Two processors may change it at once (one
+    // thread sends while another receives): its sums are then off by one segment, never out of bounds.
+    let state = unsafe { &mut *state };
+    if state.flags & flags::IGNORED != 0 {
+        return;
+    }
+    let sent = moved.direction == direction::SENT;
+    let Some((position_end, length)) = position(state, moved) else {
+        return;
+    };
+    let mut source = syscall::source(socket);
+    let skip = match moved.meaning {
+        Length::ReadSoFar => moved.length - length,
+        Length::Part { left } => buffers::room(source).saturating_sub(left) as u32,
+        Length::Moved | Length::Asked => 0,
+    };
+    if skip != 0 {
+        source = later_part(source, skip);
+    }
+    if let Source::Messages { array, count } = source {
+        source = next_message(state, array, count);
+    }
+    let mut segment = Segment {
+        at_ns,
+        arrival_ns: if sent {
+            0
+        } else {
+            take_arrival(state, socket, position_end)
+        },
+        position_end,
+        length,
+        tgid,
+        tid,
+        direction: moved.direction,
+        flags: match moved.meaning {
+            Length::Asked => flag::ASKED,
+            _ if sent => flag::AT_EXIT,
+            _ => 0,
+        },
+    };
+    let turned = state.flags & flags::MOVED == 0 || (state.flags & flags::LAST_SENT != 0) != sent;
+    if turned {
+        turn(state, sent);
+        segment.flags |= flag::FIRST;
+        if state.flags & flags::OPENED == 0 && !recognise(state, socket, segment, source) {
+            return;
+        }
+        state.budget = budget(state, sent);
+    } else if state.flags & flags::OPENED == 0 {
+        return;
+    } else if state.budget < length && state.flags & flags::FOLDING == 0 && begins_message(source, length) {
+        // Pipelined messages: the budget is a message's, not a run's.
+        segment.flags |= flag::FIRST;
+        state.budget = budget(state, sent);
+        state.continuations = 0;
+    }
+    match source {
+        Source::NoBytes => segment.flags |= flag::NO_BYTES,
+        Source::Unseen => {
+            segment.flags |= flag::UNSEEN;
+            count(Counter::Unseen, 1);
+        }
+        _ => {}
+    }
+    let readable = matches!(source, Source::Buffer(..) | Source::Vector { .. });
+    let wanted = if !readable {
+        0
+    } else if length < state.budget {
+        length
+    } else {
+        state.budget
+    };
+    if wanted == 0 && !turned {
+        if state.continuations >= FOLD_AFTER {
+            return fold(state, segment, source);
+        }
+        state.continuations += 1;
+        if state.continuations == FOLD_AFTER {
+            // Announces that sums follow.
+            segment.flags |= flag::FOLDED;
+            state.flags |= flags::FOLDING;
+        }
+    }
+    state.budget -= emit::segment(state, segment, source, wanted).min(state.budget);
+}
+
+/// The peer of a Unix socket closed: a read gave 0.
+#[inline(always)]
+pub fn end_of_stream(socket: Socket) {
+    let Some(state) = connection::find(socket) else { return };
+    // SAFETY: as in `moved`.
+    let state = unsafe { &mut *state };
+    if state.flags & flags::OPENED == 0 || state.flags & flags::IGNORED != 0 {
+        return;
+    }
+    let (tgid, tid) = filter::current();
+    let segment = Segment {
+        at_ns: emit::now(),
+        arrival_ns: 0,
+        position_end: state.received,
+        length: 0,
+        tgid,
+        tid,
+        direction: direction::RECEIVED,
+        flags: flag::END_OF_STREAM,
+    };
+    emit::segment(state, segment, Source::NoBytes, 0);
+}
+
+/// Position behind the segment, and its true length. None if nothing moved.
+#[inline(always)]
+fn position(state: &mut ConnectionState, moved: Moved) -> Option<(u32, u32)> {
+    let sent = moved.direction == direction::SENT;
+    if state.flags & flags::COUNTED != 0 {
+        let counted = if sent { &mut state.sent } else { &mut state.received };
+        *counted = counted.wrapping_add(moved.length);
+        return Some((*counted, moved.length));
+    }
+    let positions = moved.socket.positions()?;
+    match moved.meaning {
+        Length::Moved | Length::Part { .. } => Some((if sent { positions.written } else { positions.copied }, moved.length)),
+        Length::Asked => Some((positions.written.wrapping_add(moved.length), moved.length)),
+        Length::ReadSoFar => {
+            // `received` is the position reported last, once there was one.
+            let news = positions.copied.wrapping_sub(state.received);
+            let length = if state.flags & flags::MOVED != 0 && news <= moved.length {
+                news
+            } else {
+                moved.length
+            };
+            state.received = positions.copied;
+            if length == 0 {
+                None
+            } else {
+                Some((positions.copied, length))
+            }
+        }
+    }
+}
+
+/// The rest of a buffer whose first `skip` bytes were reported before.
+#[inline(always)]
+fn later_part(source: Source, skip: u32) -> Source {
+    match source {
+        // SAFETY: only the address is computed; it is read by a helper that checks it.
+        Source::Buffer(from, size) => Source::Buffer(unsafe { from.add(skip as usize) }, size - u64::from(skip)),
+        _ => Source::Unseen,
+    }
+}
+
+/// Which message of a `sendmmsg` or `recvmmsg` vector this is: the one after the last, as long as it is the same vector.
+#[inline(always)]
+fn next_message(state: &mut ConnectionState, array: *const u8, count: u64) -> Source {
+    let next = if state.vector == array as u64 {
+        state.vector_next
+    } else {
+        0
+    };
+    let index = if u64::from(next) < count && next < 1024 {
+        next
+    } else {
+        0
+    };
+    state.vector = array as u64;
+    state.vector_next = if u64::from(index) + 1 < count { index + 1 } else { 0 };
+    syscall::message(array, index)
+}
+
+/// When the oldest byte of this segment became readable; what is still unread keeps the time of the newest arrival.
+#[inline(always)]
+fn take_arrival(state: &mut ConnectionState, socket: Socket, position_end: u32) -> u64 {
+    let arrival = state.arrival_ns;
+    if arrival == 0 {
+        return 0;
+    }
+    let all_read = if state.flags & flags::COUNTED != 0 {
+        socket.queued() == 0
+    } else {
+        socket
+            .positions()
+            .is_none_or(|positions| positions.arrived == position_end)
+    };
+    state.arrival_ns = if all_read { 0 } else { state.last_arrival_ns };
+    arrival
+}
+
+/// The direction turned: a new message begins.
+#[inline(always)]
+fn turn(state: &mut ConnectionState, sent: bool) {
+    connection::flush(state);
+    state.flags |= flags::MOVED;
+    if sent {
+        state.flags |= flags::LAST_SENT;
+    } else {
+        state.flags &= !flags::LAST_SENT;
+    }
+    state.continuations = 0;
+}
+
+/// Bytes of a new message that may be copied.
+#[inline(always)]
+fn budget(state: &ConnectionState, sent: bool) -> u32 {
+    let request = (state.flags & flags::CLIENT != 0) == sent;
+    if request { request_budget() } else { response_budget() }
+}
+
+/// Asks whether a message of a connection that nothing is known of begins like a known protocol; if so it is opened.
+#[inline(always)]
+fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, source: Source) -> bool {
+    let sent = segment.direction == direction::SENT;
+    let role = match first_bytes(source, segment.length) {
+        looks::HTTP1_REQUEST if sent => flags::CLIENT,
+        looks::HTTP1_REQUEST => flags::SERVER,
+        looks::HTTP1_RESPONSE if sent => flags::SERVER,
+        looks::HTTP1_RESPONSE => flags::CLIENT,
+        _ => {
+            state.misses += 1;
+            if state.misses >= MISSES {
+                state.flags |= flags::IGNORED;
+                count(Counter::ConnectionsIgnored, 1);
+            }
+            return false;
+        }
+    };
+    state.flags |= role;
+    connection::opened(state, socket, segment);
+    true
+}
+
+#[inline(always)]
+fn begins_message(source: Source, length: u32) -> bool {
+    first_bytes(source, length) != looks::NOTHING
+}
+
+/// What a segment's first bytes look like.
+#[inline(always)]
+fn first_bytes(source: Source, length: u32) -> u8 {
+    let Some((from, size)) = buffers::first(source) else {
+        return looks::NOTHING;
+    };
+    let size = if size < length { size } else { length };
+    let size = if size > SNIFF_BYTES as u32 {
+        SNIFF_BYTES as u32
+    } else {
+        size
+    };
+    let mut first = [0u8; SNIFF_BYTES];
+    if buffers::copy::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size) == 0 {
+        return looks::NOTHING;
+    }
+    sniff(first, size as usize)
+}
+
+/// Adds a segment to the message's sums.
+#[inline(always)]
+fn fold(state: &mut ConnectionState, segment: Segment, source: Source) {
+    if state.folded_bytes > FOLD_LIMIT {
+        emit::folded(state, segment.direction);
+        state.folded_bytes = 0;
+    }
+    state.folded_bytes = state.folded_bytes.wrapping_add(segment.length);
+    state.folded_position = segment.position_end;
+    state.folded_ns = segment.at_ns;
+    state.tgid = segment.tgid;
+    state.tid = segment.tid;
+    if !buffers::tail(state.folded_tail.as_mut_ptr(), source, segment.length) {
+        state.folded_tail = [0; 16];
+    }
+    count(Counter::Folded, 1);
+}

@@ -1,0 +1,356 @@
+//! A connection's beginning and end: its state is made at the first segment, or when data arrives before it, and goes
+//! when the socket does.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{
+        bpf_get_current_comm,
+        generated::{bpf_get_current_cgroup_id, bpf_probe_read_kernel as read_kernel},
+    },
+};
+use perf_common::{
+    counters::Counter,
+    record::{OpenRecord, RecordHeader, UNIX_PATH_BYTES, change, direction, family, kind, origin},
+    settings::{feature, mark, offset},
+    state::{ConnectionState, flags},
+};
+
+use crate::{
+    emit,
+    filter::{Wanted, wanted},
+    kernel::{Address, Socket, Stream, follow, read},
+    maps::{CONNECTIONS, EVENTS, PROCESSES, count, features, field_offset, processor},
+};
+
+/// A connection's state in its map.
+pub type State = *mut ConnectionState;
+
+/// The state of a socket, if it has one.
+#[inline(always)]
+pub fn find(socket: Socket) -> Option<State> {
+    CONNECTIONS.get_ptr_mut(socket.key())
+}
+
+/// The state of a socket that data of a process just moved on: found, or made. None for what is not followed.
+#[inline(always)]
+pub fn find_or_adopt(socket: Socket, stream: Stream, tgid: u32, at_ns: u64) -> Option<State> {
+    if let Some(state) = find(socket) {
+        // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
+        let held = unsafe { &mut *state };
+        if held.flags & (flags::ARRIVED_ONLY | flags::FILTERED | flags::UNIX) == 0 {
+            return Some(state);
+        }
+        if held.flags & flags::UNIX != 0
+            && features() & feature::UNIX_RELEASE == 0
+            && held.inode != 0
+            && held.inode != socket.inode() as u32
+        {
+            // Another socket at an address whose end no hook told of.
+            if held.flags & flags::OPENED != 0 {
+                emit::state_change(held.connection, change::DESTROYED);
+            }
+            *held = fresh(stream, at_ns);
+            held.flags |= flags::ARRIVED_ONLY;
+        }
+        if held.flags & flags::ARRIVED_ONLY != 0 {
+            held.flags &= !flags::ARRIVED_ONLY;
+            judge(held, socket, tgid);
+        } else if held.flags & flags::FILTERED != 0 && held.tgid != tgid {
+            held.flags &= !(flags::FILTERED | flags::IGNORED);
+            judge(held, socket, tgid);
+        }
+        return Some(state);
+    }
+    let mut state = fresh(stream, at_ns);
+    judge(&mut state, socket, tgid);
+    insert(socket, &state)
+}
+
+/// Notes when data became readable; makes a state for a socket that no process has touched yet.
+#[inline(always)]
+pub fn arrived(socket: Socket, stream: Stream, at_ns: u64) {
+    if let Some(state) = find(socket) {
+        // SAFETY: as in `find_or_adopt`.
+        let state = unsafe { &mut *state };
+        if state.flags & (flags::IGNORED | flags::CLIENT) == 0 {
+            state.last_arrival_ns = at_ns;
+            if state.arrival_ns == 0 {
+                state.arrival_ns = at_ns;
+            }
+        }
+        return;
+    }
+    let mut state = fresh(stream, at_ns);
+    state.flags |= flags::ARRIVED_ONLY;
+    state.arrival_ns = at_ns;
+    state.last_arrival_ns = at_ns;
+    insert(socket, &state);
+}
+
+#[inline(always)]
+fn insert(socket: Socket, state: &ConnectionState) -> Option<State> {
+    if CONNECTIONS.insert(socket.key(), state, u64::from(BPF_NOEXIST)).is_err() && find(socket).is_none() {
+        count(Counter::ConnectionsEvicted, 1);
+        return None;
+    }
+    find(socket)
+}
+
+/// A state with nothing seen yet. Ids are unique as long as the machine runs: the processor's own clock readings never
+/// repeat, and the processor's number tells processors apart.
+#[inline(always)]
+fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
+    let kind = if matches!(stream, Stream::Unix) {
+        flags::UNIX | flags::COUNTED
+    } else {
+        0
+    };
+    ConnectionState {
+        connection: (at_ns << 10) | u64::from(processor() & 1023),
+        arrival_ns: 0,
+        last_arrival_ns: 0,
+        folded_ns: 0,
+        flags: kind,
+        budget: 0,
+        continuations: 0,
+        misses: 0,
+        folded_bytes: 0,
+        folded_position: 0,
+        received: 0,
+        sent: 0,
+        tgid: 0,
+        tid: 0,
+        inode: 0,
+        vector_next: 0,
+        vector: 0,
+        folded_tail: [0; 16],
+    }
+}
+
+/// First use by a process: is it to be observed?
+#[inline(always)]
+fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
+    state.inode = socket.inode() as u32;
+    match wanted(socket, tgid) {
+        // No file: a socket of the kernel itself (a network file system), whose data is in no process's buffer.
+        Wanted::Yes if state.inode == 0 => state.flags |= flags::IGNORED,
+        Wanted::Yes => {}
+        Wanted::No => {
+            state.flags |= flags::IGNORED;
+            count(Counter::Filtered, 1);
+        }
+        Wanted::NotThisProcess => {
+            state.flags |= flags::IGNORED | flags::FILTERED;
+            state.tgid = tgid;
+            count(Counter::Filtered, 1);
+        }
+    }
+}
+
+/// Emits the open record of a connection that has shown a known protocol.
+#[inline(always)]
+pub fn opened(state: &mut ConnectionState, socket: Socket, segment: emit::Segment) {
+    let Some(mut entry) = EVENTS.reserve::<OpenRecord>(0) else {
+        count(Counter::Lost, 1);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    let unix = state.flags & flags::UNIX != 0;
+    // SAFETY: `record` is a reserved item of this size; every field is written before it is submitted.
+    unsafe {
+        (&raw mut (*record).header).write(RecordHeader {
+            kind: kind::OPEN,
+            flags: 0,
+            size: size_of::<OpenRecord>() as u32,
+            at_ns: segment.at_ns,
+        });
+        (&raw mut (*record).connection).write(state.connection);
+        (&raw mut (*record).socket).write(socket.key());
+        (&raw mut (*record).cgroup).write(bpf_get_current_cgroup_id());
+        (&raw mut (*record).inode).write(u64::from(state.inode));
+        (&raw mut (*record).tgid).write(segment.tgid);
+        (&raw mut (*record).tid).write(segment.tid);
+        (&raw mut (*record).comm).write(bpf_get_current_comm().unwrap_or_default());
+        (&raw mut (*record).local_address).write([0; 16]);
+        (&raw mut (*record).remote_address).write([0; 16]);
+        (&raw mut (*record).unix_path).write([0; UNIX_PATH_BYTES]);
+        (&raw mut (*record).unix_path_bytes).write(0);
+        (&raw mut (*record).reserved).write(0);
+        (&raw mut (*record).reserved2).write([0; 4]);
+        (&raw mut (*record).family).write(if unix { family::UNIX } else { socket.family() });
+        (&raw mut (*record).local_port).write(if unix { 0 } else { socket.local_port() });
+        (&raw mut (*record).remote_port).write(if unix { 0 } else { socket.remote_port() });
+        (&raw mut (*record).origin).write(if unix {
+            origin::UNKNOWN
+        } else {
+            tcp_origin(socket, segment)
+        });
+        if unix {
+            let path = (&raw mut (*record).unix_path).cast::<u8>();
+            (&raw mut (*record).unix_path_bytes).write(unix_path(socket.address(), path));
+        } else {
+            addresses(
+                socket,
+                (&raw mut (*record).local_address).cast(),
+                (&raw mut (*record).remote_address).cast(),
+            );
+        }
+    }
+    entry.submit(emit::wakeup());
+    count(Counter::ConnectionsOpened, 1);
+    state.flags |= flags::OPENED;
+    mark_known(segment.tgid);
+}
+
+/// The process's end is to be reported from now on.
+#[inline(always)]
+fn mark_known(tgid: u32) {
+    if let Some(marks) = PROCESSES.get_ptr_mut(tgid) {
+        // SAFETY: as in `find_or_adopt`; marks are only ever added here.
+        unsafe { *marks |= mark::KNOWN };
+    } else {
+        // A full table only means that this process's end is not reported.
+        let _full = PROCESSES.insert(tgid, mark::KNOWN, 0);
+    }
+}
+
+/// Did this segment carry the first byte of either direction?
+#[inline(always)]
+fn tcp_origin(socket: Socket, segment: emit::Segment) -> u16 {
+    let Some(positions) = socket.positions() else {
+        return origin::UNKNOWN;
+    };
+    let received = read::<u64>(socket.address(), offset::TCP_BYTES_RECEIVED);
+    let from_start = if segment.direction == direction::RECEIVED {
+        received == u64::from(positions.arrived.wrapping_sub(positions.copied)) + u64::from(segment.length)
+    } else {
+        let unacknowledged = positions
+            .written
+            .wrapping_sub(read::<u32>(socket.address(), offset::TCP_SND_UNA));
+        received == 0 && unacknowledged <= segment.length
+    };
+    if from_start { origin::FROM_START } else { origin::JOINED }
+}
+
+/// Both addresses, IPv4 as IPv4-mapped IPv6.
+#[inline(always)]
+fn addresses(socket: Socket, local: *mut u8, remote: *mut u8) {
+    let fields = if socket.family() == family::INET6 {
+        [(local, offset::SK_LOCAL_V6, 16), (remote, offset::SK_REMOTE_V6, 16)]
+    } else {
+        for address in [local, remote] {
+            // SAFETY: both point at 16 bytes of the record.
+            unsafe { address.add(8).cast::<u32>().write_unaligned(0xffff_0000) };
+        }
+        // SAFETY: as above.
+        unsafe {
+            [
+                (local.add(12), offset::SK_LOCAL_V4, 4),
+                (remote.add(12), offset::SK_REMOTE_V4, 4),
+            ]
+        }
+    };
+    for (to, field, size) in fields {
+        // SAFETY: the destination has `size` bytes; the source may be anything, the helper checks it.
+        unsafe { read_kernel(to.cast(), size, socket.address().add(field_offset(field)).cast()) };
+    }
+}
+
+/// The listener's path: of the socket itself in the server (accepted sockets share the listener's address), of the peer
+/// in the client. Gives its length.
+#[inline(always)]
+fn unix_path(socket: Address, to: *mut u8) -> u32 {
+    let mut address = follow(socket, offset::UNIX_ADDRESS);
+    if address.is_null() {
+        let peer = follow(socket, offset::UNIX_PEER);
+        if peer.is_null() {
+            return 0;
+        }
+        address = follow(peer, offset::UNIX_ADDRESS);
+    }
+    if address.is_null() {
+        return 0;
+    }
+    // `len` counts the family's two bytes as well; an abstract name has no final NUL, a path has one.
+    let length = (read::<i32>(address, offset::UNIX_ADDRESS_LENGTH) - 2) as u32;
+    let length = if length > UNIX_PATH_BYTES as u32 {
+        UNIX_PATH_BYTES as u32
+    } else {
+        length
+    };
+    // SAFETY: the destination has UNIX_PATH_BYTES bytes; the source may be anything, the helper checks it.
+    let failed = unsafe {
+        read_kernel(
+            to.cast(),
+            length,
+            address.add(field_offset(offset::UNIX_ADDRESS_NAME) + 2).cast(),
+        )
+    };
+    if failed == 0 { length } else { 0 }
+}
+
+const TCP_ESTABLISHED: i32 = 1;
+const TCP_FIN_WAIT1: i32 = 4;
+const TCP_CLOSE: i32 = 7;
+const TCP_CLOSE_WAIT: i32 = 8;
+const TCP_LAST_ACK: i32 = 9;
+
+/// A TCP socket's state changed.
+#[inline(always)]
+pub fn changed(socket: Socket, old: i32, new: i32) {
+    let what = match (old, new) {
+        (_, TCP_CLOSE_WAIT) => change::PEER_CLOSED,
+        (_, TCP_FIN_WAIT1 | TCP_LAST_ACK) => change::LOCAL_CLOSED,
+        (TCP_ESTABLISHED | TCP_CLOSE_WAIT | TCP_FIN_WAIT1, TCP_CLOSE) => {
+            // The peer's RST and a time-out leave an error in the socket; a process that closes with data unread, or
+            // without lingering, leaves none.
+            if socket.error() == 0 {
+                change::LOCAL_CLOSED
+            } else {
+                change::RESET
+            }
+        }
+        _ => return,
+    };
+    if let Some(state) = find(socket) {
+        // SAFETY: as in `find_or_adopt`.
+        let state = unsafe { &mut *state };
+        if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
+            flush(state);
+            emit::state_change(state.connection, what);
+        }
+    }
+}
+
+/// The socket is gone.
+#[inline(always)]
+pub fn destroyed(socket: Socket) {
+    if let Some(state) = find(socket) {
+        // SAFETY: as in `find_or_adopt`.
+        let state = unsafe { &mut *state };
+        if state.flags & flags::OPENED != 0 {
+            flush(state);
+            emit::state_change(state.connection, change::DESTROYED);
+            count(Counter::ConnectionsClosed, 1);
+        }
+        // A second deletion of the same key is no error of ours.
+        let _gone = CONNECTIONS.remove(socket.key());
+    }
+}
+
+/// Reports and forgets what was folded.
+#[inline(always)]
+pub fn flush(state: &mut ConnectionState) {
+    if state.flags & flags::FOLDING != 0 {
+        let direction = if state.flags & flags::LAST_SENT != 0 {
+            direction::SENT
+        } else {
+            direction::RECEIVED
+        };
+        if state.folded_bytes != 0 {
+            emit::folded(state, direction);
+        }
+        state.folded_bytes = 0;
+        state.flags &= !flags::FOLDING;
+    }
+}

@@ -1,0 +1,227 @@
+//! Records into the ring buffer: reserved in a few size classes, filled in place, submitted without waking the reader
+//! (a timer of the reader's does), counted when lost.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
+};
+use perf_common::{
+    counters::Counter,
+    record::{DataRecord, ExitRecord, RecordHeader, StateRecord, TAIL_BYTES, flag, kind},
+    state::ConnectionState,
+};
+
+use crate::{
+    buffers,
+    maps::{EVENTS, count, wake_bytes},
+    syscall::Source,
+};
+
+/// Monotonic nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// A segment on its way into a record.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    /// When its bytes had moved.
+    pub at_ns: u64,
+    /// When the oldest of them became readable; 0 if not known.
+    pub arrival_ns: u64,
+    /// Position behind it.
+    pub position_end: u32,
+    /// Its bytes.
+    pub length: u32,
+    /// Process and thread.
+    pub tgid: u32,
+    /// See `tgid`.
+    pub tid: u32,
+    /// One of [`perf_common::record::direction`].
+    pub direction: u8,
+    /// Bits of [`flag`] known so far.
+    pub flags: u16,
+}
+
+/// One size class: the record and room for captured bytes behind it.
+#[repr(C, align(8))]
+struct Class<const ROOM: usize> {
+    record: DataRecord,
+    payload: [u8; ROOM],
+}
+
+/// Room behind a light record, for the tail's sake (see [`buffers::tail`]).
+const LIGHT: usize = TAIL_BYTES;
+/// Sizes of whole items (record, payload and the ring buffer's own 8 bytes): 256 bytes, 1, 4 and 16 KiB. Vectors need
+/// twice the room (see [`buffers::gather`]).
+const TINY: u32 = 184;
+const SMALL: u32 = 952;
+const MEDIUM: u32 = 4024;
+const LARGE: u32 = 16_320;
+const SMALL_VECTOR: usize = 2 * SMALL as usize;
+const LARGE_VECTOR: usize = 2 * LARGE as usize;
+
+/// Emits a data record with the first `wanted` bytes of the segment, and its last ones where not all are wanted.
+/// Gives the bytes that were captured.
+#[inline(always)]
+pub fn segment(state: &ConnectionState, segment: Segment, source: Source, wanted: u32) -> u32 {
+    match source {
+        _ if wanted == 0 => fill::<LIGHT, 0, false>(state, segment, source, 0),
+        Source::Buffer(..) if wanted <= TINY => fill::<{ TINY as usize }, TINY, false>(state, segment, source, wanted),
+        Source::Buffer(..) if wanted <= SMALL => {
+            fill::<{ SMALL as usize }, SMALL, false>(state, segment, source, wanted)
+        }
+        Source::Buffer(..) if wanted <= MEDIUM => {
+            fill::<{ MEDIUM as usize }, MEDIUM, false>(state, segment, source, wanted)
+        }
+        Source::Buffer(..) => fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted),
+        Source::Vector { .. } if wanted <= SMALL => fill::<SMALL_VECTOR, SMALL, true>(state, segment, source, wanted),
+        Source::Vector { .. } => fill::<LARGE_VECTOR, LARGE, true>(state, segment, source, wanted),
+        _ => fill::<LIGHT, 0, false>(state, segment, source, 0),
+    }
+}
+
+/// Reserves an item of one class and fills it. `ROOM` bytes are reserved behind the record, `LIMIT` of them are used.
+#[inline(always)]
+fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
+    state: &ConnectionState,
+    segment: Segment,
+    source: Source,
+    wanted: u32,
+) -> u32 {
+    let Some(mut entry) = EVENTS.reserve::<Class<ROOM>>(0) else {
+        count(Counter::Lost, 1);
+        return 0;
+    };
+    let item = entry.as_mut_ptr();
+    // SAFETY: `item` is a reserved item of this class; every field of the record is written before it is submitted, and
+    // `size` says how much of the payload is.
+    unsafe {
+        let record = &raw mut (*item).record;
+        let mut flags = segment.flags;
+        if wanted < segment.length && buffers::tail((&raw mut (*record).tail).cast(), source, segment.length) {
+            flags |= flag::TAIL;
+        } else {
+            (&raw mut (*record).tail).write([0; TAIL_BYTES]);
+        }
+        let payload = (&raw mut (*item).payload).cast::<u8>();
+        let captured = match source {
+            Source::Buffer(from, _) if LIMIT > 0 && !VECTOR => buffers::copy::<LIMIT>(payload, from, wanted),
+            Source::Vector { array, count } if VECTOR => buffers::gather::<LIMIT>(payload, array, count, wanted),
+            _ => 0,
+        };
+        if captured == 0 && wanted > 0 {
+            flags |= flag::FAULT;
+            count(Counter::Faults, 1);
+        }
+        (&raw mut (*record).header).write(RecordHeader {
+            kind: kind::DATA,
+            flags,
+            size: size_of::<DataRecord>() as u32 + captured,
+            at_ns: segment.at_ns,
+        });
+        (&raw mut (*record).connection).write(state.connection);
+        (&raw mut (*record).arrival_ns).write(segment.arrival_ns);
+        (&raw mut (*record).position_end).write(segment.position_end);
+        (&raw mut (*record).length).write(segment.length);
+        (&raw mut (*record).captured).write(captured);
+        (&raw mut (*record).tgid).write(segment.tgid);
+        (&raw mut (*record).tid).write(segment.tid);
+        (&raw mut (*record).direction).write(segment.direction);
+        (&raw mut (*record).reserved).write([0; 3]);
+        entry.submit(wakeup());
+        if captured < segment.length {
+            count(Counter::BytesTruncated, u64::from(segment.length - captured));
+        }
+        captured
+    }
+}
+
+/// Reports what was folded of a message, with the sums kept in the connection's state.
+#[inline(always)]
+pub fn folded(state: &ConnectionState, direction: u8) {
+    let Some(mut entry) = EVENTS.reserve::<DataRecord>(0) else {
+        count(Counter::Lost, 1);
+        return;
+    };
+    entry.write(DataRecord {
+        header: RecordHeader {
+            kind: kind::DATA,
+            flags: flag::FOLDED | flag::TAIL,
+            size: size_of::<DataRecord>() as u32,
+            at_ns: state.folded_ns,
+        },
+        connection: state.connection,
+        arrival_ns: 0,
+        position_end: state.folded_position,
+        length: state.folded_bytes,
+        captured: 0,
+        tgid: state.tgid,
+        tid: state.tid,
+        direction,
+        reserved: [0; 3],
+        tail: tail_of(state),
+    });
+    entry.submit(wakeup());
+}
+
+/// Reports a change of a connection's TCP state.
+#[inline(always)]
+pub fn state_change(connection: u64, change: u8) {
+    let Some(mut entry) = EVENTS.reserve::<StateRecord>(0) else {
+        count(Counter::Lost, 1);
+        return;
+    };
+    entry.write(StateRecord {
+        header: RecordHeader {
+            kind: kind::STATE,
+            flags: 0,
+            size: size_of::<StateRecord>() as u32,
+            at_ns: now(),
+        },
+        connection,
+        change,
+        reserved: [0; 7],
+    });
+    entry.submit(wakeup());
+}
+
+/// Reports the end of a process, or of its program.
+#[inline(always)]
+pub fn process_exit(tgid: u32, what: u32) {
+    let Some(mut entry) = EVENTS.reserve::<ExitRecord>(0) else {
+        count(Counter::Lost, 1);
+        return;
+    };
+    entry.write(ExitRecord {
+        header: RecordHeader {
+            kind: kind::EXIT,
+            flags: 0,
+            size: size_of::<ExitRecord>() as u32,
+            at_ns: now(),
+        },
+        tgid,
+        what,
+    });
+    entry.submit(wakeup());
+}
+
+/// The reader looks by a timer; it is woken only when much waits for it.
+#[inline(always)]
+pub fn wakeup() -> u64 {
+    // SAFETY: the map is a ring buffer; the helper has no other precondition.
+    let waiting = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), u64::from(BPF_RB_AVAIL_DATA)) };
+    u64::from(if waiting > u64::from(wake_bytes()) {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    })
+}
+
+#[inline(always)]
+fn tail_of(state: &ConnectionState) -> [u8; TAIL_BYTES] {
+    // SAFETY: the field is longer than what is read of it.
+    unsafe { (&raw const state.folded_tail).cast::<[u8; TAIL_BYTES]>().read_unaligned() }
+}

@@ -1,0 +1,88 @@
+//! Processes as they are born, change their program and end: keeps the marks that filters go by, and tells the user
+//! side when what it knows of a process is stale.
+
+use aya_ebpf::{helpers::generated::bpf_probe_read_kernel_str, macros::btf_tracepoint, programs::BtfTracePointContext};
+use perf_common::{
+    record::exit,
+    settings::{EXE_NAME_BYTES, filter, mark, offset},
+};
+
+use crate::{
+    emit,
+    filter::current,
+    kernel::{Address, follow, read},
+    maps::{EXES, ExeKey, PROCESSES, filters},
+};
+
+// hook: void sched_process_fork(struct task_struct *parent, struct task_struct *child)   since 2.6
+#[btf_tracepoint(function = "sched_process_fork")]
+fn process_forked(ctx: BtfTracePointContext) -> i32 {
+    let (tgid, _) = current();
+    let child: u32 = read(ctx.arg::<Address>(1), offset::TASK_TGID);
+    if child == tgid {
+        return 0; // a thread
+    }
+    // SAFETY: a value of 4 bytes is read whole.
+    let marks = unsafe { PROCESSES.get(tgid) }.copied().unwrap_or(0) & mark::INHERITED;
+    if marks != 0 {
+        // A full table: the child is judged as unmarked.
+        let _full = PROCESSES.insert(child, marks, 0);
+    }
+    0
+}
+
+// hook: void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)   since 3.4
+#[btf_tracepoint(function = "sched_process_exec")]
+fn process_executed(ctx: BtfTracePointContext) -> i32 {
+    let (tgid, _) = current();
+    // SAFETY: a value of 4 bytes is read whole.
+    let before = unsafe { PROCESSES.get(tgid) }.copied().unwrap_or(0);
+    if before & mark::KNOWN != 0 {
+        emit::process_exit(tgid, exit::EXECUTED);
+    }
+    if filters() & (filter::EXE_INCLUDE | filter::EXE_EXCLUDE) == 0 {
+        return 0;
+    }
+    let marks = before & !(mark::EXE_INCLUDED | mark::EXE_EXCLUDED) | exe_marks(ctx.arg(2));
+    if marks != before {
+        // A full table: the process is judged as unmarked.
+        let _full = PROCESSES.insert(tgid, marks, 0);
+    }
+    0
+}
+
+// hook: void sched_process_exit(struct task_struct *p, ...)   since 2.6
+#[btf_tracepoint(function = "sched_process_exit")]
+fn process_exited(_ctx: BtfTracePointContext) -> i32 {
+    let (tgid, tid) = current();
+    if tgid != tid {
+        return 0; // a thread; the process ends with its first one
+    }
+    // SAFETY: a value of 4 bytes is read whole.
+    if let Some(marks) = unsafe { PROCESSES.get(tgid) } {
+        if marks & mark::KNOWN != 0 {
+            emit::process_exit(tgid, exit::EXITED);
+        }
+        // A second deletion of the same key is no error of ours.
+        let _gone = PROCESSES.remove(tgid);
+    }
+    0
+}
+
+/// Marks of the executable that a process now runs: by its file name alone, and by name and inode.
+#[inline(always)]
+fn exe_marks(program: Address) -> u32 {
+    let file = follow(program, offset::BINPRM_FILE);
+    let name = follow(follow(file, offset::FILE_DENTRY), offset::DENTRY_NAME);
+    let mut key = ExeKey {
+        inode: 0,
+        name: [0; EXE_NAME_BYTES],
+    };
+    // SAFETY: the destination has EXE_NAME_BYTES bytes; the source may be anything, the helper checks it.
+    unsafe { bpf_probe_read_kernel_str(key.name.as_mut_ptr().cast(), EXE_NAME_BYTES as u32, name.cast()) };
+    // SAFETY: a value of 4 bytes, written only before the programs run.
+    let by_name = unsafe { EXES.get(key) }.copied().unwrap_or(0);
+    key.inode = read(follow(file, offset::FILE_INODE), offset::INODE_NUMBER);
+    // SAFETY: as above.
+    by_name | unsafe { EXES.get(key) }.copied().unwrap_or(0)
+}

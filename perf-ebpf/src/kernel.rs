@@ -1,0 +1,204 @@
+//! The only reader of the kernel's own structs. Offsets come from the running kernel's BTF, read by the user side.
+//!
+//! Two ways to read: a probe read works with any address; a typed load is an ordinary instruction that the verifier
+//! checks against BTF, several times cheaper, and possible where a hook hands over a typed pointer (BTF tracepoints,
+//! fentry and fexit).
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock};
+use perf_common::settings::{feature, offset};
+
+use crate::maps::{features, field_offset};
+
+/// A kernel object's address.
+pub type Address = *const u8;
+
+/// Reads a field by a probe read; 0 if the address is no memory.
+#[inline(always)]
+pub fn read<T: Copy + Default>(base: Address, field: usize) -> T {
+    // SAFETY: the address may be anything; the helper checks it and fails without side effects.
+    unsafe { bpf_probe_read_kernel(base.add(field_offset(field)).cast::<T>()).unwrap_or_default() }
+}
+
+/// Reads a pointer field.
+#[inline(always)]
+pub fn follow(base: Address, field: usize) -> Address {
+    read::<u64>(base, field) as Address
+}
+
+/// A socket, and how its fields are read.
+#[derive(Clone, Copy)]
+pub struct Socket {
+    address: Address,
+    /// True where the verifier knows the address as a `struct sock *`. A constant in every hook.
+    typed: bool,
+}
+
+/// TCP's positions in the two byte streams of a socket.
+#[derive(Clone, Copy)]
+pub struct Positions {
+    /// `write_seq`: behind the last byte taken from the process.
+    pub written: u32,
+    /// `copied_seq`: behind the last byte given to the process.
+    pub copied: u32,
+    /// `rcv_nxt`: behind the last byte received.
+    pub arrived: u32,
+}
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const AF_UNIX: u16 = 1;
+const SOCK_STREAM: u16 = 1;
+const IPPROTO_TCP: u16 = 6;
+
+impl Socket {
+    /// A socket from a hook whose argument is typed.
+    #[inline(always)]
+    pub fn typed(address: Address) -> Self {
+        Self { address, typed: true }
+    }
+
+    /// A socket of which only the address is known.
+    #[inline(always)]
+    pub fn probed(address: Address) -> Self {
+        Self { address, typed: false }
+    }
+
+    /// The key of its state.
+    #[inline(always)]
+    pub fn key(self) -> u64 {
+        self.address as u64
+    }
+
+    /// The bare address.
+    #[inline(always)]
+    pub fn address(self) -> Address {
+        self.address
+    }
+
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, field: usize) -> T {
+        if self.typed {
+            // SAFETY: `address` is a live `struct sock` (the hook's argument) and the offset is the field's.
+            // VERIFIER: the offset is a constant to it, since the globals are frozen before the program loads.
+            unsafe { core::ptr::read_volatile(self.address.add(field_offset(field)).cast::<T>()) }
+        } else {
+            read(self.address, field)
+        }
+    }
+
+    /// Address family.
+    #[inline(always)]
+    pub fn family(self) -> u16 {
+        self.field(offset::SK_FAMILY)
+    }
+
+    /// A stream that is followed: TCP or Unix.
+    #[inline(always)]
+    pub fn stream(self) -> Stream {
+        match self.family() {
+            AF_INET | AF_INET6 if self.field::<u16>(offset::SK_PROTOCOL) == IPPROTO_TCP => Stream::Tcp,
+            AF_UNIX if self.field::<u16>(offset::SK_TYPE) == SOCK_STREAM => Stream::Unix,
+            _ => Stream::Other,
+        }
+    }
+
+    /// TCP state (`TCP_ESTABLISHED` 1 … `TCP_LISTEN` 10).
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        self.field(offset::SK_STATE)
+    }
+
+    /// Own port, host order.
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        self.field(offset::SK_LOCAL_PORT)
+    }
+
+    /// Peer's port, host order.
+    #[inline(always)]
+    pub fn remote_port(self) -> u16 {
+        u16::from_be(self.field(offset::SK_REMOTE_PORT))
+    }
+
+    /// Error that ended the connection.
+    #[inline(always)]
+    pub fn error(self) -> i32 {
+        read::<i32>(self.address, offset::SK_ERR)
+    }
+
+    /// Buffers waiting to be read (Unix sockets, where there is no position).
+    #[inline(always)]
+    pub fn queued(self) -> u32 {
+        read::<u32>(self.address, offset::SK_QUEUED)
+    }
+
+    /// TCP's positions.
+    #[inline(always)]
+    pub fn positions(self) -> Option<Positions> {
+        if self.typed && features() & feature::TYPED_TCP != 0 {
+            // SAFETY: `address` is a typed, live socket; the helper gives null where it is no TCP socket.
+            let tcp = unsafe { bpf_skc_to_tcp_sock(self.address as *mut _) }
+                .cast::<u8>()
+                .cast_const();
+            if tcp.is_null() {
+                return None;
+            }
+            // SAFETY: as in `field`, with a typed `struct tcp_sock`.
+            let load = |field| unsafe { core::ptr::read_volatile(tcp.add(field_offset(field)).cast::<u32>()) };
+            return Some(Positions {
+                written: load(offset::TCP_WRITE_SEQ),
+                copied: load(offset::TCP_COPIED_SEQ),
+                arrived: load(offset::TCP_RCV_NXT),
+            });
+        }
+        Some(Positions {
+            written: read(self.address, offset::TCP_WRITE_SEQ),
+            copied: read(self.address, offset::TCP_COPIED_SEQ),
+            arrived: read(self.address, offset::TCP_RCV_NXT),
+        })
+    }
+
+    /// The file that stands for the socket in a process, null for the kernel's own sockets.
+    #[inline(always)]
+    pub fn file(self) -> Address {
+        let socket = follow(self.address, offset::SK_SOCKET);
+        if socket.is_null() {
+            socket
+        } else {
+            follow(socket, offset::SOCKET_FILE)
+        }
+    }
+
+    /// Inode number of the socket's file.
+    #[inline(always)]
+    pub fn inode(self) -> u64 {
+        let file = self.file();
+        if file.is_null() {
+            0
+        } else {
+            read(follow(file, offset::FILE_INODE), offset::INODE_NUMBER)
+        }
+    }
+}
+
+/// What kind of stream a socket is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// TCP over IPv4 or IPv6.
+    Tcp,
+    /// A Unix stream socket.
+    Unix,
+    /// Nothing that is followed.
+    Other,
+}
+
+/// The `struct sock` of a `struct socket`. A probe read gives an address that the verifier does not know the type of.
+#[inline(always)]
+pub fn socket_of(socket: Address) -> Option<Socket> {
+    let sock = follow(socket, offset::SOCKET_SK);
+    if sock.is_null() {
+        None
+    } else {
+        Some(Socket::probed(sock))
+    }
+}

@@ -1,0 +1,121 @@
+//! Every map and every global, in one place: who writes it, who reads it, what evicts.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::bpf_get_smp_processor_id,
+    macros::map,
+    maps::{HashMap, PerCpuArray, RingBuf},
+};
+use perf_common::{
+    counters::{COUNTERS, Counter},
+    settings::{CGROUP_LEVELS, EXE_NAME_BYTES, offset},
+    state::ConnectionState,
+};
+
+/// Records, from here to the user side's reader. Sized by the user side before it loads.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Connection state by the socket's address. Written here; the user side reads open bulk messages and marks what is of
+/// no interest. An entry goes when its socket does; when the map is full new connections are not followed, and counted.
+/// Preallocated: an allocation in a tracing program could deadlock before 6.1.
+#[map]
+pub static CONNECTIONS: HashMap<u64, ConnectionState> = HashMap::with_max_entries(65_536, 0);
+
+/// Marks by process ([`perf_common::settings::mark`]). The user side fills it with what runs when it starts; the
+/// process hooks keep it.
+#[map]
+pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(32_768, 0);
+
+/// Marks by port. Written by the user side.
+#[map]
+pub static PORTS: HashMap<u16, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Marks by control group id. Written by the user side.
+#[map]
+pub static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+
+/// An executable as filters name it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ExeKey {
+    /// Inode number, 0 for any file of that name.
+    pub inode: u64,
+    /// File name without directories, NUL-padded.
+    pub name: [u8; EXE_NAME_BYTES],
+}
+
+/// Marks by executable. Written by the user side.
+#[map]
+pub static EXES: HashMap<ExeKey, u32> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+
+/// [`Counter`]s, per CPU, summed by the user side.
+#[map]
+static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS as u32, 0);
+
+/// Adds to a counter. A preempted addition may lose one count on kernels where programs are preemptible; nothing that
+/// the accounting identity needs is counted here alone.
+#[inline(always)]
+pub fn count(counter: Counter, by: u64) {
+    if let Some(value) = COUNTS.get_ptr_mut(counter as u32) {
+        // SAFETY: the pointer is this CPU's value of an existing array entry.
+        unsafe { *value += by };
+    }
+}
+
+/// Number of the processor this runs on.
+#[inline(always)]
+pub fn processor() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
+macro_rules! globals {
+    ($($(#[$doc:meta])* $symbol:ident: $type:ty = $default:expr, $reader:ident;)*) => {
+        $(
+            #[unsafe(no_mangle)]
+            static $symbol: $type = $default;
+            $(#[$doc])*
+            #[inline(always)]
+            pub fn $reader() -> $type {
+                // SAFETY: a static is always readable. Volatile, since the loader replaces the value after compilation.
+                unsafe { core::ptr::read_volatile(&raw const $symbol) }
+            }
+        )*
+    };
+}
+
+globals! {
+    /// The agent's own process.
+    OWN_TGID: u32 = 0, own_tgid;
+    /// Bytes of a request message that may be copied.
+    REQUEST_BUDGET: u32 = 16_320, request_budget;
+    /// Bytes of a response message that may be copied.
+    RESPONSE_BUDGET: u32 = 4032, response_budget;
+    /// Which filters are in use.
+    FILTERS: u32 = 0, filters;
+    /// What this kernel has.
+    FEATURES: u32 = 0, features;
+    /// Bytes in the ring buffer from which its reader is woken.
+    WAKE_BYTES: u32 = 1 << 20, wake_bytes;
+}
+
+#[unsafe(no_mangle)]
+static CGROUP_DEPTHS: [u32; CGROUP_LEVELS] = [u32::MAX; CGROUP_LEVELS];
+
+#[unsafe(no_mangle)]
+static OFFSETS: [u32; offset::COUNT] = [offset::ABSENT; offset::COUNT];
+
+/// Depth of the control groups that filters name, `u32::MAX` for none.
+#[inline(always)]
+pub fn cgroup_depth(index: usize) -> u32 {
+    // SAFETY: callers pass constants below CGROUP_LEVELS. Volatile, see `globals`.
+    unsafe { core::ptr::read_volatile((&raw const CGROUP_DEPTHS).cast::<u32>().add(index)) }
+}
+
+/// Byte offset of a kernel field (an index of [`offset`]) in this kernel.
+#[inline(always)]
+pub fn field_offset(index: usize) -> usize {
+    // SAFETY: callers pass constants below offset::COUNT. Volatile, see `globals`.
+    unsafe { core::ptr::read_volatile((&raw const OFFSETS).cast::<u32>().add(index)) as usize }
+}

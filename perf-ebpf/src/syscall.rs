@@ -1,0 +1,227 @@
+//! Where the bytes of a segment lie in the process's memory: from the arguments of the system call it is in.
+//!
+//! No state is carried from a call's entry to its return, and calls that move no socket data cost nothing. Register
+//! access for each architecture stands here and nowhere else; x86-64 so far.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs};
+use perf_common::settings::{feature, offset};
+
+use crate::{
+    buffers,
+    kernel::{Address, Socket, follow, read},
+    maps::{features, field_offset},
+};
+
+/// Where a segment's bytes are.
+#[derive(Clone, Copy)]
+pub enum Source {
+    /// One buffer, and its whole length.
+    Buffer(Address, u64),
+    /// An array of `struct iovec` in the process's memory.
+    Vector {
+        /// The array's address.
+        array: Address,
+        /// Its length.
+        count: u64,
+    },
+    /// An array of `struct mmsghdr`: which of them this segment is, the connection's state tells.
+    Messages {
+        /// The array's address.
+        array: Address,
+        /// Its length.
+        count: u64,
+    },
+    /// They never were in the process's memory (sendfile, splice).
+    NoBytes,
+    /// They cannot be attributed to a buffer.
+    Unseen,
+}
+
+/// The registers of a system call, as the calling convention names them.
+struct Call {
+    number: u64,
+    first: u64,
+    second: u64,
+    third: u64,
+    fourth: u64,
+}
+
+/// x86-64: `struct pt_regs` (arch/x86/include/asm/ptrace.h), part of the ABI: never moves.
+mod x86_64 {
+    pub const BYTES: usize = 168;
+    pub const R10: usize = 56;
+    pub const DX: usize = 96;
+    pub const SI: usize = 104;
+    pub const DI: usize = 112;
+    pub const ORIG_AX: usize = 120;
+    pub const CS: usize = 136;
+    /// `__USER_CS`: a 64-bit process. A 32-bit call numbers its system calls otherwise.
+    pub const USER_CS: u64 = 0x33;
+    /// The kernel stack's size, `THREAD_SIZE`; the registers lie at its top.
+    pub const STACK_BYTES: usize = 16 << 10;
+
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const READV: u64 = 19;
+    pub const WRITEV: u64 = 20;
+    pub const SENDFILE: u64 = 40;
+    pub const SENDTO: u64 = 44;
+    pub const RECVFROM: u64 = 45;
+    pub const SENDMSG: u64 = 46;
+    pub const RECVMSG: u64 = 47;
+    pub const SPLICE: u64 = 275;
+    pub const RECVMMSG: u64 = 299;
+    pub const SENDMMSG: u64 = 307;
+    pub const PREADV2: u64 = 327;
+    pub const PWRITEV2: u64 = 328;
+}
+use x86_64 as arch;
+
+/// `PF_IO_WORKER`, `PF_KTHREAD`, `PF_USER_WORKER` (include/linux/sched.h): threads whose registers are no system call's.
+const PF_NO_SYSTEM_CALL: u32 = 0x10 | 0x0020_0000 | 0x4000;
+/// Offset of `msg_iov` and `msg_iovlen` in `struct user_msghdr`, and the size of `struct mmsghdr`: ABI.
+const MSG_IOV: usize = 16;
+const MMSGHDR_BYTES: usize = 64;
+/// Descriptors above this are not looked up; only threads that use `io_uring` are asked at all.
+const MAX_DESCRIPTOR: u64 = 1 << 20;
+
+/// Finds the current system call's buffers.
+#[inline(always)]
+pub fn source(socket: Socket) -> Source {
+    let Some(call) = current_call(socket) else {
+        return Source::Unseen;
+    };
+    match call.number {
+        arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => Source::Buffer(call.second as Address, call.third),
+        arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => vector(call.second as Address, call.third),
+        arch::SENDMSG | arch::RECVMSG => vector_of_message(call.second as Address),
+        arch::SENDMMSG | arch::RECVMMSG => Source::Messages {
+            array: call.second as Address,
+            count: call.third,
+        },
+        arch::SENDFILE | arch::SPLICE => Source::NoBytes,
+        _ => Source::Unseen,
+    }
+}
+
+/// The vector of the `index`th message of a `struct mmsghdr` array.
+#[inline(always)]
+pub fn message(array: Address, index: u32) -> Source {
+    // SAFETY: only the address is computed; it is read by a helper that checks it.
+    vector_of_message(unsafe { array.add(index as usize * MMSGHDR_BYTES) })
+}
+
+/// The system call's flags, for hooks that are not told them: `MSG_PEEK` and the like.
+#[inline(always)]
+pub fn receive_flags(socket: Socket) -> u32 {
+    match current_call(socket) {
+        Some(Call {
+            number: arch::RECVFROM | arch::RECVMMSG,
+            fourth,
+            ..
+        }) => fourth as u32,
+        Some(Call {
+            number: arch::RECVMSG,
+            third,
+            ..
+        }) => third as u32,
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+fn vector_of_message(header: Address) -> Source {
+    // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
+    let found = unsafe { aya_ebpf::helpers::bpf_probe_read_user(header.add(MSG_IOV).cast::<[u64; 2]>()) };
+    match found {
+        Ok([array, count]) => vector(array as Address, count),
+        Err(_) => Source::Unseen,
+    }
+}
+
+/// An iovec array; one of a single piece is that piece.
+#[inline(always)]
+fn vector(array: Address, count: u64) -> Source {
+    if count != 1 {
+        return Source::Vector { array, count };
+    }
+    match buffers::piece(array, 0) {
+        Some((from, size)) => Source::Buffer(from, size),
+        None => Source::Unseen,
+    }
+}
+
+/// The system call that the current thread is in, if it is in one.
+#[inline(always)]
+fn current_call(socket: Socket) -> Option<Call> {
+    let (task, call, code) = if features() & feature::TASK_PT_REGS != 0 {
+        // SAFETY: the helpers have no preconditions; the registers' address is typed, and its layout is ABI.
+        unsafe {
+            let task = bpf_get_current_task_btf();
+            let registers = (bpf_task_pt_regs(task) as Address).cast_mut().cast_const();
+            let load = |at: usize| core::ptr::read_volatile(registers.add(at).cast::<u64>());
+            let call = Call {
+                number: load(arch::ORIG_AX),
+                first: load(arch::DI),
+                second: load(arch::SI),
+                third: load(arch::DX),
+                fourth: load(arch::R10),
+            };
+            let flags = core::ptr::read_volatile((task as Address).add(field_offset(offset::TASK_FLAGS)).cast::<u32>());
+            if flags & PF_NO_SYSTEM_CALL != 0 {
+                return None;
+            }
+            let ring =
+                core::ptr::read_volatile((task as Address).add(field_offset(offset::TASK_IO_URING)).cast::<u64>());
+            if ring != 0 && !names_socket(task as Address, call.first, socket) {
+                return None;
+            }
+            (task as Address, call, load(arch::CS))
+        }
+    } else {
+        // Before 5.15: `task_pt_regs` by hand. No padding above the registers on x86-64.
+        // SAFETY: the helper has no preconditions.
+        let task = unsafe { bpf_get_current_task() } as Address;
+        if read::<u32>(task, offset::TASK_FLAGS) & PF_NO_SYSTEM_CALL != 0 {
+            return None;
+        }
+        let stack = follow(task, offset::TASK_STACK);
+        // SAFETY: only the address is computed; it is read by a helper that checks it.
+        let registers = unsafe { stack.add(arch::STACK_BYTES - arch::BYTES) };
+        // SAFETY: as above.
+        let load = |at: usize| unsafe {
+            aya_ebpf::helpers::bpf_probe_read_kernel(registers.add(at).cast::<u64>()).unwrap_or(u64::MAX)
+        };
+        let call = Call {
+            number: load(arch::ORIG_AX),
+            first: load(arch::DI),
+            second: load(arch::SI),
+            third: load(arch::DX),
+            fourth: load(arch::R10),
+        };
+        let uses_ring = field_offset(offset::TASK_IO_URING) != offset::ABSENT as usize
+            && read::<u64>(task, offset::TASK_IO_URING) != 0;
+        if uses_ring && !names_socket(task, call.first, socket) {
+            return None;
+        }
+        (task, call, load(arch::CS))
+    };
+    let _ = task;
+    (code == arch::USER_CS).then_some(call)
+}
+
+/// Is the call's descriptor this socket? A thread that uses `io_uring` may run its requests at the end of any system
+/// call, whose arguments then belong to something else.
+#[inline(always)]
+fn names_socket(task: Address, descriptor: u64, socket: Socket) -> bool {
+    if descriptor >= MAX_DESCRIPTOR {
+        return false;
+    }
+    let table = follow(follow(task, offset::TASK_FILES), offset::FILES_TABLE);
+    let files = follow(table, offset::TABLE_FILES);
+    // SAFETY: a kernel address that may be anything; the helper checks it and fails without side effects.
+    let file = unsafe {
+        aya_ebpf::helpers::bpf_probe_read_kernel(files.add(descriptor as usize * 8).cast::<u64>()).unwrap_or(0)
+    };
+    file != 0 && file as Address == socket.file()
+}
