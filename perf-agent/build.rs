@@ -34,7 +34,10 @@ fn main() {
         return;
     }
     if env::var_os("PERF_AGENT_REQUIRE_BPF").is_some_and(|value| value == "1") {
-        println!("cargo::error=there is no BPF object at {}: run `cargo xtask build`", object.display());
+        println!(
+            "cargo::error=there is no BPF object at {}: run `cargo xtask build`",
+            object.display()
+        );
         return;
     }
     println!("cargo::warning=built without its kernel side, `perf-agent run` will refuse: use `cargo xtask run`");
@@ -49,9 +52,17 @@ fn embed(object: &Path) {
 
 /// The build directory of all, seen from a build script's: `target/[triple/]profile/build/package/out`.
 fn target_folder(out: &Path) -> PathBuf {
-    let profile = out.ancestors().nth(3).expect("cargo puts OUT_DIR below the profile's folder");
-    let above = profile.parent().expect("a profile's folder lies in the build directory");
+    let profile = out
+        .ancestors()
+        .nth(3)
+        .expect("cargo puts OUT_DIR below the profile's folder");
+    let above = profile
+        .parent()
+        .expect("a profile's folder lies in the build directory");
     // With `--target` there is one folder more; cargo marks the build directory itself.
-    let marked = above.ancestors().take(2).find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let marked = above
+        .ancestors()
+        .take(2)
+        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
     marked.unwrap_or(above).to_owned()
 }

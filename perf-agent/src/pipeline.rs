@@ -138,7 +138,10 @@ impl Pipeline {
         self.now_ns = self.now_ns.max(segment.at_ns);
         if self.connections.get_mut(id).is_none() {
             // Its open record was lost: where it goes is not known.
-            self.insert(id, Followed::new(Connection::new(false), 0, Arc::new(Peers::Unknown), ""));
+            self.insert(
+                id,
+                Followed::new(Connection::new(false), 0, Arc::new(Peers::Unknown), ""),
+            );
         }
         let Some(followed) = self.connections.get_mut(id) else {
             return;
@@ -220,7 +223,10 @@ impl Pipeline {
             }
             if evicted.cut(self.now_ns, Outcome::Unknown, &mut self.statistics) {
                 let socket = evicted.socket;
-                self.hint(Hint::StopBulk { socket, connection: gone });
+                self.hint(Hint::StopBulk {
+                    socket,
+                    connection: gone,
+                });
             }
         }
     }
@@ -231,7 +237,9 @@ impl Pipeline {
             return;
         };
         if let Some(origin) = &mut followed.origin {
-            followed.connection.changed(change, at_ns, &mut self.statistics.sink(origin));
+            followed
+                .connection
+                .changed(change, at_ns, &mut self.statistics.sink(origin));
         }
         if change == Change::Destroyed {
             let (bulk, socket) = (followed.connection.in_bulk(), followed.socket);

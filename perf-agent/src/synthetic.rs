@@ -115,7 +115,8 @@ impl Traffic {
     pub(crate) fn exchange(&mut self, end: End, request: &str, response: &str, [at_ns, answer_ns]: [u64; 2]) {
         let requests_are_sent = end.role == Role::Client;
         let position = |text: &str| text.len() as u32;
-        self.records.push(data(end,
+        self.records.push(data(
+            end,
             requests_are_sent,
             position(request),
             at_ns,
@@ -123,7 +124,8 @@ impl Traffic {
         ));
         if !response.is_empty() {
             let response_end = position(response);
-            self.records.push(data(end,
+            self.records.push(data(
+                end,
                 !requests_are_sent,
                 response_end,
                 answer_ns,

@@ -60,12 +60,15 @@ impl Api {
 }
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(paths::Sort)), info(
-    title = "perf-agent",
-    description = "What an eBPF observer saw of the HTTP services on this host. Times are milliseconds and their field, \
+#[openapi(
+    components(schemas(paths::Sort)),
+    info(
+        title = "perf-agent",
+        description = "What an eBPF observer saw of the HTTP services on this host. Times are milliseconds and their field, \
         or its parent, ends in `_ms`; rates are per second; ratios are 0..1; time stamps are RFC 3339 in UTC; sizes are \
         bytes. Unknown or not measured is null, never 0. New fields may be added; these stay."
-))]
+    )
+)]
 struct Document;
 
 fn described() -> OpenApiRouter<Arc<Api>> {

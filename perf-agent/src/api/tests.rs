@@ -198,7 +198,9 @@ fn every_reference_in_the_document_leads_somewhere() {
             assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
         }
         let fields = value.as_object().into_iter().flat_map(serde_json::Map::values);
-        fields.chain(value.as_array().into_iter().flatten()).for_each(|value| walk(document, value));
+        fields
+            .chain(value.as_array().into_iter().flatten())
+            .for_each(|value| walk(document, value));
     }
     let document = json(document());
     walk(&document, &document);

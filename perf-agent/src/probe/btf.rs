@@ -86,7 +86,11 @@ impl KernelTypes {
         let types =
             TypeInformation::new(&InMemory(&bytes)).map_err(|error| BtfError::Parse(error.message().to_owned()))?;
         let mut structures: HashMap<&str, Vec<u32>> = HashMap::new();
-        let mut found = Self { offsets: [offset::ABSENT; offset::COUNT], arguments: HashMap::new(), present: Vec::new() };
+        let mut found = Self {
+            offsets: [offset::ABSENT; offset::COUNT],
+            arguments: HashMap::new(),
+            present: Vec::new(),
+        };
         for (&id, variant) in types.get() {
             match variant {
                 TypeVariant::Struct(structure) => {
@@ -141,12 +145,16 @@ impl KernelTypes {
 
     /// Is there such a BTF tracepoint?
     pub fn tracepoint(&self, name: &str) -> bool {
-        self.present.iter().any(|present| present.strip_prefix("btf_trace_") == Some(name))
+        self.present
+            .iter()
+            .any(|present| present.strip_prefix("btf_trace_") == Some(name))
     }
 
     /// Is there such a helper?
     pub fn helper(&self, name: &str) -> bool {
-        self.present.iter().any(|present| present.strip_prefix("BPF_FUNC_") == Some(name))
+        self.present
+            .iter()
+            .any(|present| present.strip_prefix("BPF_FUNC_") == Some(name))
     }
 }
 
@@ -158,7 +166,10 @@ impl Readable for InMemory<'_> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let source = start.checked_add(buffer.len()).and_then(|end| self.0.get(start..end));
         let Some(source) = source else {
-            return Err(btfparse::Error::new(btfparse::ErrorKind::IOError, "read beyond the end"));
+            return Err(btfparse::Error::new(
+                btfparse::ErrorKind::IOError,
+                "read beyond the end",
+            ));
         };
         buffer.copy_from_slice(source);
         Ok(())
@@ -176,8 +187,18 @@ mod tests {
             return;
         }
         let types = KernelTypes::of_running_kernel().expect("every field is there");
-        assert!(types.offsets.iter().enumerate().all(|(index, place)| *place != offset::ABSENT || OPTIONAL.contains(&index)));
-        assert_eq!(types.offsets[offset::SK_FAMILY], 16, "skc_family follows two 8-byte unions on every 64-bit kernel");
+        assert!(
+            types
+                .offsets
+                .iter()
+                .enumerate()
+                .all(|(index, place)| *place != offset::ABSENT || OPTIONAL.contains(&index))
+        );
+        assert_eq!(
+            types.offsets[offset::SK_FAMILY],
+            16,
+            "skc_family follows two 8-byte unions on every 64-bit kernel"
+        );
         assert_eq!(types.arguments("tcp_sendmsg"), Some(3));
     }
 

@@ -13,9 +13,18 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Report, SourceError> {
     let machine = Machine::ask()?;
     let marks = Marks::resolve(settings)?;
     // Small maps: nothing is observed, and memory for it would only be taken and given back.
-    let trial = CaptureSettings { ring_bytes: 1 << 16, max_connections: 64, ..settings.clone() };
-    let mut report =
-        Report { kernel: machine.kernel.clone(), backend: None, backends: vec![], hooks: vec![], blind_spots: vec![] };
+    let trial = CaptureSettings {
+        ring_bytes: 1 << 16,
+        max_connections: 64,
+        ..settings.clone()
+    };
+    let mut report = Report {
+        kernel: machine.kernel.clone(),
+        backend: None,
+        backends: vec![],
+        hooks: vec![],
+        blind_spots: vec![],
+    };
     for backend in Backend::ALL {
         let (state, reason, fix) = match attach(&machine, &trial, &marks, backend) {
             Ok(works) => {
@@ -28,14 +37,22 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Report, SourceError> {
                 let (state, reason) = if chosen {
                     (HookState::Used, None)
                 } else {
-                    (HookState::Fallback, Some("works here; another one costs less".to_owned()))
+                    (
+                        HookState::Fallback,
+                        Some("works here; another one costs less".to_owned()),
+                    )
                 };
                 (state, reason, None)
             }
             Err(Refusal::Backend { reason, fix }) => (HookState::Unavailable, Some(reason), fix),
             Err(Refusal::Everything(error)) => return Err(error),
         };
-        report.backends.push(BackendReport { backend, state, reason, fix });
+        report.backends.push(BackendReport {
+            backend,
+            state,
+            reason,
+            fix,
+        });
     }
     Ok(report)
 }

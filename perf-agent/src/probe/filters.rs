@@ -37,7 +37,10 @@ impl Marks {
     /// # Errors
     /// [`SourceError::Filter`] for a process, executable or control group that is not there.
     pub fn resolve(settings: &CaptureSettings) -> Result<Self, SourceError> {
-        let mut marks = Self { cgroup_depths: [u32::MAX; CGROUP_LEVELS], ..Self::default() };
+        let mut marks = Self {
+            cgroup_depths: [u32::MAX; CGROUP_LEVELS],
+            ..Self::default()
+        };
         marks.add(&settings.include, false)?;
         marks.add(&settings.exclude, true)?;
         Ok(marks)
@@ -48,7 +51,11 @@ impl Marks {
         for &pid in &selection.pids {
             if !Path::new(&format!("/proc/{pid}")).exists() {
                 let option = if exclude { "--exclude-pid" } else { "--pid" };
-                return Err(SourceError::Filter { option, value: pid.to_string(), reason: "no such process".to_owned() });
+                return Err(SourceError::Filter {
+                    option,
+                    value: pid.to_string(),
+                    reason: "no such process".to_owned(),
+                });
             }
             self.filters |= pick(filter::PID_INCLUDE, filter::PID_EXCLUDE);
             self.pids.push((pid, pick(mark::PID_INCLUDED, mark::PID_EXCLUDED)));
@@ -69,7 +76,11 @@ impl Marks {
         }
         for path in &selection.cgroups {
             let option = if exclude { "--exclude-cgroup" } else { "--cgroup" };
-            let failed = |reason| SourceError::Filter { option, value: path.display().to_string(), reason };
+            let failed = |reason| SourceError::Filter {
+                option,
+                value: path.display().to_string(),
+                reason,
+            };
             let (id, depth) = cgroup(path).map_err(failed)?;
             if !self.cgroup_depths.contains(&depth) {
                 let free = self.cgroup_depths.iter_mut().find(|slot| **slot == u32::MAX);
@@ -122,10 +133,18 @@ impl Marks {
 
     fn marks_of_exe(&self, pid: u32) -> u32 {
         let link = PathBuf::from(format!("/proc/{pid}/exe"));
-        let (Ok(path), Ok(file)) = (fs::read_link(&link), fs::metadata(&link)) else { return 0 };
-        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+        let (Ok(path), Ok(file)) = (fs::read_link(&link), fs::metadata(&link)) else {
+            return 0;
+        };
+        let name = path
+            .file_name()
+            .map(|name| name.as_bytes().to_vec())
+            .unwrap_or_default();
         let name = name.strip_suffix(b" (deleted)").unwrap_or(&name);
-        [0, file.ino()].into_iter().filter_map(|inode| self.exes.get(&key(inode, name))).fold(0, |all, bits| all | bits)
+        [0, file.ino()]
+            .into_iter()
+            .filter_map(|inode| self.exes.get(&key(inode, name)))
+            .fold(0, |all, bits| all | bits)
     }
 }
 
@@ -188,8 +207,12 @@ fn cgroup(path: &Path) -> Result<(u64, u32), String> {
 
 /// Every process and its parent.
 fn running() -> HashMap<u32, u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return HashMap::new();
+    };
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may hold anything; the parent follows its end and the state.
@@ -227,16 +250,24 @@ mod tests {
 
     #[test]
     fn this_process_is_among_the_running_ones() {
-        assert_eq!(running().get(&std::process::id()).copied(), Some(std::os::unix::process::parent_id()));
+        assert_eq!(
+            running().get(&std::process::id()).copied(),
+            Some(std::os::unix::process::parent_id())
+        );
     }
 
     #[test]
     fn a_process_that_is_not_there_is_named_in_the_error() {
         let settings = CaptureSettings {
-            include: Selection { pids: vec![u32::MAX], ..Selection::default() },
+            include: Selection {
+                pids: vec![u32::MAX],
+                ..Selection::default()
+            },
             ..CaptureSettings::default()
         };
-        let Err(SourceError::Filter { option, value, .. }) = Marks::resolve(&settings) else { panic!("resolved") };
+        let Err(SourceError::Filter { option, value, .. }) = Marks::resolve(&settings) else {
+            panic!("resolved")
+        };
         assert_eq!((option, value.as_str()), ("--pid", "4294967295"));
     }
 }

@@ -53,17 +53,29 @@ impl Machine {
                 missing: error.to_string(),
                 remedy: "this release is not supported yet; please report it".to_owned(),
             },
-            error => SourceError::Load { what: "learn this kernel's structures".to_owned(), source: Box::new(error) },
+            error => SourceError::Load {
+                what: "learn this kernel's structures".to_owned(),
+                source: Box::new(error),
+            },
         })?;
         missing_privilege()?;
-        let btf = Btf::from_sys_fs()
-            .map_err(|source| SourceError::Load { what: format!("read {VMLINUX}"), source: Box::new(source) })?;
+        let btf = Btf::from_sys_fs().map_err(|source| SourceError::Load {
+            what: format!("read {VMLINUX}"),
+            source: Box::new(source),
+        })?;
         // Before 5.11 maps count against this limit. It may be refused; the load then says what is missing.
-        let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+        let unlimited = rustix::process::Rlimit {
+            current: None,
+            maximum: None,
+        };
         if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited) {
             tracing::debug!(%error, "RLIMIT_MEMLOCK stays as it is; kernels since 5.11 do not need it");
         }
-        Ok(Self { types, btf, kernel: KernelInfo { release, btf: true } })
+        Ok(Self {
+            types,
+            btf,
+            kernel: KernelInfo { release, btf: true },
+        })
     }
 
     fn features(&self, backend: Backend) -> u32 {
@@ -87,18 +99,31 @@ fn missing_privilege() -> Result<(), SourceError> {
     use rustix::thread::CapabilitySet;
     let purpose = || "load BPF programs and attach them to kernel functions".to_owned();
     let held = rustix::thread::capabilities(None)
-        .map_err(|error| SourceError::Load { what: "read own capabilities".to_owned(), source: Box::new(error) })?
+        .map_err(|error| SourceError::Load {
+            what: "read own capabilities".to_owned(),
+            source: Box::new(error),
+        })?
         .effective;
     if held.contains(CapabilitySet::SYS_ADMIN) {
         return Ok(());
     }
     let needed = [(CapabilitySet::BPF, "CAP_BPF"), (CapabilitySet::PERFMON, "CAP_PERFMON")];
-    let missing: Vec<_> = needed.iter().filter(|(bit, _)| !held.contains(*bit)).map(|(_, name)| *name).collect();
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|(bit, _)| !held.contains(*bit))
+        .map(|(_, name)| *name)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let missing = format!("{} (run as root, or give the binary these capabilities)", missing.join(" and "));
-    Err(SourceError::Privilege { missing, purpose: purpose() })
+    let missing = format!(
+        "{} (run as root, or give the binary these capabilities)",
+        missing.join(" and ")
+    );
+    Err(SourceError::Privilege {
+        missing,
+        purpose: purpose(),
+    })
 }
 
 /// Loads and attaches the cheapest backend that works, or the one asked for.
@@ -109,17 +134,31 @@ pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Res
     let mut backends: Vec<BackendReport> = Vec::new();
     let mut loaded: Option<Loaded> = None;
     for backend in Backend::ALL {
-        let state = |state, reason: String, fix| BackendReport { backend, state, reason: Some(reason), fix };
+        let state = |state, reason: String, fix| BackendReport {
+            backend,
+            state,
+            reason: Some(reason),
+            fix,
+        };
         if settings.backend.is_some_and(|wanted| wanted != backend) {
             backends.push(state(HookState::Fallback, "not asked for".to_owned(), None));
         } else if let Some(loaded) = &loaded {
             let better = loaded.report.backend.map_or("another", Backend::name);
-            backends.push(state(HookState::Fallback, format!("not tried: {better} works and costs less"), None));
+            backends.push(state(
+                HookState::Fallback,
+                format!("not tried: {better} works and costs less"),
+                None,
+            ));
         } else {
             match attach(machine, settings, marks, backend) {
                 Ok(works) => {
                     loaded = Some(works);
-                    backends.push(BackendReport { backend, state: HookState::Used, reason: None, fix: None });
+                    backends.push(BackendReport {
+                        backend,
+                        state: HookState::Used,
+                        reason: None,
+                        fix: None,
+                    });
                 }
                 Err(Refusal::Backend { reason, fix }) => backends.push(state(HookState::Unavailable, reason, fix)),
                 Err(Refusal::Everything(error)) => return Err(error),
@@ -132,7 +171,10 @@ pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Res
             Ok(loaded)
         }
         None => Err(SourceError::NoBackend(
-            backends.into_iter().filter(|report| report.state == HookState::Unavailable).collect(),
+            backends
+                .into_iter()
+                .filter(|report| report.state == HookState::Unavailable)
+                .collect(),
         )),
     }
 }
@@ -205,7 +247,10 @@ pub(super) fn attach(
         if point.backend.is_some_and(|owner| owner != backend) {
             if point.applies(&machine.types) {
                 report.state = HookState::Fallback;
-                report.reason = Some(format!("belongs to backend {}", point.backend.map_or("", Backend::name)));
+                report.reason = Some(format!(
+                    "belongs to backend {}",
+                    point.backend.map_or("", Backend::name)
+                ));
                 hooks.push(report);
             }
             continue;
@@ -219,7 +264,10 @@ pub(super) fn attach(
                 return Err(Refusal::Backend { reason, fix });
             }
             let (what, consequence) = point.point.lost_without();
-            blind_spots.push(BlindSpot { what: what.to_owned(), why: format!("{reason}: {consequence}") });
+            blind_spots.push(BlindSpot {
+                what: what.to_owned(),
+                why: format!("{reason}: {consequence}"),
+            });
             report.state = HookState::Unavailable;
             report.reason = Some(reason);
             report.fix = fix;
@@ -229,17 +277,26 @@ pub(super) fn attach(
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
-    let report =
-        Report { kernel: machine.kernel.clone(), backend: Some(backend), backends: Vec::new(), hooks, blind_spots };
+    let report = Report {
+        kernel: machine.kernel.clone(),
+        backend: Some(backend),
+        backends: Vec::new(),
+        hooks,
+        blind_spots,
+    };
     Ok(Loaded { ebpf, report })
 }
 
 fn of_backend(backend: Backend) -> impl Iterator<Item = &'static AttachPoint> {
-    POINTS.iter().filter(move |point| point.backend.is_none_or(|owner| owner == backend))
+    POINTS
+        .iter()
+        .filter(move |point| point.backend.is_none_or(|owner| owner == backend))
 }
 
 fn attach_point(ebpf: &mut Ebpf, point: &AttachPoint, btf: &Btf) -> Result<(), ProgramError> {
-    let program = ebpf.program_mut(point.program).expect("a test holds that every program of the table is in the object");
+    let program = ebpf
+        .program_mut(point.program)
+        .expect("a test holds that every program of the table is in the object");
     match program {
         Program::BtfTracePoint(program) => {
             program.load(point.target, btf)?;
@@ -267,7 +324,9 @@ fn explain(point: &AttachPoint, error: &ProgramError) -> (String, Option<String>
     let root = root_cause(error);
     let reason = format!("cannot attach {}: {root}", point.describe());
     let fix = match point.family {
-        HookFamily::Fentry => "needs BPF trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) and permission to use them",
+        HookFamily::Fentry => {
+            "needs BPF trampolines (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) and permission to use them"
+        }
         HookFamily::Kprobe => "needs CONFIG_KPROBES and a perf_event_paranoid or capabilities that allow probes",
         HookFamily::Tracepoint => "needs the tracepoint in this kernel's BTF",
         HookFamily::Uprobe => "needs CONFIG_UPROBES",
@@ -280,7 +339,19 @@ fn root_cause(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         tracing::debug!(%log, "the verifier's log");
-        if std::env::var_os("DUMP_LOG").is_some() { eprintln!("{}", log.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")); }
+        if std::env::var_os("DUMP_LOG").is_some() {
+            eprintln!(
+                "{}",
+                log.lines()
+                    .rev()
+                    .take(60)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            );
+        }
         // Behind the reason stand only sums.
         let sums = ["processed", "stack depth", "verification time"];
         let is_sum = |line: &str| line.trim().is_empty() || sums.iter().any(|sum| line.starts_with(sum));
@@ -301,7 +372,10 @@ fn root_cause(error: &ProgramError) -> String {
 
 /// What a backend cannot see even where all its hooks work.
 fn known_limits(backend: Backend) -> Vec<BlindSpot> {
-    let spot = |what: &str, why: &str| BlindSpot { what: what.to_owned(), why: why.to_owned() };
+    let spot = |what: &str, why: &str| BlindSpot {
+        what: what.to_owned(),
+        why: why.to_owned(),
+    };
     match backend {
         Backend::Tracepoint => vec![
             spot(
@@ -309,7 +383,10 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
                 "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte \
                  late by the time the call blocked",
             ),
-            spot("the end of Unix sockets", "no hook tells of it: noticed when the peer reads it, or within ten seconds"),
+            spot(
+                "the end of Unix sockets",
+                "no hook tells of it: noticed when the peer reads it, or within ten seconds",
+            ),
         ],
         Backend::Fentry => vec![spot(
             "the first byte of a blocking send",
@@ -321,7 +398,10 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
                 "the last byte of a blocking send",
                 "times are taken at the beginning of send calls: a response whose last call blocked ends early by that time",
             ),
-            spot("partial sends over Unix sockets", "lengths are taken as asked, and Unix sockets have no position"),
+            spot(
+                "partial sends over Unix sockets",
+                "lengths are taken as asked, and Unix sockets have no position",
+            ),
         ],
     }
 }
@@ -338,10 +418,17 @@ mod tests {
         }
         let object = aya_obj_programs();
         for point in POINTS {
-            assert!(object.iter().any(|name| name == point.program), "{} is not in the object", point.program);
+            assert!(
+                object.iter().any(|name| name == point.program),
+                "{} is not in the object",
+                point.program
+            );
         }
         for name in object {
-            assert!(POINTS.iter().any(|point| point.program == name), "{name} has no row in the table");
+            assert!(
+                POINTS.iter().any(|point| point.program == name),
+                "{name} has no row in the table"
+            );
         }
     }
 

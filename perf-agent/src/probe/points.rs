@@ -56,13 +56,20 @@ impl Point {
     pub fn lost_without(self) -> (&'static str, &'static str) {
         match self {
             Self::Sent | Self::Received | Self::StateChanged | Self::Destroyed => ("connections", "nothing is seen"),
-            Self::SentPage => ("sendfile and splice", "lengths of such answers are taken from the stream's position"),
+            Self::SentPage => (
+                "sendfile and splice",
+                "lengths of such answers are taken from the stream's position",
+            ),
             Self::UnixSent | Self::UnixReceived => ("Unix sockets", "their requests are not seen"),
             Self::Arrived => ("queue time", "it is null for every request"),
-            Self::UnixDestroyed => {
-                ("the end of Unix sockets", "it is noticed when the peer reads it, or within ten seconds")
-            }
-            Self::Forked => ("children of filtered processes", "those born after the start are not observed"),
+            Self::UnixDestroyed => (
+                "the end of Unix sockets",
+                "it is noticed when the peer reads it, or within ten seconds",
+            ),
+            Self::Forked => (
+                "children of filtered processes",
+                "those born after the start are not observed",
+            ),
             Self::Executed | Self::Exited => ("the end of processes", "a reused process number may show the old name"),
         }
     }
@@ -105,8 +112,19 @@ const fn row(
     family: HookFamily,
     target: &'static str,
 ) -> AttachPoint {
-    let required = matches!(point, Point::Sent | Point::Received | Point::StateChanged | Point::Destroyed);
-    AttachPoint { backend, point, program, family, target, condition: Condition::Always, required }
+    let required = matches!(
+        point,
+        Point::Sent | Point::Received | Point::StateChanged | Point::Destroyed
+    );
+    AttachPoint {
+        backend,
+        point,
+        program,
+        family,
+        target,
+        condition: Condition::Always,
+        required,
+    }
 }
 
 const fn only(row: AttachPoint, condition: Condition) -> AttachPoint {
@@ -120,30 +138,177 @@ const KPROBE: Option<Backend> = Some(Backend::Kprobe);
 /// Every program of the object, in the order of attaching: what ends a connection before what begins one, so that no
 /// state outlives its socket.
 pub const POINTS: &[AttachPoint] = &[
-    row(None, Point::Forked, "process_forked", HookFamily::Tracepoint, "sched_process_fork"),
-    row(None, Point::Executed, "process_executed", HookFamily::Tracepoint, "sched_process_exec"),
-    row(None, Point::Exited, "process_exited", HookFamily::Tracepoint, "sched_process_exit"),
-    row(None, Point::Destroyed, "tcp_destroyed", HookFamily::Tracepoint, "tcp_destroy_sock"),
-    row(None, Point::StateChanged, "state_changed", HookFamily::Tracepoint, "inet_sock_set_state"),
-    row(FENTRY, Point::UnixDestroyed, "fentry_unix_destroyed", HookFamily::Fentry, "unix_release_sock"),
-    row(KPROBE, Point::UnixDestroyed, "kprobe_unix_destroyed", HookFamily::Kprobe, "unix_release_sock"),
-    row(TRACEPOINT, Point::Arrived, "tracepoint_arrived", HookFamily::Tracepoint, "sk_data_ready"),
-    row(FENTRY, Point::Arrived, "fentry_arrived", HookFamily::Fentry, "sock_def_readable"),
-    row(KPROBE, Point::Arrived, "kprobe_arrived", HookFamily::Kprobe, "sock_def_readable"),
-    row(TRACEPOINT, Point::Received, "tracepoint_received", HookFamily::Tracepoint, "sock_recv_length"),
-    row(TRACEPOINT, Point::Sent, "tracepoint_sent", HookFamily::Tracepoint, "sock_send_length"),
-    only(row(FENTRY, Point::Received, "fentry_received_4", HookFamily::Fentry, "tcp_recvmsg"), Condition::Arguments(4)),
-    only(row(FENTRY, Point::Received, "fentry_received_5", HookFamily::Fentry, "tcp_recvmsg"), Condition::Arguments(5)),
-    only(row(FENTRY, Point::Received, "fentry_received_6", HookFamily::Fentry, "tcp_recvmsg"), Condition::Arguments(6)),
+    row(
+        None,
+        Point::Forked,
+        "process_forked",
+        HookFamily::Tracepoint,
+        "sched_process_fork",
+    ),
+    row(
+        None,
+        Point::Executed,
+        "process_executed",
+        HookFamily::Tracepoint,
+        "sched_process_exec",
+    ),
+    row(
+        None,
+        Point::Exited,
+        "process_exited",
+        HookFamily::Tracepoint,
+        "sched_process_exit",
+    ),
+    row(
+        None,
+        Point::Destroyed,
+        "tcp_destroyed",
+        HookFamily::Tracepoint,
+        "tcp_destroy_sock",
+    ),
+    row(
+        None,
+        Point::StateChanged,
+        "state_changed",
+        HookFamily::Tracepoint,
+        "inet_sock_set_state",
+    ),
+    row(
+        FENTRY,
+        Point::UnixDestroyed,
+        "fentry_unix_destroyed",
+        HookFamily::Fentry,
+        "unix_release_sock",
+    ),
+    row(
+        KPROBE,
+        Point::UnixDestroyed,
+        "kprobe_unix_destroyed",
+        HookFamily::Kprobe,
+        "unix_release_sock",
+    ),
+    row(
+        TRACEPOINT,
+        Point::Arrived,
+        "tracepoint_arrived",
+        HookFamily::Tracepoint,
+        "sk_data_ready",
+    ),
+    row(
+        FENTRY,
+        Point::Arrived,
+        "fentry_arrived",
+        HookFamily::Fentry,
+        "sock_def_readable",
+    ),
+    row(
+        KPROBE,
+        Point::Arrived,
+        "kprobe_arrived",
+        HookFamily::Kprobe,
+        "sock_def_readable",
+    ),
+    row(
+        TRACEPOINT,
+        Point::Received,
+        "tracepoint_received",
+        HookFamily::Tracepoint,
+        "sock_recv_length",
+    ),
+    row(
+        TRACEPOINT,
+        Point::Sent,
+        "tracepoint_sent",
+        HookFamily::Tracepoint,
+        "sock_send_length",
+    ),
+    only(
+        row(
+            FENTRY,
+            Point::Received,
+            "fentry_received_4",
+            HookFamily::Fentry,
+            "tcp_recvmsg",
+        ),
+        Condition::Arguments(4),
+    ),
+    only(
+        row(
+            FENTRY,
+            Point::Received,
+            "fentry_received_5",
+            HookFamily::Fentry,
+            "tcp_recvmsg",
+        ),
+        Condition::Arguments(5),
+    ),
+    only(
+        row(
+            FENTRY,
+            Point::Received,
+            "fentry_received_6",
+            HookFamily::Fentry,
+            "tcp_recvmsg",
+        ),
+        Condition::Arguments(6),
+    ),
     row(FENTRY, Point::Sent, "fentry_sent", HookFamily::Fentry, "tcp_sendmsg"),
-    only(row(FENTRY, Point::SentPage, "fentry_sent_page", HookFamily::Fentry, "tcp_sendpage"), Condition::IfPresent),
-    row(FENTRY, Point::UnixReceived, "fentry_unix_received", HookFamily::Fentry, "unix_stream_recvmsg"),
-    row(FENTRY, Point::UnixSent, "fentry_unix_sent", HookFamily::Fentry, "unix_stream_sendmsg"),
-    row(KPROBE, Point::Received, "kprobe_received", HookFamily::Kprobe, "tcp_cleanup_rbuf"),
+    only(
+        row(
+            FENTRY,
+            Point::SentPage,
+            "fentry_sent_page",
+            HookFamily::Fentry,
+            "tcp_sendpage",
+        ),
+        Condition::IfPresent,
+    ),
+    row(
+        FENTRY,
+        Point::UnixReceived,
+        "fentry_unix_received",
+        HookFamily::Fentry,
+        "unix_stream_recvmsg",
+    ),
+    row(
+        FENTRY,
+        Point::UnixSent,
+        "fentry_unix_sent",
+        HookFamily::Fentry,
+        "unix_stream_sendmsg",
+    ),
+    row(
+        KPROBE,
+        Point::Received,
+        "kprobe_received",
+        HookFamily::Kprobe,
+        "tcp_cleanup_rbuf",
+    ),
     row(KPROBE, Point::Sent, "kprobe_sent", HookFamily::Kprobe, "tcp_sendmsg"),
-    only(row(KPROBE, Point::SentPage, "kprobe_sent_page", HookFamily::Kprobe, "tcp_sendpage"), Condition::IfPresent),
-    row(KPROBE, Point::UnixReceived, "kprobe_unix_received", HookFamily::Kprobe, "unix_stream_read_actor"),
-    row(KPROBE, Point::UnixSent, "kprobe_unix_sent", HookFamily::Kprobe, "unix_stream_sendmsg"),
+    only(
+        row(
+            KPROBE,
+            Point::SentPage,
+            "kprobe_sent_page",
+            HookFamily::Kprobe,
+            "tcp_sendpage",
+        ),
+        Condition::IfPresent,
+    ),
+    row(
+        KPROBE,
+        Point::UnixReceived,
+        "kprobe_unix_received",
+        HookFamily::Kprobe,
+        "unix_stream_read_actor",
+    ),
+    row(
+        KPROBE,
+        Point::UnixSent,
+        "kprobe_unix_sent",
+        HookFamily::Kprobe,
+        "unix_stream_sendmsg",
+    ),
 ];
 
 impl AttachPoint {
@@ -177,8 +342,13 @@ mod tests {
     fn every_backend_has_what_it_cannot_do_without() {
         for backend in Backend::ALL {
             for point in [Point::Sent, Point::Received, Point::Destroyed, Point::StateChanged] {
-                let rows = POINTS.iter().filter(|row| row.backend.is_none_or(|owner| owner == backend));
-                assert!(rows.clone().any(|row| row.point == point && row.required), "{backend}: {point:?}");
+                let rows = POINTS
+                    .iter()
+                    .filter(|row| row.backend.is_none_or(|owner| owner == backend));
+                assert!(
+                    rows.clone().any(|row| row.point == point && row.required),
+                    "{backend}: {point:?}"
+                );
             }
         }
     }

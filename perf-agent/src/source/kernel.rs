@@ -85,7 +85,9 @@ impl KernelSource {
         self.bulk_read_ns = now_ns;
         let connections = &self.connections;
         self.bulk.retain_mut(|(socket, connection, reported)| {
-            let Some(state) = state_of(connections, *socket, *connection) else { return false };
+            let Some(state) = state_of(connections, *socket, *connection) else {
+                return false;
+            };
             if state.flags & flags::FOLDING == 0 {
                 return false; // reported by the kernel side at the turn of direction
             }
@@ -111,7 +113,12 @@ fn state_of(
 fn folded_record(state: &StateView) -> DataRecord {
     let size = size_of::<DataRecord>() as u32;
     DataRecord {
-        header: RecordHeader { kind: kind::DATA, flags: flag::FOLDED | flag::TAIL, size, at_ns: state.folded_ns },
+        header: RecordHeader {
+            kind: kind::DATA,
+            flags: flag::FOLDED | flag::TAIL,
+            size,
+            at_ns: state.folded_ns,
+        },
         connection: state.connection,
         arrival_ns: 0,
         position_end: state.folded_position,
@@ -119,7 +126,11 @@ fn folded_record(state: &StateView) -> DataRecord {
         captured: 0,
         tgid: state.tgid,
         tid: state.tid,
-        direction: if state.flags & flags::LAST_SENT != 0 { direction::SENT } else { direction::RECEIVED },
+        direction: if state.flags & flags::LAST_SENT != 0 {
+            direction::SENT
+        } else {
+            direction::RECEIVED
+        },
         reserved: [0; 3],
         tail: state.folded_tail,
     }
@@ -142,11 +153,21 @@ impl Source for KernelSource {
             self.busy = true;
             return Ok(Polled::More);
         }
-        let wait = if records > 0 || self.busy { timeout.min(BUSY_WAIT) } else { timeout };
+        let wait = if records > 0 || self.busy {
+            timeout.min(BUSY_WAIT)
+        } else {
+            timeout
+        };
         self.busy = records > 0;
         if !wait.is_zero() {
-            let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) };
-            let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; 1];
+            let wait = Timespec {
+                tv_sec: wait.as_secs().cast_signed(),
+                tv_nsec: i64::from(wait.subsec_nanos()),
+            };
+            let mut events = [epoll::Event {
+                flags: epoll::EventFlags::empty(),
+                data: epoll::EventData::new_u64(0),
+            }; 1];
             match epoll::wait(&self.wakeups, &mut events[..], Some(&wait)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(SourceError::Read(error.into())),
@@ -222,11 +243,17 @@ fn take(loaded: &mut Loaded, name: &str) -> aya::maps::Map {
 }
 
 fn map_error(what: &'static str) -> impl Fn(MapError) -> SourceError {
-    move |source| SourceError::Load { what: what.to_owned(), source: Box::new(source) }
+    move |source| SourceError::Load {
+        what: what.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 fn io(what: &'static str) -> impl Fn(rustix::io::Errno) -> SourceError {
-    move |source| SourceError::Load { what: what.to_owned(), source: Box::new(source) }
+    move |source| SourceError::Load {
+        what: what.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 /// The parsed kernel types took tens of megabytes, which the allocator would keep.
