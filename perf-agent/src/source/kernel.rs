@@ -195,6 +195,9 @@ impl Source for KernelSource {
                     self.bulk.push((socket, connection, 0));
                 }
             }
+            Hint::StopBulk { socket, connection } => {
+                self.bulk.retain(|bulk| bulk.0 != socket || bulk.1 != connection);
+            }
         }
     }
 
