@@ -10,7 +10,6 @@ use compact_str::CompactString;
 use crate::endpoint::RouteError;
 use crate::event::{Change, Event, Open, Peers, Segment};
 use crate::exchange::Outcome;
-use crate::ledger::Ledger;
 use crate::snapshot::Snapshot;
 use crate::statistics::{self, Origin, Statistics};
 use crate::stream::connection::{Attention, Connection, Interest};

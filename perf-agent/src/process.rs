@@ -418,7 +418,7 @@ mod tests {
         }
         assert_eq!(services.all().len(), SERVICES + 1);
         assert_eq!(services.all()[SERVICES].key.name, "(other)");
-        for tgid in 0..2 * PIDS as u32 {
+        for tgid in (0..).take(2 * PIDS) {
             services.number(ServiceKey::new(None, "0", Role::Client, &server(80)), tgid);
         }
         assert_eq!(services.get(0).pids.len(), PIDS);
@@ -427,14 +427,15 @@ mod tests {
     #[test]
     fn an_ended_process_stays_known_for_a_while_and_the_table_is_bounded() {
         let mut processes = Processes::default();
-        for tgid in 0..3 * PROCESSES as u32 {
+        let mut last = 0;
+        for tgid in (0..).take(3 * PROCESSES) {
             processes.learn(tgid, b"/bin/a", b"a", b"/");
+            last = tgid;
         }
         assert!(processes.known.len() <= PROCESSES && processes.order.len() <= 2 * PROCESSES);
-        let last = 3 * PROCESSES as u32 - 1;
         processes.exited(last, false);
         assert!(processes.get(last).is_some());
-        for tgid in last - ENDED as u32..last {
+        for tgid in (0..last).rev().take(ENDED) {
             processes.exited(tgid, false);
         }
         assert_eq!(processes.get(last), None);

@@ -1,11 +1,17 @@
 //! Records as the kernel side would write them, for tests: connections, and what was said on them.
+#![expect(clippy::cast_possible_truncation, reason = "what tests say is short")]
+
+use std::sync::Arc;
 
 use perf_common::record::{
     COMM_BYTES, DataRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord, UNIX_PATH_BYTES, change,
     direction, family, flag, kind, origin,
 };
 
-use crate::exchange::Role;
+use crate::endpoint::{EndpointKey, Operation};
+use crate::exchange::{Outcome, Protocol, Role, Times};
+use crate::process::ServiceKey;
+use crate::snapshot::LoggedExchange;
 
 /// The wall clock's lead over the monotonic one.
 pub(crate) const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
@@ -216,5 +222,50 @@ impl Traffic {
         traffic.close(left.connection, ms(9700));
         traffic.tick(ms(10_000));
         traffic
+    }
+}
+
+/// An ended exchange of 2.346 ms in the server role.
+pub(crate) fn logged(path: &str, status: Option<u16>, outcome: Outcome) -> LoggedExchange {
+    let service = ServiceKey {
+        name: "nginx".into(),
+        exe: None,
+        container: None,
+        unit: None,
+        port: Some(80),
+        socket: None,
+    };
+    LoggedExchange {
+        id: 1,
+        endpoint: "0".into(),
+        key: Arc::new(EndpointKey {
+            service: Arc::new(service),
+            role: Role::Server,
+            peer: None,
+            protocol: Protocol::Http11,
+            operation: Operation {
+                method: "GET".into(),
+                route: path.into(),
+            },
+        }),
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        query_keys: vec![],
+        host: None,
+        request_id: None,
+        peer: None,
+        tgid: 1,
+        status,
+        outcome,
+        times: Times {
+            arrival_ns: Some(999_000),
+            request_first_ns: 1_000_000,
+            request_last_ns: 1_000_000,
+            response_first_ns: status.map(|_| 2_500_000),
+            response_last_ns: 3_345_678,
+        },
+        ended_wall_ns: 1_700_000_000_123_456_789,
+        request_bytes: 78,
+        response_bytes: 1234,
     }
 }

@@ -101,54 +101,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{EndpointKey, Operation};
-    use crate::exchange::{Protocol, Role, Times};
-    use crate::process::ServiceKey;
-    use std::sync::Arc;
-
-    fn exchange(path: &str, status: Option<u16>, outcome: Outcome) -> LoggedExchange {
-        let service = ServiceKey {
-            name: "nginx".into(),
-            exe: None,
-            container: None,
-            unit: None,
-            port: Some(80),
-            socket: None,
-        };
-        LoggedExchange {
-            id: 1,
-            endpoint: "0".into(),
-            key: Arc::new(EndpointKey {
-                service: Arc::new(service),
-                role: Role::Server,
-                peer: None,
-                protocol: Protocol::Http11,
-                operation: Operation {
-                    method: "GET".into(),
-                    route: path.into(),
-                },
-            }),
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            query_keys: vec![],
-            host: None,
-            request_id: None,
-            peer: None,
-            tgid: 1,
-            status,
-            outcome,
-            times: Times {
-                arrival_ns: Some(999_000),
-                request_first_ns: 1_000_000,
-                request_last_ns: 1_000_000,
-                response_first_ns: status.map(|_| 2_500_000),
-                response_last_ns: 3_345_678,
-            },
-            ended_wall_ns: 1_700_000_000_123_456_789,
-            request_bytes: 78,
-            response_bytes: 1234,
-        }
-    }
+    use crate::synthetic::logged;
 
     #[track_caller]
     fn check(exchange: &LoggedExchange, expected: &str) {
@@ -160,7 +113,7 @@ mod tests {
         let expected = "\
 TIME         SERVICE          ROLE   METHOD  PATH                             STATUS   RESPONSE FIRST BYTE    QUEUE REQ BYTES RESP BYTES
 22:13:20.123 nginx            server GET     /users/17                           200      2.346      1.500    0.001        78       1234";
-        let ended = exchange("/users/17", Some(200), Outcome::Answered);
+        let ended = logged("/users/17", Some(200), Outcome::Answered);
         assert_eq!(
             format!("{}\n{}", header(), line(&ended, &jiff::tz::TimeZone::UTC, 40)),
             expected
@@ -170,7 +123,7 @@ TIME         SERVICE          ROLE   METHOD  PATH                             ST
     #[test]
     fn what_is_not_known_is_a_dash_and_another_outcome_is_named() {
         check(
-            &exchange("/slow", None, Outcome::ClientAborted),
+            &logged("/slow", None, Outcome::ClientAborted),
             "22:13:20.123 nginx            server GET     /slow                                 -      2.346          -    0.001        78       1234  client_aborted",
         );
     }
@@ -178,12 +131,12 @@ TIME         SERVICE          ROLE   METHOD  PATH                             ST
     #[test]
     fn a_path_cannot_steer_the_terminal_nor_fill_it() {
         let line = line(
-            &exchange("/\u{1b}[2J\u{9b}x", Some(200), Outcome::Answered),
+            &logged("/\u{1b}[2J\u{9b}x", Some(200), Outcome::Answered),
             &jiff::tz::TimeZone::UTC,
             40,
         );
         assert!(line.contains("/\\u{1b}[2J\\u{9b}x "), "{line}");
-        let long = exchange(&format!("/{}", "é".repeat(100)), Some(200), Outcome::Answered);
+        let long = logged(&format!("/{}", "é".repeat(100)), Some(200), Outcome::Answered);
         let line = super::line(&long, &jiff::tz::TimeZone::UTC, 40);
         assert!(line.contains(&format!("/{}… ", "é".repeat(38))), "{line}");
     }

@@ -28,7 +28,8 @@ pub fn copy<const ROOM: u32>(to: *mut u8, from: Address, length: u32) -> u32 {
 pub fn gather<const ROOM: u32>(to: *mut u8, array: Address, count: u64, length: u32) -> u32 {
     // Most vectors are a head and a body: both pieces come by one read.
     // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
-    let Ok([first, first_size, second, second_size]) = (unsafe { bpf_probe_read_user(array.cast::<[u64; 4]>()) }) else {
+    let Ok([first, first_size, second, second_size]) = (unsafe { bpf_probe_read_user(array.cast::<[u64; 4]>()) })
+    else {
         return 0;
     };
     let mut done = append::<ROOM>(to, 0, first, first_size, length);

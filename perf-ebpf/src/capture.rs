@@ -75,7 +75,7 @@ pub fn moved(moved: Moved) {
         return;
     }
     let sent = moved.direction == direction::SENT;
-    let Some((position_end, length)) = position(state, moved) else {
+    let Some(Place { end, length, drained }) = place(state, moved) else {
         return;
     };
     let mut source = syscall::source(socket);
@@ -90,14 +90,13 @@ pub fn moved(moved: Moved) {
     if let Source::Messages { array, count } = source {
         source = next_message(state, array, count);
     }
+    if matches!(source, Source::Unseen) {
+        count(Counter::Unseen, 1);
+    }
     let mut segment = Segment {
         at_ns,
-        arrival_ns: if sent {
-            0
-        } else {
-            take_arrival(state, socket, position_end)
-        },
-        position_end,
+        arrival_ns: if sent { 0 } else { take_arrival(state, drained) },
+        position_end: end,
         length,
         tgid,
         tid,
@@ -126,10 +125,7 @@ pub fn moved(moved: Moved) {
     }
     match source {
         Source::NoBytes => segment.flags |= flag::NO_BYTES,
-        Source::Unseen => {
-            segment.flags |= flag::UNSEEN;
-            count(Counter::Unseen, 1);
-        }
+        Source::Unseen => segment.flags |= flag::UNSEEN,
         _ => {}
     }
     let readable = matches!(source, Source::Buffer(..) | Source::Vector { .. });
@@ -177,34 +173,57 @@ pub fn end_of_stream(socket: Socket) {
     emit::segment(state, segment, Source::NoBytes, 0);
 }
 
-/// Position behind the segment, and its true length. None if nothing moved.
+/// Where a segment lies in its stream.
+struct Place {
+    /// Position behind it.
+    end: u32,
+    /// Its true length.
+    length: u32,
+    /// Nothing is left to read behind it.
+    drained: bool,
+}
+
+/// Where the segment lies. None if nothing moved.
 #[inline(always)]
-fn position(state: &mut ConnectionState, moved: Moved) -> Option<(u32, u32)> {
+fn place(state: &mut ConnectionState, moved: Moved) -> Option<Place> {
     let sent = moved.direction == direction::SENT;
+    let length = moved.length;
     if state.flags & flags::COUNTED != 0 {
         let counted = if sent { &mut state.sent } else { &mut state.received };
-        *counted = counted.wrapping_add(moved.length);
-        return Some((*counted, moved.length));
+        *counted = counted.wrapping_add(length);
+        let drained = !sent && state.arrival_ns != 0 && moved.socket.queued() == 0;
+        return Some(Place {
+            end: *counted,
+            length,
+            drained,
+        });
     }
     let positions = moved.socket.positions()?;
-    match moved.meaning {
-        Length::Moved | Length::Part { .. } => Some((if sent { positions.written } else { positions.copied }, moved.length)),
-        Length::Asked => Some((positions.written.wrapping_add(moved.length), moved.length)),
-        Length::ReadSoFar => {
-            // `received` is the position reported last, once there was one.
-            let news = positions.copied.wrapping_sub(state.received);
-            let length = if state.flags & flags::MOVED != 0 && news <= moved.length {
-                news
-            } else {
-                moved.length
-            };
-            state.received = positions.copied;
-            if length == 0 {
-                None
-            } else {
-                Some((positions.copied, length))
-            }
-        }
+    if sent {
+        let ahead = if moved.meaning == Length::Asked { length } else { 0 };
+        return Some(Place {
+            end: positions.written.wrapping_add(ahead),
+            length,
+            drained: false,
+        });
+    }
+    let end = moved.socket.received_end(positions);
+    let drained = positions.copied == positions.arrived;
+    if moved.meaning != Length::ReadSoFar {
+        return Some(Place { end, length, drained });
+    }
+    // `received` is the position reported last, once there was one.
+    let news = end.wrapping_sub(state.received);
+    let length = if state.flags & flags::MOVED != 0 && news <= length {
+        news
+    } else {
+        length
+    };
+    state.received = end;
+    if length == 0 {
+        None
+    } else {
+        Some(Place { end, length, drained })
     }
 }
 
@@ -238,19 +257,11 @@ fn next_message(state: &mut ConnectionState, array: *const u8, count: u64) -> So
 
 /// When the oldest byte of this segment became readable; what is still unread keeps the time of the newest arrival.
 #[inline(always)]
-fn take_arrival(state: &mut ConnectionState, socket: Socket, position_end: u32) -> u64 {
+fn take_arrival(state: &mut ConnectionState, drained: bool) -> u64 {
     let arrival = state.arrival_ns;
-    if arrival == 0 {
-        return 0;
+    if arrival != 0 {
+        state.arrival_ns = if drained { 0 } else { state.last_arrival_ns };
     }
-    let all_read = if state.flags & flags::COUNTED != 0 {
-        socket.queued() == 0
-    } else {
-        socket
-            .positions()
-            .is_none_or(|positions| positions.arrived == position_end)
-    };
-    state.arrival_ns = if all_read { 0 } else { state.last_arrival_ns };
     arrival
 }
 
@@ -299,7 +310,8 @@ fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, sour
 
 #[inline(always)]
 fn begins_message(source: Source, length: u32) -> bool {
-    first_bytes(source, length) != looks::NOTHING
+    // A few letters alone could be anything in the middle of a body.
+    length >= SNIFF_BYTES as u32 && first_bytes(source, length) != looks::NOTHING
 }
 
 /// What a segment's first bytes look like.

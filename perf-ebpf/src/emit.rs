@@ -223,5 +223,9 @@ pub fn wakeup() -> u64 {
 #[inline(always)]
 fn tail_of(state: &ConnectionState) -> [u8; TAIL_BYTES] {
     // SAFETY: the field is longer than what is read of it.
-    unsafe { (&raw const state.folded_tail).cast::<[u8; TAIL_BYTES]>().read_unaligned() }
+    unsafe {
+        (&raw const state.folded_tail)
+            .cast::<[u8; TAIL_BYTES]>()
+            .read_unaligned()
+    }
 }

@@ -44,6 +44,13 @@ pub struct Positions {
     pub arrived: u32,
 }
 
+/// TCP states (include/net/tcp_states.h) in which the peer's FIN has been received.
+const TCP_TIME_WAIT: u8 = 6;
+const TCP_CLOSE: u8 = 7;
+const TCP_CLOSE_WAIT: u8 = 8;
+const TCP_LAST_ACK: u8 = 9;
+const TCP_CLOSING: u8 = 11;
+
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const AF_UNIX: u16 = 1;
@@ -118,6 +125,20 @@ impl Socket {
     #[inline(always)]
     pub fn remote_port(self) -> u16 {
         u16::from_be(self.field(offset::SK_REMOTE_PORT))
+    }
+
+    /// `copied_seq` as a position in the bytes: a FIN that was read takes a sequence number of its own.
+    #[inline(always)]
+    pub fn received_end(self, positions: Positions) -> u32 {
+        if positions.copied != positions.arrived {
+            return positions.copied;
+        }
+        match self.state() {
+            TCP_TIME_WAIT | TCP_CLOSE_WAIT | TCP_LAST_ACK | TCP_CLOSING => positions.copied.wrapping_sub(1),
+            // Closed after a FIN; a reset leaves an error, and counts nothing.
+            TCP_CLOSE if self.error() == 0 => positions.copied.wrapping_sub(1),
+            _ => positions.copied,
+        }
     }
 
     /// Error that ended the connection.

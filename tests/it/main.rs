@@ -1,1 +1,18 @@
-//! Whole-program tests.
+//! Whole-program tests, on the kernel they run on:
+//!
+//! `PERF_AGENT_BIN=…/perf-agent cargo test -p perf-agent-tests --test it -- --test-threads=1`
+//!
+//! [`truth`] proves the servers and clients against each other without the agent. What needs something that the machine
+//! lacks says so and passes, except in CI. Tests whose names start with `vm_` are also run inside virtual machines of
+//! several kernels.
+
+mod cases;
+mod filters;
+mod http_cases;
+mod lifecycle;
+mod overload;
+mod passive;
+mod servers;
+mod sockets;
+mod truth;
+mod vm;

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -19,7 +19,7 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<PathBuf> {
 
     let built = places::bpf_target().join(BPF_TARGET).join("release/perf-ebpf");
     let object = places::bpf_object();
-    let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let bytes = without_debug_information(toolchain, &built)?;
     // An unchanged object keeps its time, so that the agent is not built again for nothing.
     if fs::read(&object).ok().as_ref() != Some(&bytes) {
         let folder = object.parent().context("the object lies in a folder")?;
@@ -28,6 +28,18 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<PathBuf> {
     }
     println!("BPF object: {} ({} bytes)", object.display(), bytes.len());
     Ok(object)
+}
+
+/// The object without the debugger's information, which is most of its size; the kernel's own (BTF) stays. Without a
+/// strip program that knows BPF it stays as it is, which only costs memory.
+fn without_debug_information(toolchain: &Toolchain, built: &Path) -> Result<Vec<u8>> {
+    let mut file = built.to_owned();
+    if let Some(strip) = toolchain.strip() {
+        file.set_extension("stripped");
+        let mut strip = Command::new(strip);
+        command::read(strip.arg("--strip-debug").arg("-o").arg(&file).arg(built))?;
+    }
+    fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// A cargo command on the kernel side's crate for the BPF target.

@@ -3,7 +3,7 @@
 //! Read in this order: [`places`] (where things lie), [`command`] (how programs are run), [`need`] (what a command
 //! needs of the machine, and how it is announced and installed), [`toolchain`] and [`bpf`] (the kernel side's
 //! compiler and build), [`agent`] (the user side), [`python`] (servers for the tests), [`vm`] (other kernels),
-//! [`steps`], [`test`] and [`tidy`] (what must hold).
+//! [`steps`], [`test`], [`tidy`] and [`licences`] (what must hold).
 #![expect(
     clippy::print_stdout,
     reason = "a command line tool: its standard output is its purpose"
@@ -13,10 +13,19 @@
 mod agent;
 mod bpf;
 mod command;
+mod licences;
 mod need;
 mod places;
 mod python;
+mod steps;
+mod test;
+mod tidy;
 mod toolchain;
+mod vm;
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -68,6 +77,60 @@ enum Task {
         #[arg(last = true, value_name = "AGENT FLAGS")]
         flags: Vec<String>,
     },
+    /// Boots another kernel in QEMU and runs a command in it, by default the tests that are made for it.
+    ///
+    /// The guest has this machine's root file system (read-only, an overlay in memory takes what is written), so the
+    /// same paths work in it: `cargo xtask vm --kernel 6.1 -- bpftool prog`. Kernels are Debian's newest of each suite,
+    /// downloaded once into the cache; remove `~/.cache/perf-agent/kernels` to have newer ones.
+    Vm(Vm),
+    /// Runs everything that must hold, cheapest first, and stops at the first failure.
+    ///
+    /// Formatting, absences, lints (the agent, the agent without its kernel side, the kernel side), licences, unit and
+    /// property tests, the whole program as root on the running kernel, and on Linux 6.1 and 6.12 in QEMU. Each step
+    /// prints its duration. What cannot be tried here is skipped and said; with CI=true that is a failure.
+    Test {
+        #[command(flatten)]
+        install: Install,
+        /// The inner loop: no virtual machines.
+        #[arg(long)]
+        fast: bool,
+        /// Only the tests whose name contains this, and none of the other checks.
+        #[arg(long)]
+        filter: Option<String>,
+    },
+    /// What can be checked without running anything: formatting, absences, lints of both worlds.
+    Check {
+        #[command(flatten)]
+        install: Install,
+    },
+}
+
+/// The guest and its command.
+#[derive(Args)]
+struct Vm {
+    #[command(flatten)]
+    install: Install,
+    /// The kernel; may be given several times.
+    #[arg(long, value_enum, required_unless_present = "all")]
+    kernel: Vec<vm::Kernel>,
+    /// All kernels, one after the other; a table of the results at the end.
+    #[arg(long, conflicts_with = "kernel")]
+    all: bool,
+    /// Time is a count of instructions (one processor): for measurements that repeat.
+    #[arg(long)]
+    icount: bool,
+    /// Virtual processors.
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// Memory in MiB.
+    #[arg(long, default_value_t = 2048)]
+    memory: u32,
+    /// Minutes after which the guest is ended.
+    #[arg(long, default_value_t = 15)]
+    timeout: u64,
+    /// What to run in it as root; without it, the whole-program tests that are named `vm_…`.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
 /// How to deal with what is missing.
@@ -78,12 +141,24 @@ struct Install {
     no_install: bool,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(code) => code,
+        // The summary has said it, and ends the output.
+        Err(error) if error.is::<steps::Failed>() => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
         Task::Setup { install, tests } => {
             let mut needs = toolchain::needs();
             if tests {
-                needs.extend(python::needs());
+                needs.extend(test::needs(true));
             }
             need::satisfy(needs, install.no_install)?;
             println!("BPF tool chain: {}", toolchain::find()?);
@@ -100,6 +175,57 @@ fn main() -> Result<()> {
             bpf::build(&toolchain::find()?)?;
             agent::exec(&agent::build()?, &flags)?;
         }
+        Task::Vm(arguments) => return run_vm(&arguments),
+        Task::Test { install, fast, filter } => {
+            test::run(&test::Options {
+                fast,
+                filter,
+                no_install: install.no_install,
+            })?;
+        }
+        Task::Check { install } => test::check(install.no_install)?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_vm(arguments: &Vm) -> Result<ExitCode> {
+    let mut options = vm::Options {
+        cpus: arguments.cpus,
+        memory_mib: arguments.memory,
+        icount: arguments.icount,
+        timeout: Duration::from_mins(arguments.timeout),
+        echo: true,
+    };
+    if options.icount {
+        options.cpus = 1;
+    }
+    let command = if let Some((program, rest)) = arguments.command.split_first() {
+        need::satisfy(vm::needs(), arguments.install.no_install)?;
+        let mut command = Command::new(program);
+        command.args(rest);
+        command
+    } else {
+        test::build_for_vm(arguments.install.no_install)?.command()
+    };
+    let kernels = if arguments.all {
+        vm::Kernel::ALL.to_vec()
+    } else {
+        arguments.kernel.clone()
+    };
+    if let [kernel] = kernels[..] {
+        let code = vm::boot(kernel, &options, &command)?.code;
+        return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+    }
+    let mut steps = steps::Steps::new(false);
+    let mut failed = false;
+    for kernel in kernels {
+        // The next kernel's result is worth having, too.
+        failed |= steps
+            .step(&format!("Linux {}", kernel.name()), || {
+                test::in_vm(kernel, &options, &command)
+            })
+            .is_err();
+    }
+    steps.summary();
+    Ok(ExitCode::from(u8::from(failed)))
 }

@@ -50,6 +50,19 @@ impl fmt::Display for Toolchain {
     }
 }
 
+impl Toolchain {
+    /// LLVM's strip program, if there is one.
+    pub(crate) fn strip(&self) -> Option<PathBuf> {
+        let packaged = format!(
+            "/usr/lib/llvm-{}/bin/llvm-strip",
+            self.compiler.llvm().unwrap_or(DEBIAN_LLVM)
+        );
+        Some(PathBuf::from(packaged))
+            .filter(|strip| strip.is_file())
+            .or_else(|| command::find("llvm-strip"))
+    }
+}
+
 impl Compiler {
     /// The compiler as a command.
     pub(crate) fn rustc(self) -> Command {

@@ -42,15 +42,54 @@ pub struct Summary {
     pub p99_9_ns: u64,
 }
 
-/// Samples of one kind of time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Distribution {
+/// What is exact of a set of samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moments {
     count: u64,
     sum: u128,
     squares: u128,
     min: u64,
     max: u64,
     beyond: u64,
+}
+
+impl Moments {
+    /// Adds a sample.
+    #[inline]
+    pub(crate) fn record(&mut self, value_ns: u64) {
+        self.merge(&Self {
+            count: 1,
+            sum: value_ns.into(),
+            squares: u128::from(value_ns) * u128::from(value_ns),
+            min: value_ns,
+            max: value_ns,
+            beyond: u64::from(value_ns > HIGHEST_NS),
+        });
+    }
+
+    /// Adds another set's.
+    #[inline]
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        self.min = if self.count == 0 {
+            other.min
+        } else {
+            self.min.min(other.min)
+        };
+        self.max = self.max.max(other.max);
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares = self.squares.saturating_add(other.squares);
+        self.beyond += other.beyond;
+    }
+}
+
+/// Samples of one kind of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    moments: Moments,
     /// Numbers of the buckets in use, ascending.
     indexes: Vec<u16>,
     /// Their counts, at the same places.
@@ -58,17 +97,19 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Adds a sample.
-    #[inline]
-    pub fn record(&mut self, value_ns: u64) {
-        if self.count == 0 || value_ns < self.min {
-            self.min = value_ns;
+    /// From moments and the buckets of the same samples, ascending.
+    pub(crate) fn new(moments: Moments, buckets: Vec<(u16, u64)>) -> Self {
+        let (indexes, counts) = buckets.into_iter().unzip();
+        Self {
+            moments,
+            indexes,
+            counts,
         }
-        self.max = self.max.max(value_ns);
-        self.count += 1;
-        self.sum += u128::from(value_ns);
-        self.squares = self.squares.saturating_add(u128::from(value_ns) * u128::from(value_ns));
-        self.beyond += u64::from(value_ns > HIGHEST_NS);
+    }
+
+    /// Adds a sample.
+    pub fn record(&mut self, value_ns: u64) {
+        self.moments.record(value_ns);
         let index = bucket_of(value_ns.min(HIGHEST_NS));
         let place = self.indexes.partition_point(|&other| other < index);
         if self.indexes.get(place) == Some(&index) {
@@ -81,19 +122,14 @@ impl Distribution {
 
     /// Adds all samples of another one; nothing is lost.
     pub fn merge(&mut self, other: &Self) {
-        if other.count == 0 {
+        if other.moments.count == 0 {
             return;
         }
-        if self.count == 0 {
+        if self.moments.count == 0 {
             self.clone_from(other);
             return;
         }
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
-        self.count += other.count;
-        self.sum += other.sum;
-        self.squares = self.squares.saturating_add(other.squares);
-        self.beyond += other.beyond;
+        self.moments.merge(&other.moments);
         self.merge_buckets(other);
     }
 
@@ -136,17 +172,17 @@ impl Distribution {
 
     /// Samples.
     pub fn count(&self) -> u64 {
-        self.count
+        self.moments.count
     }
 
     /// Their sum, exact.
     pub fn sum_ns(&self) -> u128 {
-        self.sum
+        self.moments.sum
     }
 
     /// Samples longer than [`HIGHEST_NS`].
     pub fn beyond(&self) -> u64 {
-        self.beyond
+        self.moments.beyond
     }
 
     /// The smallest value such that at least `quantile` (0..=1) of all samples are at or below it (nearest rank), within
@@ -157,47 +193,47 @@ impl Distribution {
             clippy::cast_sign_loss,
             reason = "clamped to 1..=count right after"
         )]
-        let rank = (quantile * self.count as f64).ceil() as u64;
+        let rank = (quantile * self.moments.count as f64).ceil() as u64;
         self.at_rank(rank)
     }
 
     /// The sample of a rank, counted from 1.
     fn at_rank(&self, rank: u64) -> Option<u64> {
-        if self.count == 0 {
+        if self.moments.count == 0 {
             return None;
         }
-        let rank = rank.clamp(1, self.count);
+        let rank = rank.clamp(1, self.moments.count);
         // The ends are known exactly.
-        if rank == self.count {
-            return Some(self.max);
+        if rank == self.moments.count {
+            return Some(self.moments.max);
         }
         if rank == 1 {
-            return Some(self.min);
+            return Some(self.moments.min);
         }
         let mut below = 0;
         for (index, count) in self.buckets() {
             below += count;
             if below >= rank {
-                return Some(middle_of(index).clamp(self.min, self.max));
+                return Some(middle_of(index).clamp(self.moments.min, self.moments.max));
             }
         }
-        Some(self.max)
+        Some(self.moments.max)
     }
 
     /// A quantile in thousandths, by whole numbers, so that no rounding of a product moves the rank.
     fn per_mille(&self, quantile: u64) -> u64 {
-        let rank = (u128::from(self.count) * u128::from(quantile)).div_ceil(1000);
+        let rank = (u128::from(self.moments.count) * u128::from(quantile)).div_ceil(1000);
         self.at_rank(u64::try_from(rank).unwrap_or(u64::MAX)).unwrap_or(0)
     }
 
     /// The usual figures; `None` if there are no samples.
     pub fn summary(&self) -> Option<Summary> {
-        (self.count > 0).then(|| Summary {
-            count: self.count,
-            sum_ns: self.sum,
-            min_ns: self.min,
-            max_ns: self.max,
-            mean_ns: self.sum as f64 / self.count as f64,
+        (self.moments.count > 0).then(|| Summary {
+            count: self.moments.count,
+            sum_ns: self.moments.sum,
+            min_ns: self.moments.min,
+            max_ns: self.moments.max,
+            mean_ns: self.moments.sum as f64 / self.moments.count as f64,
             std_dev_ns: self.std_dev(),
             median_ns: self.per_mille(500),
             p90_ns: self.per_mille(900),
@@ -208,35 +244,21 @@ impl Distribution {
     }
 
     fn std_dev(&self) -> f64 {
-        let n = u128::from(self.count);
+        let n = u128::from(self.moments.count);
         // n * squares - sum^2, in whole numbers as long as they fit: the difference of two large floats would lose it.
-        if let (Some(a), Some(b)) = (n.checked_mul(self.squares), self.sum.checked_mul(self.sum)) {
+        if let (Some(a), Some(b)) = (
+            n.checked_mul(self.moments.squares),
+            self.moments.sum.checked_mul(self.moments.sum),
+        ) {
             return (a.saturating_sub(b) as f64).sqrt() / n as f64;
         }
-        let mean = self.sum as f64 / n as f64;
-        (self.squares as f64 / n as f64 - mean * mean).max(0.0).sqrt()
+        let mean = self.moments.sum as f64 / n as f64;
+        (self.moments.squares as f64 / n as f64 - mean * mean).max(0.0).sqrt()
     }
 
     /// Buckets in use, ascending: number and count. [`bounds_ns`] tells what a number means.
     pub fn buckets(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
         self.indexes.iter().copied().zip(self.counts.iter().copied())
-    }
-
-    /// Forgets all samples and keeps the room.
-    pub(crate) fn clear(&mut self) {
-        self.indexes.clear();
-        self.counts.clear();
-        let (indexes, counts) = (std::mem::take(&mut self.indexes), std::mem::take(&mut self.counts));
-        *self = Self {
-            indexes,
-            counts,
-            ..Self::default()
-        };
-    }
-
-    /// Heap bytes held.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.indexes.capacity() * size_of::<u16>() + self.counts.capacity() * size_of::<u64>()
     }
 }
 
@@ -258,44 +280,55 @@ fn middle_of(index: u16) -> u64 {
 
 /// The bucket of a time of at most [`HIGHEST_NS`].
 #[inline]
-fn bucket_of(value: u64) -> u16 {
+pub(crate) fn bucket_of(value: u64) -> u16 {
     let shift = 64 - (HALF_MAGNITUDE + 1) - (value | (2 * HALF - 1)).leading_zeros();
     let index = (u64::from(shift) << HALF_MAGNITUDE) + (value >> shift);
     u16::try_from(index).unwrap_or(u16::MAX)
 }
 
-/// The compact form of closed slots: variable-length numbers, and most buckets in one byte.
+/// The compact form of closed slots.
 mod packed {
-    use super::Distribution;
-    use crate::aggregate::varint::{Reader, put};
+    use super::{Distribution, Moments};
+    use crate::aggregate::packing::{BitReader, Bits, Reader, put};
 
     impl Distribution {
         /// Appends the compact form.
         pub(crate) fn pack(&self, out: &mut Vec<u8>) {
-            put(out, self.count.into());
-            if self.count == 0 {
+            let moments = &self.moments;
+            put(out, moments.count.into());
+            if moments.count == 0 {
                 return;
             }
-            put(out, self.sum);
-            put(out, self.squares);
-            put(out, self.min.into());
-            put(out, (self.max - self.min).into());
-            put(out, self.beyond.into());
+            put(out, moments.sum);
+            put(out, moments.squares);
+            put(out, moments.min.into());
+            put(out, (moments.max - moments.min).into());
+            put(out, moments.beyond.into());
             put(out, self.indexes.len() as u128);
-            let mut before = 0;
+            let mut bits = Bits::new(out);
+            let (mut index_before, mut count_before) = (0, 1);
             for (index, count) in self.buckets() {
-                // 3 bits distance, 5 bits count; 0 in either: the number follows.
-                let distance = u64::from(index) - before;
-                before = u64::from(index);
-                let near = if (1..8).contains(&distance) { distance } else { 0 };
-                let few = if (1..32).contains(&count) { count } else { 0 };
-                out.push(u8::try_from(near << 5 | few).unwrap_or(0));
-                if near == 0 {
-                    put(out, distance.into());
-                }
-                if few == 0 {
-                    put(out, count.into());
-                }
+                bits.gamma(u64::from(index - index_before) + 1);
+                bits.near(count, count_before);
+                (index_before, count_before) = (index, count);
+            }
+            bits.finish();
+        }
+
+        /// Appends the compact form, or that it is the same as `before`.
+        pub(crate) fn pack_after(&self, before: &Self, out: &mut Vec<u8>) {
+            out.push(u8::from(self == before));
+            if self != before {
+                self.pack(out);
+            }
+        }
+
+        /// Reads back what [`Self::pack_after`] wrote.
+        pub(crate) fn unpack_after(before: &Self, reader: &mut Reader<'_>) -> Self {
+            if reader.byte() == 1 {
+                before.clone()
+            } else {
+                Self::unpack(reader)
             }
         }
 
@@ -310,22 +343,24 @@ mod packed {
             let beyond = reader.u64();
             let used = usize::try_from(reader.u64()).unwrap_or(0);
             let mut this = Self {
-                count,
-                sum,
-                squares,
-                min,
-                max,
-                beyond,
+                moments: Moments {
+                    count,
+                    sum,
+                    squares,
+                    min,
+                    max,
+                    beyond,
+                },
                 indexes: Vec::with_capacity(used),
                 counts: Vec::with_capacity(used),
             };
-            let mut index = 0;
+            let mut bits = BitReader::new(reader);
+            let (mut index, mut count) = (0, 1);
             for _ in 0..used {
-                let byte = u64::from(reader.byte());
-                let (near, few) = (byte >> 5, byte & 31);
-                index += if near == 0 { reader.u64() } else { near };
+                index += bits.gamma() - 1;
+                count = bits.near(count);
                 this.indexes.push(u16::try_from(index).unwrap_or(u16::MAX));
-                this.counts.push(if few == 0 { reader.u64() } else { few });
+                this.counts.push(count);
             }
             this
         }
@@ -337,11 +372,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::aggregate::varint::Reader;
+    use crate::aggregate::packing::Reader;
 
     fn of(values: &[u64]) -> Distribution {
         let mut distribution = Distribution::default();
-        values.iter().for_each(|&value| distribution.record(value));
+        for &value in values {
+            distribution.record(value);
+        }
         distribution
     }
 
@@ -361,7 +398,9 @@ mod tests {
         #[test]
         fn buckets_are_those_of_hdrhistogram(values in times()) {
             let mut theirs = hdrhistogram::Histogram::<u64>::new_with_bounds(1, HIGHEST_NS, 2).unwrap();
-            values.iter().for_each(|&value| theirs.record(value.min(HIGHEST_NS)).unwrap());
+            for &value in &values {
+                theirs.record(value.min(HIGHEST_NS)).unwrap();
+            }
             let ours = of(&values);
             let widened: Vec<_> = ours.buckets().map(|(index, count)| (bounds_ns(index).1, count)).collect();
             let expected: Vec<_> = theirs.iter_recorded()
@@ -423,12 +462,5 @@ mod tests {
     fn without_samples_there_are_no_figures() {
         assert_eq!(Distribution::default().summary(), None);
         assert_eq!(Distribution::default().quantile_ns(0.5), None);
-    }
-
-    #[test]
-    fn a_cleared_distribution_is_a_new_one() {
-        let mut distribution = of(&[5, 6, 7]);
-        distribution.clear();
-        assert_eq!(distribution, Distribution::default());
     }
 }

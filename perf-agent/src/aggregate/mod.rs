@@ -2,7 +2,9 @@
 //!
 //! An [`Aggregate`] is told of exchanges that open and end, and of the time; [`Aggregate::window`] answers for any
 //! [`Window`]. What it holds is bounded: one running slot, at most 47 closed ones in compact form, a minute of seconds.
-//! What closed is shared between the living aggregate and the snapshots, so a copy costs the running slot only.
+//! What closed is shared between the living aggregate and the snapshots, so a copy costs the running slot only. An endpoint
+//! that had two requests per second for a day, with response times over more than a decade, takes about 42 kB, and 2 kB
+//! more per snapshot (a test in `statistics` holds a thousand of them to 45 MB).
 //!
 //! Time is the exchanges' own (monotonic nanoseconds). An exchange is counted when its end is reported: in the slot of
 //! its end, or in the running one if it is reported late.
@@ -17,8 +19,9 @@
 //!   clients give up.
 
 pub mod distribution;
+mod packing;
+mod samples;
 mod slot;
-mod varint;
 pub mod window;
 
 use std::collections::BTreeMap;
@@ -29,6 +32,7 @@ pub use distribution::{Distribution, Summary};
 pub use window::Window;
 
 use crate::exchange::{Ended, Outcome, Role};
+use samples::Samples;
 use slot::Slot;
 use window::{History, SECOND_NS, Size};
 
@@ -167,7 +171,7 @@ pub struct Aggregate {
     /// The last moment heard of.
     now_ns: u64,
     in_flight: u32,
-    running: Slot,
+    running: Slot<Samples>,
     history: Arc<History>,
     seconds: Seconds,
 }
@@ -224,7 +228,7 @@ impl Aggregate {
         }
         let history = Arc::make_mut(&mut self.history);
         if closing {
-            history.close(Size::TenSeconds.number(from_ns), &self.running);
+            history.close(Size::TenSeconds.number(from_ns), &self.running.sorted());
             self.running.clear();
         }
         history.roll(from_ns, to_ns);
@@ -239,7 +243,7 @@ impl Aggregate {
             return later.window(window, at_ns);
         }
         let at_ns = self.now_ns;
-        let mut sum = self.running.clone();
+        let mut sum = self.running.sorted();
         for slot in self.history.of_window(window, at_ns) {
             sum.merge(&Slot::unpack(slot));
         }
@@ -329,7 +333,7 @@ impl Aggregate {
             }
         }
         if let Some(slot) = slots.get_mut(&newest) {
-            slot.merge(&self.running);
+            slot.merge(&self.running.sorted());
         }
         slots
             .into_iter()

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::distribution::Distribution;
-use super::varint::{Reader, put};
+use super::packing::{Reader, put};
+use super::samples::Samples;
 use super::window::Closed;
 use super::{ErrorRule, STATUSES};
 use crate::exchange::{Ended, Outcome, Role};
 
-/// Counts and distributions of one stretch of time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Slot {
+/// Counts and distributions of one stretch of time. `Slot<Samples>` is the running one, [`Slot`] one to be read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot<D = Distribution> {
     /// In the order of [`Outcome::ALL`].
     pub(crate) outcomes: [u64; 5],
     pub(crate) errors: u64,
@@ -23,13 +24,13 @@ pub(crate) struct Slot {
     pub(crate) max_in_flight: u32,
     /// Exchanges that ended in the best second.
     pub(crate) best_second: u32,
-    pub(crate) response_time: Distribution,
-    pub(crate) time_to_first_byte: Distribution,
-    pub(crate) queue_time: Distribution,
-    pub(crate) processing: Distribution,
+    pub(crate) response_time: D,
+    pub(crate) time_to_first_byte: D,
+    pub(crate) queue_time: D,
+    pub(crate) processing: D,
 }
 
-impl Slot {
+impl<D> Slot<D> {
     /// Exchanges that ended.
     pub(crate) fn requests(&self) -> u64 {
         self.outcomes.iter().sum()
@@ -40,6 +41,33 @@ impl Slot {
         self.max_in_flight == 0 && self.requests() == 0
     }
 
+    /// Adds another slot's counts. Of the highest number in flight and the best second the larger one is taken.
+    fn merge_counts(&mut self, other: &Self) {
+        for (mine, theirs) in self.outcomes.iter_mut().zip(other.outcomes) {
+            *mine += theirs;
+        }
+        self.errors += other.errors;
+        self.client_errors += other.client_errors;
+        for &(status, count) in &other.statuses {
+            self.count_status(status, count);
+        }
+        self.statuses_other += other.statuses_other;
+        self.bytes_received = self.bytes_received.saturating_add(other.bytes_received);
+        self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
+        self.max_in_flight = self.max_in_flight.max(other.max_in_flight);
+        self.best_second = self.best_second.max(other.best_second);
+    }
+
+    fn count_status(&mut self, status: u16, count: u64) {
+        match self.statuses.binary_search_by_key(&status, |&(status, _)| status) {
+            Ok(place) => self.statuses[place].1 += count,
+            Err(place) if self.statuses.len() < STATUSES => self.statuses.insert(place, (status, count)),
+            Err(_) => self.statuses_other += count,
+        }
+    }
+}
+
+impl Slot<Samples> {
     /// Counts an exchange.
     #[inline]
     pub(crate) fn record(&mut self, role: Role, ended: &Ended, errors: &ErrorRule) {
@@ -72,34 +100,32 @@ impl Slot {
         }
     }
 
-    fn count_status(&mut self, status: u16, count: u64) {
-        match self.statuses.binary_search_by_key(&status, |&(status, _)| status) {
-            Ok(place) => self.statuses[place].1 += count,
-            Err(place) if self.statuses.len() < STATUSES => self.statuses.insert(place, (status, count)),
-            Err(_) => self.statuses_other += count,
-        }
-    }
-
-    /// Adds another slot. Times and counts add up; of the highest number in flight and the best second the larger one is
-    /// taken.
+    /// Adds another running slot.
     pub(crate) fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.outcomes.iter_mut().zip(other.outcomes) {
-            *mine += theirs;
-        }
-        self.errors += other.errors;
-        self.client_errors += other.client_errors;
-        for &(status, count) in &other.statuses {
-            self.count_status(status, count);
-        }
-        self.statuses_other += other.statuses_other;
-        self.bytes_received = self.bytes_received.saturating_add(other.bytes_received);
-        self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
-        self.max_in_flight = self.max_in_flight.max(other.max_in_flight);
-        self.best_second = self.best_second.max(other.best_second);
+        self.merge_counts(other);
         self.response_time.merge(&other.response_time);
         self.time_to_first_byte.merge(&other.time_to_first_byte);
         self.queue_time.merge(&other.queue_time);
         self.processing.merge(&other.processing);
+    }
+
+    /// As a slot to be read.
+    pub(crate) fn sorted(&self) -> Slot {
+        Slot {
+            outcomes: self.outcomes,
+            errors: self.errors,
+            client_errors: self.client_errors,
+            statuses: self.statuses.clone(),
+            statuses_other: self.statuses_other,
+            bytes_received: self.bytes_received,
+            bytes_sent: self.bytes_sent,
+            max_in_flight: self.max_in_flight,
+            best_second: self.best_second,
+            response_time: self.response_time.sorted(),
+            time_to_first_byte: self.time_to_first_byte.sorted(),
+            queue_time: self.queue_time.sorted(),
+            processing: self.processing.sorted(),
+        }
     }
 
     /// Forgets everything and keeps the room.
@@ -116,6 +142,26 @@ impl Slot {
             theirs.clear();
             *mine = theirs;
         }
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.statuses.capacity() * size_of::<(u16, u64)>()
+            + self.response_time.heap_bytes()
+            + self.time_to_first_byte.heap_bytes()
+            + self.queue_time.heap_bytes()
+            + self.processing.heap_bytes()
+    }
+}
+
+impl Slot {
+    /// Adds another slot.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.merge_counts(other);
+        self.response_time.merge(&other.response_time);
+        self.time_to_first_byte.merge(&other.time_to_first_byte);
+        self.queue_time.merge(&other.queue_time);
+        self.processing.merge(&other.processing);
     }
 
     /// The compact form.
@@ -137,9 +183,11 @@ impl Slot {
         put(&mut out, self.max_in_flight.into());
         put(&mut out, self.best_second.into());
         self.response_time.pack(&mut out);
-        self.time_to_first_byte.pack(&mut out);
         self.queue_time.pack(&mut out);
-        self.processing.pack(&mut out);
+        // An answer in one segment begins when it ends, and a request in one segment ends when it begins: then these are
+        // the same times once more.
+        self.time_to_first_byte.pack_after(&self.response_time, &mut out);
+        self.processing.pack_after(&self.time_to_first_byte, &mut out);
         Arc::from(out)
     }
 
@@ -147,7 +195,7 @@ impl Slot {
     pub(crate) fn unpack(bytes: &[u8]) -> Self {
         let mut reader = Reader::new(bytes);
         let reader = &mut reader;
-        Self {
+        let mut slot = Self {
             outcomes: std::array::from_fn(|_| reader.u64()),
             errors: reader.u64(),
             client_errors: reader.u64(),
@@ -160,24 +208,17 @@ impl Slot {
             max_in_flight: reader.u32(),
             best_second: reader.u32(),
             response_time: Distribution::unpack(reader),
-            time_to_first_byte: Distribution::unpack(reader),
             queue_time: Distribution::unpack(reader),
-            processing: Distribution::unpack(reader),
-        }
+            ..Self::default()
+        };
+        slot.time_to_first_byte = Distribution::unpack_after(&slot.response_time, reader);
+        slot.processing = Distribution::unpack_after(&slot.time_to_first_byte, reader);
+        slot
     }
 
     /// Only the number of exchanges, of the compact form.
     pub(crate) fn unpack_requests(bytes: &[u8]) -> u64 {
         let mut reader = Reader::new(bytes);
         (0..5).map(|_| reader.u64()).sum()
-    }
-
-    /// Heap bytes held.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.statuses.capacity() * size_of::<(u16, u64)>()
-            + self.response_time.heap_bytes()
-            + self.time_to_first_byte.heap_bytes()
-            + self.queue_time.heap_bytes()
-            + self.processing.heap_bytes()
     }
 }

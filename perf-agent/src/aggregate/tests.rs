@@ -86,9 +86,12 @@ fn check(aggregate: &Aggregate, happened: &[Happened], in_flight: u32, at_ns: u6
         prop_assert_eq!(view.in_flight, in_flight);
         let highest = within.iter().map(|it| it.in_flight).max().unwrap_or(0).max(in_flight);
         prop_assert_eq!(view.max_in_flight, highest, "{:?}", window);
-        prop_assert_eq!(view.peak_rps, f64::from(seconds.values().copied().max().unwrap_or(0)));
+        prop_assert_eq!(
+            view.peak_rps.to_bits(),
+            f64::from(seconds.values().copied().max().unwrap_or(0)).to_bits()
+        );
         let last_second = seconds.get(&(at_ns / SECOND_NS - 1)).copied().unwrap_or(0);
-        prop_assert_eq!(view.current_rps, f64::from(last_second));
+        prop_assert_eq!(view.current_rps.to_bits(), f64::from(last_second).to_bits());
 
         let series = aggregate.latency_series(window, at_ns);
         for pair in series.windows(2) {

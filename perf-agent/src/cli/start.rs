@@ -13,24 +13,14 @@ use crate::privileges::{self, Purpose};
 use crate::source::Report;
 use crate::{pipeline, statistics};
 
-/// Distinct values of a path segment before it becomes a placeholder.
-const DISTINCT_VALUES: usize = 64;
-/// Newest exchanges kept.
-const RECENT: usize = 1000;
-/// Slowest exchanges kept.
-const SLOWEST: usize = 100;
-
 /// The pipeline's settings.
 pub fn pipeline_settings(core: &CoreSettings) -> pipeline::Settings {
     pipeline::Settings {
         connections: core.max_connections,
         statistics: statistics::Settings {
             endpoints: core.max_endpoints,
-            distinct_values: DISTINCT_VALUES,
             routes: core.routes.clone(),
-            rule: crate::aggregate::ErrorRule::default(),
-            recent: RECENT,
-            slowest: SLOWEST,
+            ..statistics::Settings::default()
         },
     }
 }

@@ -3,11 +3,13 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
 use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
 
 use super::options::{CaptureOptions, CoreOptions, Faults, duration};
 use super::{Failure, start};
@@ -111,38 +113,46 @@ impl Trace {
             trace: true,
         })?;
         let Some(traced) = agent.traced() else { return Ok(()) };
-        let printed = start::runtime()?.block_on(print(traced, &choice));
+        let dropped = Arc::clone(&traced.dropped);
+        let printed = start::runtime()?.block_on(print(traced, choice));
         agent.finish()?;
+        let dropped = dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "exchanges were not printed, since the output was too slow for them"
+            );
+        }
         printed.map_err(Failure::from)
     }
 }
 
-async fn print(mut traced: Traced, choice: &Choice) -> io::Result<()> {
+/// Prints in a thread of its own: a terminal that was stopped, or a reader that does not read, blocks it for as long as
+/// it likes, and a signal must end the agent all the same.
+async fn print(mut traced: Traced, choice: Choice) -> io::Result<()> {
     let stop = start::stop_signal()?;
-    tokio::pin!(stop);
-    let terminal = io::stdout().is_terminal();
-    let mut printer = Printer::new(io::stdout(), choice.clone(), terminal);
-    let mut result = if terminal { printer.header() } else { Ok(true) };
-    while let Ok(true) = result {
-        let batch = tokio::select! {
-            batch = traced.batches.recv() => batch,
-            () = &mut stop => None,
-        };
-        let Some(batch) = batch else { break };
-        // Writing may block for as long as the reader likes; the other worker sees to signals meanwhile.
-        result = tokio::task::block_in_place(|| printer.batch(&batch));
-    }
-    let dropped = traced.dropped.load(Ordering::Relaxed);
-    if dropped > 0 {
-        tracing::warn!(
-            dropped,
-            "exchanges were not printed, since the output was too slow for them"
-        );
-    }
-    match result {
+    let (tell, done) = oneshot::channel();
+    std::thread::Builder::new().name("print".to_owned()).spawn(move || {
+        let terminal = io::stdout().is_terminal();
+        let mut printer = Printer::new(io::stdout(), choice, terminal);
+        let mut goes_on = if terminal { printer.header() } else { Ok(true) };
+        while let Ok(true) = goes_on {
+            let Some(batch) = traced.batches.blocking_recv() else {
+                break;
+            };
+            goes_on = printer.batch(&batch);
+        }
+        // Nobody listens any more after a signal.
+        let _unheard = tell.send(goes_on);
+    })?;
+    let printed = tokio::select! {
+        printed = done => printed.unwrap_or(Ok(false)),
+        () = stop => Ok(false),
+    };
+    match printed {
         // Whoever read has seen enough: `trace | head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.map(|_| ()),
+        printed => printed.map(|_| ()),
     }
 }
 
@@ -203,5 +213,97 @@ impl Choice {
                 .statuses
                 .as_ref()
                 .is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Outcome;
+    use crate::synthetic::logged;
+
+    fn everything() -> Choice {
+        Choice {
+            slower_than: None,
+            statuses: None,
+            count: None,
+            json: false,
+        }
+    }
+
+    fn exchanges() -> [LoggedExchange; 3] {
+        [
+            logged("/a", Some(200), Outcome::Answered),
+            logged("/b", Some(503), Outcome::Answered),
+            logged("/c", None, Outcome::ServerClosed),
+        ]
+    }
+
+    #[track_caller]
+    fn check(choice: Choice, paths: &[&str], goes_on: bool) {
+        let mut printer = Printer::new(Vec::new(), choice, false);
+        assert_eq!(printer.batch(&exchanges()).unwrap(), goes_on);
+        let text = String::from_utf8(printer.output).unwrap();
+        let paths_printed: Vec<_> = text
+            .lines()
+            .map(|line| line.split_whitespace().nth(4).unwrap())
+            .collect();
+        assert_eq!(paths_printed, paths);
+    }
+
+    #[test]
+    fn what_is_chosen_is_printed() {
+        check(everything(), &["/a", "/b", "/c"], true);
+        check(
+            Choice {
+                statuses: Some(500..=599),
+                ..everything()
+            },
+            &["/b"],
+            true,
+        );
+        check(
+            Choice {
+                slower_than: Some(Duration::from_millis(3)),
+                ..everything()
+            },
+            &[],
+            true,
+        );
+        check(
+            Choice {
+                slower_than: Some(Duration::from_millis(2)),
+                ..everything()
+            },
+            &["/a", "/b", "/c"],
+            true,
+        );
+        check(
+            Choice {
+                count: Some(2),
+                ..everything()
+            },
+            &["/a", "/b"],
+            false,
+        );
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let mut printer = Printer::new(
+            Vec::new(),
+            Choice {
+                json: true,
+                ..everything()
+            },
+            true,
+        );
+        assert!(printer.header().unwrap() && printer.batch(&exchanges()).unwrap());
+        let text = String::from_utf8(printer.output).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (lines.len(), &lines[1]["status"], &lines[2]["outcome"]),
+            (3, &503.into(), &"server_closed".into())
+        );
     }
 }

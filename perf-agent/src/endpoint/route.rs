@@ -156,7 +156,7 @@ fn segments(path: &str) -> impl Iterator<Item = Segment<'_>> {
 
 enum Segment<'a> {
     Constant(&'a str),
-    Value(CompactString, &'static str),
+    Value(Cow<'a, str>, &'static str),
 }
 
 /// `example.com:443` as `{host}:443`: the number of hosts has no bound, the ports in use are few.
@@ -178,7 +178,7 @@ pub struct Tree {
 
 #[derive(Debug, Default)]
 struct Node {
-    children: HashMap<CompactString, Node>,
+    children: HashMap<String, Node>,
     /// Children that are constants.
     constants: usize,
     /// New constants become `{value}`.
@@ -200,7 +200,7 @@ impl Tree {
         let mut limit = routes.distinct;
         for (place, segment) in segments.enumerate() {
             route.push('/');
-            let (text, why) = match segment {
+            let (text, why): (Cow<'_, str>, _) = match segment {
                 Segment::Value(text, why) => (text, Some(Cow::Borrowed(why))),
                 // An empty segment is a doubled or a trailing slash, not a value.
                 Segment::Constant(text) if text.is_empty() || node.children.contains_key(text) => (text.into(), None),
@@ -226,7 +226,7 @@ impl Tree {
             reason.parts.extend(why.map(|why| (place, why)));
             limit = routes.distinct * if is_dotted_name(&text) { RPC_FACTOR } else { 1 };
             let nodes = &mut self.nodes;
-            node = node.children.entry(text).or_insert_with(|| {
+            node = node.children.entry_ref(&*text).or_insert_with(|| {
                 *nodes += 1;
                 Node::default()
             });

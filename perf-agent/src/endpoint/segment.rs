@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 
-use compact_str::{CompactString, format_compact};
 use percent_encoding::percent_decode_str;
 
 /// Longest segment that is kept as it was sent.
@@ -14,7 +13,7 @@ pub(super) const LONGEST: usize = 64;
 /// What a segment is replaced by, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Placeholder {
-    pub(super) text: CompactString,
+    pub(super) text: Cow<'static, str>,
     pub(super) reason: &'static str,
 }
 
@@ -28,14 +27,9 @@ pub(super) fn placeholder(segment: &str, last: bool) -> Option<Placeholder> {
     } else {
         Cow::Borrowed(segment)
     };
-    let found = |text: &str, reason| {
-        Some(Placeholder {
-            text: text.into(),
-            reason,
-        })
-    };
+    let found = |text, reason| Some(Placeholder { text, reason });
     if let Some((name, reason)) = form(&decoded) {
-        return found(name, reason);
+        return found(name.into(), reason);
     }
     if last && let Some(placeholder) = file(&decoded) {
         return Some(placeholder);
@@ -46,13 +40,13 @@ pub(super) fn placeholder(segment: &str, last: bool) -> Option<Placeholder> {
         && verb.bytes().all(|byte| byte.is_ascii_alphabetic())
         && verb.len() <= LONGEST
     {
-        return found(&format!("{name}:{verb}"), reason);
+        return found(format!("{name}:{verb}").into(), reason);
     }
     if decoded.contains(['{', '}']) {
-        return found("{value}", "has braces, which are reserved for placeholders");
+        return found("{value}".into(), "has braces, which are reserved for placeholders");
     }
     if segment.len() > LONGEST {
-        return found("{value}", "longer than 64 bytes");
+        return found("{value}".into(), "longer than 64 bytes");
     }
     None
 }
@@ -163,7 +157,7 @@ fn file(name: &str) -> Option<Placeholder> {
         return None;
     }
     let whole = form(stem).map(|(value, reason)| Placeholder {
-        text: format_compact!("{value}.{extension}"),
+        text: format!("{value}.{extension}").into(),
         reason,
     });
     match whole {
@@ -188,7 +182,7 @@ fn hashed(stem: &str, extension: &str) -> Option<Placeholder> {
                 .then_some(("{token}", "a bundler's content hash"))
         })?;
     (before.len() <= LONGEST).then(|| Placeholder {
-        text: format_compact!("{before}{value}.{extension}"),
+        text: format!("{before}{value}.{extension}").into(),
         reason,
     })
 }

@@ -139,34 +139,33 @@ struct Pair {
 }
 
 /// Fields and body of a message, framed in one of the ways that keep the connection.
-fn framed() -> impl Strategy<Value = (String, Vec<u8>)> {
+/// `trailer` may follow a chunked body.
+fn framed(trailer: &'static str) -> impl Strategy<Value = (String, Vec<u8>)> {
     let body = prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'G'), any::<u8>()], 0..200);
     let chunks = prop::collection::vec(prop::collection::vec(any::<u8>(), 1..60), 0..4);
     prop_oneof![
         body.prop_map(|body| (format!("CONTENT-length: {}\r\n", body.len()), body)),
-        (chunks, any::<bool>()).prop_map(|(chunks, trailer)| {
+        (chunks, any::<bool>()).prop_map(move |(chunks, with_trailer)| {
             let mut body = Vec::new();
             for chunk in chunks {
                 body.extend(format!("{:x};a=b\r\n", chunk.len()).bytes());
                 body.extend(chunk);
                 body.extend(b"\r\n");
             }
-            body.extend(if trailer {
-                &b"0\r\nT: GET / HTTP/1.1\r\n\r\n"[..]
-            } else {
-                b"0\r\n\r\n"
-            });
+            body.extend(b"0\r\n");
+            body.extend(if with_trailer { trailer.bytes() } else { "".bytes() });
+            body.extend(b"\r\n");
             ("Transfer-Encoding: chunked\r\n".to_owned(), body)
         }),
     ]
 }
 
-fn pair() -> impl Strategy<Value = Pair> {
-    let method = prop_oneof![Just("GET"), Just("POST"), Just("HEAD"), Just("BREW"), Just("M-SEARCH")];
+fn pair(trailer: &'static str) -> impl Strategy<Value = Pair> {
+    let method = prop_oneof![Just("GET"), Just("POST"), Just("HEAD"), Just("BREW"), Just("PROPFIND")];
     let status = prop_oneof![3 => 200u16..=203, 1 => Just(204), 1 => Just(304), 2 => 400..=599u16];
     let path = "/[a-zA-Z0-9/%._-]{0,30}";
     let filler = "([A-Z][a-z-]{0,8}: [ -~]{0,40}\r\n){0,5}";
-    let (asks, answers, interims) = (prop::option::of(framed()), framed(), 0..3usize);
+    let (asks, answers, interims) = (prop::option::of(framed(trailer)), framed(trailer), 0..3usize);
     (method, path, status, filler, asks, answers, interims).prop_map(
         |(method, path, status, filler, asks, (fields, body), interims)| {
             let (ask_fields, ask_body) = asks.unwrap_or_default();
@@ -190,8 +189,8 @@ fn pair() -> impl Strategy<Value = Pair> {
 }
 
 /// Batches of pipelined pairs, the last of them perhaps with a response that lasts until the end.
-fn conversation() -> impl Strategy<Value = Conversation> {
-    prop::collection::vec(prop::collection::vec(pair(), 1..5), 1..5).prop_map(|batches| {
+fn conversation(trailer: &'static str) -> impl Strategy<Value = Conversation> {
+    prop::collection::vec(prop::collection::vec(pair(trailer), 1..5), 1..5).prop_map(|batches| {
         let mut conversation = Conversation {
             parts: Vec::new(),
             expected: Vec::new(),
@@ -233,6 +232,15 @@ fn chunked(parts: &[(Half, Vec<u8>)], cuts: &[usize]) -> Vec<Step> {
     steps
 }
 
+/// The steps as a wire dump.
+fn dump(steps: &[Step]) -> String {
+    let line = |step: &Step| match step {
+        Step::Bytes(half, bytes) => format!("\n{half:?} {}", bytes.escape_ascii()),
+        other => format!("\n{other:?}"),
+    };
+    steps.iter().map(line).collect()
+}
+
 fn cuts() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1usize..4, 1usize..50, 1usize..1000], 1..20)
 }
@@ -272,7 +280,10 @@ fn exchanges(steps: &[Step]) -> (Vec<Seen>, usize) {
 
 proptest! {
     #[test]
-    fn any_chunking_of_a_conversation_gives_its_exchanges(conversation in conversation(), cuts in cuts()) {
+    fn any_chunking_of_a_conversation_gives_its_exchanges(
+        conversation in conversation("T: GET / HTTP/1.1\r\n"),
+        cuts in cuts(),
+    ) {
         let (seen, losses) = exchanges(&chunked(&conversation.parts, &cuts));
         let told: Vec<_> = seen.iter().map(|seen| (seen.0.clone(), seen.1.clone(), seen.2.expect("status"))).collect();
         prop_assert_eq!(told, conversation.expected);
@@ -303,7 +314,8 @@ proptest! {
 
     #[test]
     fn after_a_gap_it_recovers_or_stops_honestly(
-        conversation in conversation(),
+        // None that looks like a message: where framing is lost, that is all there is to go by.
+        conversation in conversation("T: x\r\n"),
         cuts in cuts(),
         dropped in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
         lost in any::<bool>(),
@@ -332,7 +344,7 @@ proptest! {
             let sent = conversation.expected.iter().any(|(method, path, expected)| {
                 *method == told.method && (*path == told.path || told.path.is_empty()) && *expected == status
             });
-            prop_assert!(sent || told.path == "/late", "{:?}", told);
+            prop_assert!(sent || told.path == "/late", "{:?} in {}", told, dump(&steps));
         }
         if let Some(told) = told
             && told.path == "/late"

@@ -196,7 +196,7 @@ impl Source for KernelSource {
                 }
             }
             Hint::StopBulk { socket, connection } => {
-                self.bulk.retain(|bulk| bulk.0 != socket || bulk.1 != connection);
+                self.bulk.retain(|bulk| (bulk.0, bulk.1) != (socket, connection));
             }
         }
     }

@@ -141,38 +141,11 @@ fn control_group(file: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use perf_common::record::{COMM_BYTES, ExitRecord, OpenRecord, RecordHeader, UNIX_PATH_BYTES};
+    use perf_common::record::{ExitRecord, RecordHeader};
     use std::path::Path;
 
     fn open(tgid: u32, at_ns: u64) -> Vec<u8> {
-        let size = u32::try_from(size_of::<OpenRecord>()).unwrap();
-        OpenRecord {
-            header: RecordHeader {
-                kind: kind::OPEN,
-                flags: 0,
-                size,
-                at_ns,
-            },
-            connection: 1,
-            socket: 0,
-            cgroup: 0,
-            inode: 0,
-            tgid,
-            tid: tgid,
-            family: 2,
-            local_port: 0,
-            remote_port: 0,
-            origin: 0,
-            local_address: [0; 16],
-            remote_address: [0; 16],
-            comm: [0; COMM_BYTES],
-            unix_path_bytes: 0,
-            reserved: 0,
-            unix_path: [0; UNIX_PATH_BYTES],
-            reserved2: [0; 4],
-        }
-        .to_bytes()
-        .to_vec()
+        crate::synthetic::open(1, tgid, at_ns, 0).to_bytes().to_vec()
     }
 
     fn write(proc: &Path, tgid: u32, exe: &str, comm: &str, cgroup: &str) {

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::format::Header;
+use perf_common::record::RecordHeader;
+
+use super::format::{Header, MAX_RECORD_BYTES};
 use super::scrub::Scrubber;
 
 /// Records are gathered up to this size before they are written.
@@ -96,7 +98,9 @@ impl<W: Write + Shorten> Recorder<W> {
             .get(4..8)
             .and_then(|size| size.try_into().ok())
             .map_or(0, u32::from_le_bytes);
-        let Some(record) = usize::try_from(size).ok().and_then(|length| record.get(..length)) else {
+        let length = usize::try_from(size).unwrap_or(usize::MAX);
+        let possible = (size_of::<RecordHeader>()..=MAX_RECORD_BYTES).contains(&length);
+        let Some(record) = record.get(..length).filter(|_| possible) else {
             return Ok(()); // no record: whoever decodes it counts it
         };
         self.pending.extend(size.to_le_bytes());

@@ -13,8 +13,8 @@ use super::format::{Entry, FormatError, Header, Reader};
 use super::{Hint, KernelInfo, Polled, ProgramStats, Report, Source, SourceError};
 use crate::clock;
 
-/// Records handed over in one call.
-const BATCH: usize = 8192;
+/// Records handed over in one call: few enough that what ends in them fits the trace's own limit.
+const BATCH: usize = 512;
 
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -263,38 +263,11 @@ fn number(record: &[u8], at: usize, bytes: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use perf_common::record::{COMM_BYTES, OpenRecord, UNIX_PATH_BYTES, family, origin};
+    use perf_common::record::origin;
     use proptest::prelude::*;
 
     fn open(connection: u64, origin: u16) -> Vec<u8> {
-        let size = u32::try_from(size_of::<OpenRecord>()).unwrap();
-        OpenRecord {
-            header: RecordHeader {
-                kind: kind::OPEN,
-                flags: 0,
-                size,
-                at_ns: 0,
-            },
-            connection,
-            socket: 0,
-            cgroup: 0,
-            inode: 0,
-            tgid: 1,
-            tid: 1,
-            family: family::INET,
-            local_port: 80,
-            remote_port: 4000,
-            origin,
-            local_address: [0; 16],
-            remote_address: [0; 16],
-            comm: [0; COMM_BYTES],
-            unix_path_bytes: 0,
-            reserved: 0,
-            unix_path: [0; UNIX_PATH_BYTES],
-            reserved2: [0; 4],
-        }
-        .to_bytes()
-        .to_vec()
+        crate::synthetic::open(connection, 1, 0, origin).to_bytes().to_vec()
     }
 
     fn data(connection: u64, end: u32, length: u32, payload: &[u8]) -> Vec<u8> {

@@ -1,7 +1,8 @@
 //! From a request's method and raw path to its endpoint, so that what was asked before costs one look-up.
 //!
 //! Two generations: what is asked for moves to the young one, and when that is full it becomes the old one and the old
-//! one is forgotten. So it is bounded, keeps what is in use, and needs no list.
+//! one is forgotten. So it is bounded, keeps what is in use, and needs no list. A path is kept when it is asked for the
+//! second time: most paths with an id in them never are.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -11,6 +12,8 @@ use crate::exchange::Protocol;
 
 /// Paths of one generation.
 const YOUNG: usize = 8_192;
+/// Hashes remembered of paths that were asked for once.
+const ONCE: usize = 16_384;
 /// Longest method and path, together, that are kept.
 const LONGEST: usize = 256;
 
@@ -36,11 +39,24 @@ pub(super) struct Asked<'a> {
 }
 
 /// The cache.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct PathCache {
     hasher: DefaultHashBuilder,
     young: HashTable<Entry>,
     old: HashTable<Entry>,
+    /// Part of the hash of the last path that was asked for, at a place that another part of it tells.
+    once: Box<[u16]>,
+}
+
+impl Default for PathCache {
+    fn default() -> Self {
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            young: HashTable::new(),
+            old: HashTable::new(),
+            once: vec![0; ONCE].into(),
+        }
+    }
 }
 
 impl Entry {
@@ -85,12 +101,17 @@ impl PathCache {
         Some(endpoint)
     }
 
-    /// Remembers it.
+    /// Remembers it, from the second time on.
     pub(super) fn put(&mut self, asked: &Asked<'_>, endpoint: u32) {
         let Ok(method_bytes) = u16::try_from(asked.method.len()) else {
             return;
         };
         if asked.method.len() + asked.path.len() > LONGEST {
+            return;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "parts of a hash")]
+        let (place, mark) = ((asked.hash >> 16) as usize % ONCE, (asked.hash >> 32) as u16 | 1);
+        if std::mem::replace(&mut self.once[place], mark) != mark {
             return;
         }
         self.keep(Entry {
@@ -122,7 +143,8 @@ impl PathCache {
         [&self.young, &self.old]
             .into_iter()
             .map(|table| table.allocation_size() + table.iter().map(|entry| entry.text.len()).sum::<usize>())
-            .sum()
+            .sum::<usize>()
+            + size_of_val(&*self.once)
     }
 }
 
@@ -135,6 +157,8 @@ mod tests {
         let mut cache = PathCache::default();
         let asked = cache.key(1, Protocol::Http11, "GET", "/a");
         assert_eq!(cache.get(&asked), None);
+        cache.put(&asked, 7);
+        assert_eq!(cache.get(&asked), None, "asked for once");
         cache.put(&asked, 7);
         assert_eq!(cache.get(&asked), Some(7));
         for (scope, protocol, method, path) in [
@@ -155,9 +179,11 @@ mod tests {
         let used = String::from("/used");
         let key = cache.key(0, Protocol::Http11, "GET", &used);
         cache.put(&key, 1);
-        for n in 0..10 * YOUNG as u32 {
+        cache.put(&key, 1);
+        for n in (0u32..).take(10 * YOUNG) {
             let path = format!("/{n}");
             let asked = cache.key(0, Protocol::Http11, "GET", &path);
+            cache.put(&asked, n);
             cache.put(&asked, n);
             if n % 1000 == 0 {
                 assert_eq!(cache.get(&key), Some(1));

@@ -5,7 +5,7 @@
 //! the routes collapses, those that became one are merged, and the numbers change: [`Moved`].
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -416,9 +416,7 @@ impl Endpoint {
 }
 
 fn operation_hash(hasher: &DefaultHashBuilder, scope: u32, protocol: Protocol, method: &str, route: &str) -> u64 {
-    let mut state = hasher.build_hasher();
-    (scope, protocol, method, route).hash(&mut state);
-    state.finish()
+    hasher.hash_one((scope, protocol, method, route))
 }
 
 impl Named {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
+use proptest::prelude::{Rng as _, *};
 
 use super::*;
 use crate::aggregate::Window;
@@ -537,4 +537,73 @@ proptest! {
             prop_assert_eq!(ids.len(), last.endpoints.len());
         }
     }
+}
+
+/// What 1,000 endpoints cost after more than a day: every slot of every window in use, two requests per second and
+/// endpoint, response times of a lognormal shape over more than a decade.
+#[test]
+fn a_thousand_endpoints_with_full_windows_stay_within_their_memory() {
+    const EXCHANGES_PER_SLOT: u64 = 20;
+    let mut aggregate = Aggregate::new(Role::Server, 0);
+    let mut random = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+    let mut lognormal = |median: u64, sigma: f64| {
+        // A sum of twelve uniform numbers is close enough to a normal one.
+        let uniform = |random: u32| f64::from(random) / f64::from(u32::MAX);
+        let normal = (0..12).map(|_| uniform(random.next_u32())).sum::<f64>() - 6.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "some milliseconds"
+        )]
+        let value = ((sigma * normal).exp() * median as f64) as u64;
+        value
+    };
+    let mut at_ns = SECOND_NS;
+    while at_ns < 27 * 3600 * SECOND_NS {
+        for _ in 0..EXCHANGES_PER_SLOT {
+            // A request in one segment, an answer in two.
+            let time_ns = lognormal(5 * MS, 0.4);
+            let mut ended = ended(Outcome::Answered, Some(200), at_ns, time_ns);
+            ended.times.arrival_ns = Some(at_ns - lognormal(8_000, 0.5));
+            ended.times.request_last_ns = at_ns;
+            ended.times.response_first_ns = Some(at_ns + time_ns * 9 / 10);
+            aggregate.opened(at_ns);
+            aggregate.ended(&ended, &ErrorRule::default());
+        }
+        at_ns += 10 * SECOND_NS;
+    }
+    let bytes = aggregate.heap_bytes() + size_of::<Aggregate>();
+    let running = aggregate.running_bytes() + size_of::<Aggregate>();
+    assert!(
+        1_000 * (bytes + running) < 45_000_000,
+        "{bytes} bytes per endpoint, {running} of them again per snapshot"
+    );
+}
+
+#[test]
+fn open_exchanges_cost_little_and_their_room_is_used_again() {
+    let mut statistics = statistics(Settings::default());
+    let mut origin = server();
+    let mut most = 0;
+    for round in 0..3 {
+        let tickets: Vec<_> = (0..10_000)
+            .map(|n| {
+                statistics
+                    .sink(&mut origin)
+                    .opened(&request("GET", &format!("/items/{n}"), 1001 * SECOND_NS))
+            })
+            .collect();
+        if round == 0 {
+            most = statistics.heap_bytes();
+        }
+        for ticket in tickets {
+            let ended = ended(Outcome::Answered, Some(200), 1001 * SECOND_NS, MS);
+            statistics.sink(&mut origin).ended(ticket, &ended);
+        }
+    }
+    assert!(
+        most < 4_000_000 && statistics.heap_bytes() < 2 * most,
+        "{most}, then {}",
+        statistics.heap_bytes()
+    );
 }

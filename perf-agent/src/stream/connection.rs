@@ -283,3 +283,249 @@ fn feed(
     }
     verdict
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::recorder::Recorder;
+    use Change::{Destroyed, LocalClosed, PeerClosed, Reset};
+    use Direction::{Received, Sent};
+
+    /// A connection under test; positions and times count up by themselves.
+    struct Peer {
+        connection: Connection,
+        ends: [u32; 2],
+        now: u64,
+        sink: Recorder,
+    }
+
+    impl Peer {
+        fn new(from_start: bool) -> Self {
+            Self {
+                connection: Connection::new(from_start),
+                ends: [u32::MAX - 10, 7],
+                now: 0,
+                sink: Recorder::default(),
+            }
+        }
+
+        /// A segment of which `captured` bytes were captured and whose last 8 are known.
+        fn moved(&mut self, direction: Direction, bytes: &str, captured: usize) -> (Interest, Attention) {
+            let end = &mut self.ends[usize::from(direction == Sent)];
+            let length = u32::try_from(bytes.len()).expect("short");
+            *end = end.wrapping_add(length);
+            let position_end = *end;
+            self.segment(direction, bytes, captured, position_end, length)
+        }
+
+        fn segment(
+            &mut self,
+            direction: Direction,
+            bytes: &str,
+            captured: usize,
+            position_end: u32,
+            length: u32,
+        ) -> (Interest, Attention) {
+            self.now += 1;
+            let bytes = bytes.as_bytes();
+            let segment = Segment {
+                connection: 1,
+                direction,
+                at_ns: self.now,
+                arrival_ns: None,
+                position_end,
+                length,
+                bytes: &bytes[..captured.min(bytes.len())],
+                tail: Some(&bytes[bytes.len().saturating_sub(8)..]),
+                folded: captured == 0,
+                asked: false,
+                end_of_stream: length == 0,
+                tgid: 1,
+                tid: 1,
+            };
+            let interest = self.connection.interest(&segment);
+            (interest, self.connection.segment(&segment, &mut self.sink))
+        }
+
+        fn changed(&mut self, change: Change) {
+            self.now += 1;
+            self.connection.changed(change, self.now, &mut self.sink);
+        }
+
+        /// Request, a response in several states, then changes.
+        #[track_caller]
+        fn check(asks: Direction, answer: &str, changes: &[Change], expected: &str) {
+            let mut peer = Self::new(true);
+            peer.moved(asks, ASK, 99);
+            if !answer.is_empty() {
+                peer.moved(asks.opposite(), answer, 99);
+            }
+            for &change in changes {
+                peer.changed(change);
+            }
+            assert_eq!(peer.sink.lines(), [expected], "{changes:?}");
+        }
+    }
+
+    const ASK: &str = "GET / HTTP/1.1\r\n\r\n";
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\nok";
+    const PART: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok";
+
+    #[test]
+    fn the_role_follows_from_the_first_message() {
+        for (direction, bytes, role) in [
+            (Received, ASK, Role::Server),
+            (Sent, ASK, Role::Client),
+            (Received, OK, Role::Client),
+            (Sent, OK, Role::Server),
+        ] {
+            assert_eq!(Peer::new(true).moved(direction, bytes, 99).0, Interest::Role(role));
+        }
+    }
+
+    #[test]
+    fn a_connection_that_speaks_nothing_known_is_given_up_once() {
+        let mut peer = Peer::new(true);
+        let given_up = (0..1000)
+            .filter(|_| peer.moved(Sent, "\x16\x03", 2).0 == Interest::GivenUp)
+            .count();
+        assert_eq!(given_up, 1);
+        assert!(peer.connection.is_ignored());
+        assert_eq!(peer.connection.heap_bytes(), 0);
+    }
+
+    #[test]
+    fn an_opaque_connection_is_given_up_with_what_it_held() {
+        let mut peer = Peer::new(true);
+        peer.moved(Received, ASK, 99);
+        let upgraded = peer.moved(Sent, "HTTP/1.1 101 x\r\n\r\n", 99).1;
+        assert_eq!(upgraded, Attention::Opaque { bulk: false });
+        assert!(peer.connection.is_ignored());
+        assert_eq!(peer.sink.lines(), ["GET / 101 answered 1..1 2..2"]);
+    }
+
+    #[test]
+    fn a_server_learns_of_its_client_going() {
+        let aborted = "GET / - client_aborted 1..1 -..2";
+        Peer::check(Received, "", &[PeerClosed, LocalClosed, Destroyed], aborted);
+        Peer::check(Received, "", &[PeerClosed, Destroyed], aborted);
+        Peer::check(Received, "", &[Reset, Destroyed], aborted);
+        Peer::check(
+            Received,
+            PART,
+            &[PeerClosed, Reset],
+            "GET / 200 client_aborted 1..1 2..3",
+        );
+    }
+
+    #[test]
+    fn a_server_that_closes_is_the_one_who_did() {
+        Peer::check(
+            Received,
+            "",
+            &[LocalClosed, Destroyed],
+            "GET / - server_closed 1..1 -..2",
+        );
+        Peer::check(Received, "", &[Destroyed], "GET / - server_closed 1..1 -..2");
+        Peer::check(
+            Received,
+            PART,
+            &[LocalClosed, PeerClosed],
+            "GET / 200 server_closed 1..1 2..3",
+        );
+        Peer::check(Received, UNTIL_CLOSE, &[LocalClosed], "GET / 200 answered 1..1 2..2");
+    }
+
+    #[test]
+    fn a_client_that_closes_is_the_one_who_did() {
+        Peer::check(Sent, "", &[LocalClosed, Destroyed], "GET / - client_aborted 1..1 -..2");
+        Peer::check(
+            Sent,
+            PART,
+            &[LocalClosed, Destroyed],
+            "GET / 200 client_aborted 1..1 2..3",
+        );
+        // The server had said all, but the client did not read it to its end.
+        Peer::check(Sent, PART, &[PeerClosed, Reset], "GET / 200 client_aborted 1..1 2..4");
+    }
+
+    #[test]
+    fn a_client_learns_of_its_server_going() {
+        Peer::check(
+            Sent,
+            "",
+            &[PeerClosed, LocalClosed, Destroyed],
+            "GET / - server_closed 1..1 -..2",
+        );
+        Peer::check(Sent, "", &[Reset, Destroyed], "GET / - server_closed 1..1 -..2");
+        Peer::check(
+            Sent,
+            UNTIL_CLOSE,
+            &[PeerClosed, LocalClosed, Destroyed],
+            "GET / 200 answered 1..1 2..2",
+        );
+    }
+
+    #[test]
+    fn a_fin_does_not_end_what_lies_unread() {
+        let mut peer = Peer::new(true);
+        peer.moved(Sent, ASK, 99);
+        peer.changed(PeerClosed);
+        peer.moved(Received, UNTIL_CLOSE, 99);
+        peer.moved(Received, "more", 99);
+        assert_eq!(peer.sink.in_flight(), 1);
+        peer.segment(Received, "", 0, 0, 0);
+        assert_eq!(peer.sink.lines(), ["GET / 200 answered 1..1 3..4"]);
+    }
+
+    #[test]
+    fn half_closed_connections_are_answered() {
+        for asks in [Received, Sent] {
+            let mut peer = Peer::new(true);
+            peer.moved(asks, ASK, 99);
+            peer.changed(if asks == Received { PeerClosed } else { LocalClosed });
+            peer.moved(asks.opposite(), OK, 99);
+            assert_eq!(peer.sink.lines(), ["GET / 200 answered 1..1 3..3"]);
+        }
+    }
+
+    #[test]
+    fn what_comes_again_is_cut_and_what_is_missing_is_told() {
+        let mut peer = Peer::new(true);
+        peer.segment(Received, ASK, 99, 118, 18);
+        // The process asked to send all, and 10 bytes went.
+        peer.segment(Sent, OK, 99, 1040, 40);
+        peer.segment(Sent, &OK[10..], 99, 1040, 30);
+        // The second request is lost.
+        peer.segment(Received, "GET /3 HTTP/1.1\r\n\r\n", 99, 156, 19);
+        assert_eq!(peer.sink.losses, [Loss::Gap]);
+        assert_eq!(peer.sink.lines()[0], "GET / 200 answered 1..1 2..2");
+    }
+
+    #[test]
+    fn bytes_beyond_the_budget_are_skipped_and_the_last_ones_read() {
+        let mut peer = Peer::new(true);
+        peer.moved(Received, ASK, 99);
+        let chunk = format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n{}\r\n0\r\n\r\n",
+            "x".repeat(100)
+        );
+        peer.moved(Sent, &chunk, 60);
+        assert_eq!(peer.sink.lines(), ["GET / 200 answered 1..1 2..2"]);
+        assert_eq!(peer.sink.losses, []);
+    }
+
+    #[test]
+    fn sums_are_asked_for_while_a_message_goes_on() {
+        let mut peer = Peer::new(true);
+        peer.moved(Received, ASK, 99);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n";
+        assert_eq!(peer.moved(Sent, head, 99).1, Attention::Same);
+        assert_eq!(peer.moved(Sent, &"x".repeat(10), 0).1, Attention::BulkBegan);
+        assert_eq!(peer.moved(Sent, &"x".repeat(10), 0).1, Attention::Same);
+        assert!(peer.connection.in_bulk());
+        assert_eq!(peer.moved(Sent, &"x".repeat(10), 0).1, Attention::BulkEnded);
+        assert_eq!(peer.sink.lines(), ["GET / 200 answered 1..1 2..5"]);
+    }
+}

@@ -38,7 +38,9 @@ fn kprobe_received(ctx: ProbeContext) -> u32 {
 // hook: int unix_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)   since 4.1
 #[kprobe]
 fn kprobe_unix_sent(ctx: ProbeContext) -> u32 {
-    let Some(socket) = ctx.arg(0).and_then(socket_of) else { return 0 };
+    let Some(socket) = ctx.arg(0).and_then(socket_of) else {
+        return 0;
+    };
     moved(socket, Stream::Unix, direction::SENT, ctx.arg(2), Length::Moved)
 }
 
@@ -51,7 +53,9 @@ fn kprobe_unix_received(ctx: ProbeContext) -> u32 {
         return 0;
     }
     let left: u64 = read(follow(state, offset::READ_STATE_MESSAGE), offset::MESSAGE_LEFT);
-    let Some(socket) = socket_of(follow(state, offset::READ_STATE_SOCKET)) else { return 0 };
+    let Some(socket) = socket_of(follow(state, offset::READ_STATE_SOCKET)) else {
+        return 0;
+    };
     let length = ctx.arg::<u32>(2).map(u64::from);
     moved(socket, Stream::Unix, direction::RECEIVED, length, Length::Part { left })
 }
@@ -67,7 +71,13 @@ fn moved(socket: Socket, stream: Stream, direction: u8, length: Option<u64>, mea
         && length > 0
         && length <= i32::MAX as u64
     {
-        capture::moved(Moved { socket, stream, direction, length: length as u32, meaning });
+        capture::moved(Moved {
+            socket,
+            stream,
+            direction,
+            length: length as u32,
+            meaning,
+        });
     }
     0
 }

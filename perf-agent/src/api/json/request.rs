@@ -114,6 +114,6 @@ impl From<&LoggedExchange> for Request {
 pub struct Requests {
     /// The newest, newest first.
     pub requests: Vec<Request>,
-    /// The slowest since start, slowest first.
+    /// The slowest of the last hour, slowest first.
     pub slowest: Vec<Request>,
 }

@@ -1,4 +1,4 @@
-//! Checks a JSON value against a schema of an OpenAPI 3.1 document: the part of JSON Schema that the document uses, and
+//! Checks a JSON value against a schema of an `OpenAPI` 3.1 document: the part of JSON Schema that the document uses, and
 //! stricter in one thing: a field that the schema does not name is an error, so that the document stays complete.
 
 use std::collections::BTreeMap;

@@ -17,6 +17,16 @@ const FIELDS: usize = 64;
 /// A method longer than this is none.
 const METHOD_BYTES: usize = 32;
 
+/// The registry of methods (RFC 9110, 16.1.1), and what caches and UPnP use besides. Frequent ones first.
+#[rustfmt::skip]
+const METHODS: &[&[u8]] = &[
+    b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT", b"TRACE", b"QUERY", b"ACL",
+    b"BASELINE-CONTROL", b"BIND", b"CHECKIN", b"CHECKOUT", b"COPY", b"LABEL", b"LINK", b"LOCK", b"MERGE", b"MKACTIVITY",
+    b"MKCALENDAR", b"MKCOL", b"MKREDIRECTREF", b"MKWORKSPACE", b"MOVE", b"ORDERPATCH", b"PROPFIND", b"PROPPATCH",
+    b"REBIND", b"REPORT", b"SEARCH", b"UNBIND", b"UNCHECKOUT", b"UNLINK", b"UNLOCK", b"UPDATE", b"UPDATEREDIRECTREF",
+    b"VERSION-CONTROL", b"PURGE", b"BAN", b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE",
+];
+
 /// What bytes turned out to be.
 #[derive(Debug)]
 pub(super) enum Parsed<T> {
@@ -46,6 +56,13 @@ pub(super) struct ResponseHead<'a> {
     pub(super) fields: Fields<'a>,
     /// As in [`RequestHead::bytes`].
     pub(super) bytes: usize,
+}
+
+impl ResponseHead<'_> {
+    /// Is another response to follow for the same request (RFC 9110, 15.2)? With 101 another protocol does.
+    pub(super) fn interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
 }
 
 /// The header fields of interest.
@@ -305,6 +322,19 @@ pub(super) fn could_be_request(bytes: &[u8]) -> bool {
             letters > 0 && letters <= METHOD_BYTES && bytes.get(letters).is_none_or(|&byte| byte == b' ')
         }
     }
+}
+
+/// As [`could_be_request`], with a method that is in use. Out of step, a method that is not may be the rest of one.
+pub(super) fn begins_like_request(bytes: &[u8]) -> bool {
+    let method = memchr(b' ', bytes).map_or(bytes, |end| &bytes[..end]);
+    let known = |known: &&[u8]| {
+        if method.len() == bytes.len() {
+            known.starts_with(method)
+        } else {
+            *known == method
+        }
+    };
+    METHODS.iter().any(known) && could_be_request(bytes)
 }
 
 /// Could a response's head begin with these bytes, however many there are?

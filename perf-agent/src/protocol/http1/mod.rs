@@ -31,8 +31,8 @@ pub const ENTRY: ProtocolEntry = ProtocolEntry {
 /// A head that is not complete by then is taken as cut.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// After a request was missed among pipelined ones, pairs are made again once the server was silent for so long.
-const QUIET_NS: u64 = 100_000_000;
+/// After a request was missed among pipelined ones, pairs are made again once nothing went for so long.
+const QUIET_NS: u64 = 1_000_000_000;
 /// A client's request record may come after the record of its answer when two threads moved them. Not by more.
 const REORDERED_NS: u64 = 10_000_000;
 /// So many times bytes may turn out to be no message before the connection is given up.
@@ -130,7 +130,8 @@ struct Http1 {
     early: Option<Answer>,
     request_closed_ns: Option<u64>,
     response_closed_ns: Option<u64>,
-    last_response_ns: u64,
+    /// When the server last moved bytes, or a request came that can't be paired.
+    quiet_since_ns: u64,
     /// The last request in the queue is still being sent.
     receiving: bool,
     /// Nothing was missed since the connection began.
@@ -166,7 +167,7 @@ impl Dissector for Http1 {
                     self.requests(chunk.bytes, seen, sink);
                 }
                 Half::Response => {
-                    self.response_resumes(chunk.bytes, sink);
+                    self.response_resumes(chunk.bytes, seen, sink);
                     self.responses(chunk.bytes, seen, sink);
                 }
             }
@@ -326,7 +327,11 @@ impl Http1 {
                     }
                     return;
                 }
-                Phase::Lost => return,
+                Phase::Lost => {
+                    self.missed = true;
+                    self.orphaned = false;
+                    return self.response_turned(seen.at_ns, sink);
+                }
             }
         }
     }
@@ -336,14 +341,18 @@ impl Http1 {
     fn request_resumes(&mut self, bytes: &[u8], sink: &mut dyn Sink) {
         match self.request.phase {
             Phase::Lost => {
-                if head::could_be_request(&bytes[leading_line_ends(bytes)..]) {
+                let bytes = &bytes[leading_line_ends(bytes)..];
+                if head::begins_like_request(bytes) || (self.whole && !self.proven && head::could_be_request(bytes)) {
                     self.request.phase = Phase::Head;
                 }
             }
             Phase::Head => {}
             phase => {
                 let unseen = matches!(phase, Phase::Unseen { .. });
-                if (unseen || self.request.doubtful) && matches!(head::request(bytes), Parsed::Complete(_)) {
+                if (unseen || self.request.doubtful)
+                    && head::begins_like_request(bytes)
+                    && matches!(head::request(bytes), Parsed::Complete(_))
+                {
                     if unseen {
                         sink.lost(Loss::FramingUnknown);
                     }
@@ -397,7 +406,7 @@ impl Http1 {
                 sink.lost(Loss::HeadCut);
                 self.opens(&head, first, seen, true, sink);
             }
-            None => self.request_missed(false, sink),
+            None => self.request_missed(false, seen.at_ns, sink),
         }
     }
 
@@ -413,6 +422,7 @@ impl Http1 {
             sink.lost(Loss::PipelineFull);
             self.abandon(seen.at_ns, Outcome::Unknown, sink);
             self.unsure = true;
+            self.quiet_since_ns = seen.at_ns;
         }
         let target = Target::of(head.method, &head.target);
         let ticket = sink.opened(&Request {
@@ -450,6 +460,7 @@ impl Http1 {
         self.receiving = !matches!(phase, Phase::Head | Phase::Lost);
         if self.unsure {
             self.receiving = false;
+            self.quiet_since_ns = seen.at_ns;
             return finish(&pending, &Answer::default(), Outcome::Unknown, seen.at_ns, sink);
         }
         if let Some(back) = self.queue.back_mut() {
@@ -467,11 +478,14 @@ impl Http1 {
     fn settle(&mut self, first_ns: u64) {
         if self.missed {
             // One whose answer came before is none of them, if the client waits for answers.
-            self.unsure |= self.pipelined || !self.orphaned || !self.queue.is_empty();
+            if self.pipelined || !self.orphaned || !self.queue.is_empty() {
+                self.unsure = true;
+                self.quiet_since_ns = self.quiet_since_ns.max(first_ns);
+            }
             self.missed = false;
         }
         self.orphaned = false;
-        if self.unsure && self.queue.is_empty() && first_ns.saturating_sub(self.last_response_ns) >= QUIET_NS {
+        if self.unsure && self.queue.is_empty() && first_ns.saturating_sub(self.quiet_since_ns) >= QUIET_NS {
             self.unsure = false;
         }
     }
@@ -515,12 +529,8 @@ impl Http1 {
     fn request_gap(&mut self, missing: u64, lost: bool, seen: Seen, sink: &mut dyn Sink) {
         let account = |this: &mut Self, bytes: u64| {
             // When lost bytes were moved is not known; the time of the last ones seen stays.
-            let at_ns = if lost {
-                this.queue.back_mut().map_or(0, |back| back.last_ns)
-            } else {
-                seen.at_ns
-            };
-            this.request_moved(bytes, at_ns);
+            let last_ns = this.queue.back_mut().map_or(0, |back| back.last_ns);
+            this.request_moved(bytes, if lost { last_ns } else { seen.at_ns });
         };
         match self.request.phase {
             Phase::Length(left) => {
@@ -531,39 +541,47 @@ impl Http1 {
                     self.request.phase = Phase::Length(left - missing);
                 }
                 if missing > left {
-                    self.request_missed(lost, sink);
+                    self.request_missed(lost, seen.at_ns, sink);
                 }
+                return;
             }
             Phase::Chunked(mut chunks) => {
                 account(self, missing);
-                self.request.phase = if chunks.skip(missing) {
-                    Phase::Chunked(chunks)
-                } else {
-                    Phase::unseen(true)
-                };
+                if chunks.skip(missing) {
+                    self.request.phase = Phase::Chunked(chunks);
+                    return;
+                }
+                self.request.phase = Phase::unseen(true);
             }
             Phase::UntilClose | Phase::Unseen { .. } => {
                 account(self, missing);
                 self.request.phase.forget_recent();
             }
-            Phase::Head => match self.request.partial.take() {
-                Some(partial) => {
-                    self.request_cut(&partial.bytes, partial.first, seen, sink);
-                    account(self, missing);
-                }
-                None => self.request_missed(lost, sink),
-            },
-            Phase::Lost => {}
+            Phase::Head => {
+                let Some(partial) = self.request.partial.take() else {
+                    return self.request_missed(lost, seen.at_ns, sink);
+                };
+                self.request_cut(&partial.bytes, partial.first, seen, sink);
+                account(self, missing);
+            }
+            Phase::Lost => return self.request_missed(lost, seen.at_ns, sink),
         }
+        // The message's end may be among what is missing, and others behind it. Where records are whole and the client
+        // waits for answers, it is not: what begins like a message is captured.
+        self.whole = false;
+        self.missed |= lost || self.pipelined;
     }
 
     /// Requests went by without their heads being seen: one at least, or some if records were lost.
-    fn request_missed(&mut self, lost: bool, sink: &mut dyn Sink) {
-        if !lost {
+    fn request_missed(&mut self, lost: bool, at_ns: u64, sink: &mut dyn Sink) {
+        self.response_turned(at_ns, sink);
+        if !lost && !self.missed {
             sink.lost(Loss::HeadCut);
         }
         self.whole = false;
         self.missed = true;
+        // What was lost is noticed late: its answer may have been there already.
+        self.orphaned &= lost;
         self.receiving = false;
         self.request.phase = Phase::Lost;
     }
@@ -571,7 +589,15 @@ impl Http1 {
     /// A new request begins. If only one response was due, it has ended before, though its end can't be seen.
     #[inline]
     fn response_turned(&mut self, at_ns: u64, sink: &mut dyn Sink) {
-        if self.queue.len() != 1 || self.answer.orphan {
+        if self.queue.len() != 1 {
+            return;
+        }
+        if self.answer.orphan {
+            if self.answer.strayed {
+                sink.lost(Loss::FramingUnknown);
+                self.abandon(at_ns, Outcome::Unknown, sink);
+                self.answer.strayed = false;
+            }
             return;
         }
         match self.response.phase {
@@ -598,25 +624,26 @@ impl Http1 {
             let late = first_ns.saturating_sub(answer.first_ns);
             late == 0 || (from_start && whole && late <= REORDERED_NS)
         };
-        if let Some(early) = self.early.take() {
-            if mine(&early) {
-                self.finish_front(&early, Outcome::Answered, early.last_ns, sink);
-            } else {
-                sink.lost(Loss::ResponseWithoutRequest);
-            }
-        } else if begun(&self.answer) {
-            if mine(&self.answer) {
+        if begun(&self.answer) {
+            if self.early.is_none() && mine(&self.answer) {
                 self.answer.orphan = false;
                 if method == Method::Head {
                     self.response_ends(sink);
                 }
-            } else {
-                sink.lost(Loss::ResponseWithoutRequest);
-                self.answer.counted = true;
-                self.response.doubtful = true;
+                return;
             }
+            sink.lost(Loss::ResponseWithoutRequest);
+            self.answer.counted = true;
+            self.response.doubtful = true;
         } else if !whole && !self.answer.begun {
             self.answer = Answer::default();
+        }
+        if let Some(early) = self.early.take() {
+            if mine(&early) && !self.answer.begun {
+                self.finish_front(&early, Outcome::Answered, early.last_ns, sink);
+            } else {
+                sink.lost(Loss::ResponseWithoutRequest);
+            }
         }
     }
 }
@@ -624,7 +651,7 @@ impl Http1 {
 /// Responses.
 impl Http1 {
     fn responses(&mut self, mut rest: &[u8], seen: Seen, sink: &mut dyn Sink) {
-        self.last_response_ns = seen.at_ns;
+        self.quiet_since_ns = seen.at_ns;
         while !rest.is_empty() && !self.opaque {
             match self.response.phase {
                 Phase::Head => rest = self.response_head(rest, seen, sink),
@@ -668,44 +695,60 @@ impl Http1 {
                     }
                     return;
                 }
-                Phase::Lost => {
-                    self.answer.strayed = !self.queue.is_empty();
-                    return;
-                }
+                Phase::Lost => return self.response_strayed(sink),
             }
         }
     }
 
     /// See [`Self::request_resumes`].
     #[inline]
-    fn response_resumes(&mut self, bytes: &[u8], sink: &mut dyn Sink) {
+    fn response_resumes(&mut self, bytes: &[u8], seen: Seen, sink: &mut dyn Sink) {
         match self.response.phase {
             Phase::Lost => {
                 if head::could_be_response(&bytes[leading_line_ends(bytes)..]) {
+                    if self.answer.strayed {
+                        // The answer may have gone by unread; this may be another one.
+                        self.unsure |= self.queue.len() > 1;
+                        self.abandon(seen.at_ns, Outcome::Unknown, sink);
+                        self.answer = Answer::default();
+                    }
                     self.response.phase = Phase::Head;
                 }
             }
             Phase::Head => {}
-            phase => {
-                let unseen = matches!(phase, Phase::Unseen { .. });
-                let headless = unseen && self.answer.status == 0;
-                let more_due = unseen && (self.queue.len() > 1 || self.answer.orphan);
-                if !(headless || more_due || self.response.doubtful)
-                    || !matches!(head::response(bytes), Parsed::Complete(_))
-                {
+            _ if self.answer.orphan => self.orphan_resumes(bytes, seen, sink),
+            Phase::Unseen { .. } => {
+                let headless = self.answer.status == 0;
+                if !(headless || self.queue.len() > 1) || !matches!(head::response(bytes), Parsed::Complete(_)) {
                     return;
                 }
-                if headless && !self.answer.orphan {
+                if headless {
                     // What was missed was an interim response, or the beginning of this one.
                     self.answer.begun = false;
                     self.response.phase = Phase::Head;
                 } else {
-                    if unseen {
-                        sink.lost(Loss::FramingUnknown);
-                    }
+                    sink.lost(Loss::FramingUnknown);
                     self.response_ends(sink);
                 }
             }
+            _ => {}
+        }
+    }
+
+    /// See [`Self::response_resumes`]: in a response that nobody waits for. It may be one to HEAD, without the body that
+    /// its head tells of, and then what comes is the answer to the next request.
+    fn orphan_resumes(&mut self, bytes: &[u8], seen: Seen, sink: &mut dyn Sink) {
+        if !self.response.doubtful {
+            return;
+        }
+        if !self.answer.strayed && head::could_be_response(bytes) {
+            self.response_ends(sink);
+        } else if matches!(head::response(bytes), Parsed::Complete(_)) {
+            // The answer may have gone by as what was taken for the body.
+            self.abandon(seen.at_ns, Outcome::Unknown, sink);
+            self.response_ends(sink);
+        } else {
+            self.answer.strayed = !self.queue.is_empty();
         }
     }
 
@@ -746,11 +789,11 @@ impl Http1 {
 
     fn response_cut(&mut self, bytes: &[u8], first: Seen, seen: Seen, sink: &mut dyn Sink) {
         match head::cut_response(bytes) {
-            Some(head) => {
+            Some(head) if !head.interim() => {
                 sink.lost(Loss::HeadCut);
                 self.answers(&head, first, seen, true, sink);
             }
-            None => self.response_missed(bytes.len() as u64, false, first, sink),
+            _ => self.response_missed(bytes.len() as u64, false, first, sink),
         }
     }
 
@@ -758,12 +801,11 @@ impl Http1 {
     fn answers(&mut self, head: &ResponseHead<'_>, first: Seen, seen: Seen, cut: bool, sink: &mut dyn Sink) {
         self.proven = true;
         self.answer.moved(head.bytes as u64, seen.at_ns);
-        let interim = (100..200).contains(&head.status) && head.status != 101;
-        if interim {
+        if head.interim() {
             if let Some(front) = self.queue.front_mut() {
                 front.holds_body = false;
             }
-            self.response.phase = if cut { Phase::Lost } else { Phase::Head };
+            self.response.phase = Phase::Head;
             return;
         }
         self.answer.begun = true;
@@ -771,12 +813,8 @@ impl Http1 {
         self.answer.first_ns = first.at_ns;
         self.answer.orphan = self.queue.is_empty();
         self.orphaned |= self.answer.orphan;
+        self.request_turned(sink);
         let only = self.queue.len() == 1;
-        if only && self.receiving && matches!(self.request.phase, Phase::Unseen { .. }) {
-            sink.lost(Loss::FramingUnknown);
-            self.receiving = false;
-            self.request.phase = Phase::Lost;
-        }
         let method = self.queue.front_mut().map_or(Method::Other, |front| {
             if only && front.holds_body {
                 // The answer came instead of `100 Continue`; the body may never come (RFC 9110, 10.1.1).
@@ -800,6 +838,22 @@ impl Http1 {
         };
         if self.response.phase == Phase::Head {
             self.response_ends(sink);
+        }
+    }
+
+    /// Bytes went by that can't be read; they may be the answer.
+    fn response_strayed(&mut self, sink: &mut dyn Sink) {
+        self.answer.strayed = !self.queue.is_empty();
+        self.request_turned(sink);
+    }
+
+    /// A response begins. If only one request was sent, it has ended before, though its end can't be seen.
+    #[inline]
+    fn request_turned(&mut self, sink: &mut dyn Sink) {
+        if self.receiving && self.queue.len() == 1 && matches!(self.request.phase, Phase::Unseen { .. }) {
+            sink.lost(Loss::FramingUnknown);
+            self.receiving = false;
+            self.request.phase = Phase::Lost;
         }
     }
 
@@ -832,7 +886,7 @@ impl Http1 {
                 this.answer.end_lost = true;
             } else {
                 this.answer.moved(bytes, seen.at_ns);
-                this.last_response_ns = seen.at_ns;
+                this.quiet_since_ns = seen.at_ns;
             }
         };
         match self.response.phase {
@@ -846,33 +900,36 @@ impl Http1 {
                 if missing > left {
                     self.response_missed(missing - left, lost, seen, sink);
                 }
+                return;
             }
             Phase::Chunked(mut chunks) => {
                 account(self, missing);
-                self.response.phase = if chunks.skip(missing) {
-                    Phase::Chunked(chunks)
-                } else {
-                    Phase::unseen(true)
-                };
-                if lost && self.queue.len() > 1 && matches!(self.response.phase, Phase::Unseen { .. }) {
-                    // Its end may be among what was lost, and other answers too.
-                    self.response_missed(0, lost, seen, sink);
+                if chunks.skip(missing) {
+                    self.response.phase = Phase::Chunked(chunks);
+                    return;
                 }
+                self.response.phase = Phase::unseen(true);
             }
-            Phase::UntilClose | Phase::Unseen { .. } => {
+            Phase::UntilClose => return account(self, missing),
+            Phase::Unseen { .. } => {
                 account(self, missing);
                 self.response.phase.forget_recent();
             }
-            Phase::Head => match self.response.partial.take() {
-                Some(partial) => {
-                    self.response_cut(&partial.bytes, partial.first, seen, sink);
-                    if self.response.phase != Phase::Lost {
-                        account(self, missing);
-                    }
+            Phase::Head => {
+                let Some(partial) = self.response.partial.take() else {
+                    return self.response_missed(missing, lost, seen, sink);
+                };
+                self.response_cut(&partial.bytes, partial.first, seen, sink);
+                if self.response.phase == Phase::Lost {
+                    return;
                 }
-                None => self.response_missed(missing, lost, seen, sink),
-            },
-            Phase::Lost => self.answer.strayed = !self.queue.is_empty(),
+                account(self, missing);
+            }
+            Phase::Lost => self.response_strayed(sink),
+        }
+        if self.queue.len() > 1 {
+            // Its end may be among what is missing, and other answers too.
+            self.response_missed(0, lost, seen, sink);
         }
     }
 
@@ -882,6 +939,7 @@ impl Http1 {
             sink.lost(Loss::HeadCut);
         }
         if self.queue.len() == 1 && !lost {
+            self.request_turned(sink);
             self.answer.begun = true;
             self.answer.first_ns = seen.at_ns;
             self.answer.moved(bytes, seen.at_ns);
@@ -916,7 +974,7 @@ impl Http1 {
             early: None,
             request_closed_ns: None,
             response_closed_ns: None,
-            last_response_ns: 0,
+            quiet_since_ns: 0,
             receiving: false,
             whole: true,
             missed: false,
@@ -952,6 +1010,8 @@ impl Http1 {
         match half {
             Half::Request => {
                 self.receiving = false;
+                self.missed = true;
+                self.orphaned = false;
                 self.request = Side::new(Phase::Lost);
             }
             Half::Response => {
@@ -975,7 +1035,11 @@ impl Http1 {
 
     /// Ends every request in flight. A response that has begun goes on without one.
     fn abandon(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink) {
-        let mut answer = self.answer;
+        let mut answer = if self.answer.orphan {
+            Answer::default()
+        } else {
+            self.answer
+        };
         if self.queue.is_empty() {
             return;
         }

@@ -218,7 +218,7 @@ fn more_pipelined_requests_than_are_kept_are_not_paired_by_guess() {
     );
     assert_eq!(
         sink.lines().last().expect("told"),
-        "GET /b 200 answered 100000003..100000003 100000004..100000004"
+        "GET /b 200 answered 1000000003..1000000003 1000000004..1000000004"
     );
 }
 
@@ -877,7 +877,7 @@ fn a_lost_answer_among_pipelined_ones_leaves_all_open() {
             "GET /1 200 answered 1..1 2..2",
             "GET /2 - unknown 1..1 -..3",
             "GET /3 - unknown 1..1 -..3",
-            "GET /4 200 answered 100000005..100000005 100000006..100000006",
+            "GET /4 200 answered 1000000005..1000000005 1000000006..1000000006",
         ],
         &[ResponseWithoutRequest],
     );
@@ -928,11 +928,17 @@ fn another_protocol_is_left_alone_at_once() {
 #[test]
 fn garbage_after_messages_is_counted_and_ends_honestly() {
     let ask = Q("GET / HTTP/1.1\r\n\r\n");
-    let mut steps = vec![ask, A(OK)];
-    steps.extend([Q("}{\r\n\r\n"), ask, A(OK)]);
+    let refuse = A("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n");
+    let mut steps = vec![ask, A(OK), Q("}{\r\n\r\n"), refuse, ask, A(OK)];
     let (sink, verdict) = run(true, &steps);
-    assert_eq!(sink.lines().last().expect("told"), "GET / 200 answered 4..4 5..5");
-    assert_eq!((verdict, &sink.losses[..]), (Verdict::Continue, &[Malformed][..]));
+    assert_eq!(sink.lines()[1..], ["GET / 200 answered 5..5 6..6"]);
+    assert_eq!(
+        (verdict, &sink.losses[..]),
+        (Verdict::Continue, &[Malformed, ResponseWithoutRequest][..])
+    );
+    // The refusal comes later than the next request: which answer is whose can't be told.
+    let (sink, _) = run(true, &[ask, A(OK), Q("}{\r\n\r\n"), ask, refuse, A(OK)]);
+    assert_eq!(sink.lines()[1..], ["GET / - unknown 4..4 -..4"]);
     for _ in 0..MAX_STRAYS {
         steps.extend([ask, A("nonsense\r\n")]);
     }
@@ -997,4 +1003,19 @@ fn requests_and_responses_are_detected_in_both_directions() {
             "{bytes:?}"
         );
     }
+}
+
+#[test]
+fn answers_read_byte_by_byte_beyond_the_capture_budget_are_told_apart() {
+    let answer = format!("HTTP/1.1 201 Created\r\nContent-Length: 7000\r\n\r\n{}", "Abcdefg".repeat(1000));
+    let bytes: Vec<String> = answer.chars().map(|byte| byte.to_string()).collect();
+    let mut steps = Vec::new();
+    for _ in 0..3 {
+        steps.push(Q("GET /way HTTP/1.1\r\nHost: x\r\n\r\n"));
+        steps.extend(bytes[..4024].iter().map(|byte| A(byte)));
+        steps.extend(bytes[4024..].iter().map(|byte| Unseen(Res, 1, byte)));
+    }
+    let (sink, _) = run(true, &steps);
+    assert!(sink.lines().iter().all(|line| line.starts_with("GET /way 201 answered")), "{:#?}", sink.lines());
+    assert_eq!(sink.losses, []);
 }

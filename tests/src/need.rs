@@ -1,0 +1,152 @@
+//! What a test needs of the machine it runs on.
+//!
+//! A test begins with [`crate::need!`]: where something is missing it says what and returns. In CI (`CI=true`) and with
+//! `PERF_TEST_STRICT=1` a missing thing is a failure, so that a test cannot fall asleep unnoticed.
+
+use std::path::{Path, PathBuf};
+
+/// Something a test may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The agent's binary, named by `PERF_AGENT_BIN`.
+    Agent,
+    /// Root: BPF programs are loaded, control groups made.
+    Root,
+    /// nginx.
+    Nginx,
+    /// wrk.
+    Wrk,
+    /// Debian's Python 3, for small servers without packages.
+    Python,
+    /// A virtual environment with fastapi, uvicorn and gunicorn: `PERF_AGENT_VENV` or the place where xtask puts it.
+    Venv,
+    /// A mounted cgroup v2 hierarchy in which a directory can be made.
+    CgroupV2,
+    /// The built BPF object, named by `PERF_AGENT_BPF_OBJECT`.
+    BpfObject,
+    /// `setpriv`, to run something without root.
+    Setpriv,
+}
+
+impl Need {
+    /// Why it cannot be had, or nothing.
+    pub fn missing(self) -> Option<String> {
+        let program = |name: &str| {
+            which(name)
+                .is_none()
+                .then(|| format!("{name} is not installed (not in PATH)"))
+        };
+        match self {
+            Self::Agent => agent_binary().err(),
+            Self::Root => (!rustix::process::geteuid().is_root()).then(|| "root is needed".to_owned()),
+            Self::Nginx => program("nginx"),
+            Self::Wrk => program("wrk"),
+            Self::Setpriv => program("setpriv"),
+            Self::Python => (!Path::new(crate::python::SYSTEM).exists())
+                .then(|| format!("{} is not installed", crate::python::SYSTEM)),
+            Self::Venv => {
+                let python = venv().join("bin/python");
+                (!python.exists()).then(|| format!("no {}: make a virtual environment there", python.display()))
+            }
+            Self::CgroupV2 => cgroup_v2()
+                .is_none()
+                .then(|| "no cgroup v2 hierarchy is mounted".to_owned()),
+            Self::BpfObject => bpf_object().err(),
+        }
+    }
+}
+
+/// Prints what is missing of `needs`.
+///
+/// # Panics
+/// In CI and with `PERF_TEST_STRICT=1`, if anything is.
+pub fn report_missing(needs: &[Need]) -> bool {
+    let missing: Vec<String> = needs.iter().filter_map(|need| need.missing()).collect();
+    for what in &missing {
+        skip(what);
+    }
+    !missing.is_empty()
+}
+
+/// Says that something was left out, and why. For features of the kernel, call it only where the kernel lacks them.
+///
+/// # Panics
+/// In CI and with `PERF_TEST_STRICT=1`: use [`note`] for what no machine of ours can be asked to have.
+pub fn skip(why: &str) {
+    assert!(!strict(), "needed and missing: {why}");
+    note(why);
+}
+
+/// Says that a part was left out because this kernel cannot do it; no failure anywhere.
+pub fn note(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+fn strict() -> bool {
+    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
+    set("CI", "true") || set("PERF_TEST_STRICT", "1")
+}
+
+/// Returns from the test if the machine lacks something, saying what; panics instead in CI.
+#[macro_export]
+macro_rules! need {
+    ($($need:ident),+ $(,)?) => {
+        if $crate::need::report_missing(&[$($crate::need::Need::$need),+]) {
+            return;
+        }
+    };
+}
+
+/// The agent's binary.
+///
+/// # Errors
+/// What is missing.
+pub fn agent_binary() -> Result<PathBuf, String> {
+    from_environment("PERF_AGENT_BIN")
+}
+
+/// The built BPF object.
+///
+/// # Errors
+/// What is missing.
+pub fn bpf_object() -> Result<PathBuf, String> {
+    from_environment("PERF_AGENT_BPF_OBJECT")
+}
+
+fn from_environment(name: &str) -> Result<PathBuf, String> {
+    match std::env::var_os(name) {
+        None => Err(format!("{name} is not set")),
+        Some(path) if Path::new(&path).is_file() => Ok(path.into()),
+        Some(path) => Err(format!("{name} names no file: {}", Path::new(&path).display())),
+    }
+}
+
+/// Where the Python packages are.
+pub fn venv() -> PathBuf {
+    std::env::var_os("PERF_AGENT_VENV").map_or_else(
+        || {
+            let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
+            Path::new(&home).join(".cache/perf-agent/venv")
+        },
+        PathBuf::from,
+    )
+}
+
+/// Where the cgroup v2 hierarchy is mounted.
+pub fn cgroup_v2() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(path))
+    })
+}
+
+/// Where a program is.
+pub fn which(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+}
