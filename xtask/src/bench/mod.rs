@@ -104,7 +104,10 @@ pub(crate) fn run(options: &Options, no_install: bool) -> Result<bool> {
         reports.extend(found);
     }
     if options.json {
-        println!("{}", serde_json::to_string(&reports.iter().map(Report::json).collect::<Vec<_>>())?);
+        println!(
+            "{}",
+            serde_json::to_string(&reports.iter().map(Report::json).collect::<Vec<_>>())?
+        );
     }
     Ok(!options.strict || reports.iter().all(Report::is_met))
 }
@@ -126,14 +129,28 @@ fn build() -> Result<Built> {
     if fs::read(&empty).ok().as_ref() != Some(&bytes) {
         fs::write(&empty, bytes).with_context(|| format!("cannot write {}", empty.display()))?;
     }
-    Ok(Built { agent: agent::build()?, measure: build_measure()?, empty })
+    Ok(Built {
+        agent: agent::build()?,
+        measure: build_measure()?,
+        empty,
+    })
 }
 
 /// Builds the measuring program; cargo tells where it is.
 fn build_measure() -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(places::workspace()).args(["build", "--release", "--package", "perf-agent", "--bench", "measure"]);
-    cargo.arg("--message-format=json-render-diagnostics").arg("--target-dir").arg(places::target());
+    cargo.current_dir(places::workspace()).args([
+        "build",
+        "--release",
+        "--package",
+        "perf-agent",
+        "--bench",
+        "measure",
+    ]);
+    cargo
+        .arg("--message-format=json-render-diagnostics")
+        .arg("--target-dir")
+        .arg(places::target());
     eprintln!("+ {}", command::shown(&cargo));
     let output = cargo.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     if !output.status.success() {
@@ -156,22 +173,35 @@ impl Built {
         };
         match benchmark {
             Benchmark::Pipeline => {
-                command.arg("pipeline").args(quickly(quick, &["--samples", "3", "--no-memory"]));
+                command
+                    .arg("pipeline")
+                    .args(quickly(quick, &["--samples", "3", "--no-memory"]));
             }
             Benchmark::Kernel => {
-                command.arg("kernel").arg("--empty").arg(&self.empty).args(quickly(quick, &["--samples", "3"]));
+                command
+                    .arg("kernel")
+                    .arg("--empty")
+                    .arg(&self.empty)
+                    .args(quickly(quick, &["--samples", "3"]));
             }
             Benchmark::Nginx => {
                 let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
                 command.arg("nginx").arg("--agent").arg(&self.agent).args(few);
             }
             Benchmark::Idle => {
-                command.arg("idle").arg("--agent").arg(&self.agent).args(quickly(quick, &["--seconds", "6"]));
+                command
+                    .arg("idle")
+                    .arg("--agent")
+                    .arg(&self.agent)
+                    .args(quickly(quick, &["--seconds", "6"]));
             }
             Benchmark::Vm | Benchmark::All => {}
         }
         eprintln!("+ {}", command::shown(&command));
-        let output = command.stderr(Stdio::inherit()).output().context("cannot start the measuring program")?;
+        let output = command
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot start the measuring program")?;
         if !output.status.success() {
             bail!("{benchmark:?} could not be measured: {}", output.status);
         }
@@ -181,12 +211,22 @@ impl Built {
 
     /// One boot for each kernel and backend: so none finds what another one has left.
     fn measure_guests(&self, quick: bool) -> Result<Vec<Report>> {
-        let options = vm::Options { cpus: 1, icount: true, timeout: VM_LIMIT, echo: false, ..vm::Options::default() };
+        let options = vm::Options {
+            cpus: 1,
+            icount: true,
+            timeout: VM_LIMIT,
+            echo: false,
+            ..vm::Options::default()
+        };
         let mut reports = Vec::new();
         for kernel in VM_KERNELS {
             for backend in VM_BACKENDS {
                 let mut guest = Command::new(&self.measure);
-                guest.arg("guest").arg("--agent").arg(&self.agent).args(["--backend", backend]);
+                guest
+                    .arg("guest")
+                    .arg("--agent")
+                    .arg(&self.agent)
+                    .args(["--backend", backend]);
                 guest.args(quickly(quick, &["--pairs", "1", "--seconds", "1"]));
                 eprintln!("+ on Linux {}: {}", kernel.name(), command::shown(&guest));
                 let output = vm::boot(kernel, &options, &guest)?;
@@ -194,7 +234,11 @@ impl Built {
                 let report = output.text.lines().find(|line| line.starts_with('{')).map(Report::read);
                 match report {
                     Some(report) if output.code == 0 => reports.push(report?),
-                    _ => bail!("Linux {}, {backend}: could not be measured:\n{}", kernel.name(), output.text.trim()),
+                    _ => bail!(
+                        "Linux {}, {backend}: could not be measured:\n{}",
+                        kernel.name(),
+                        output.text.trim()
+                    ),
                 }
             }
         }

@@ -37,10 +37,19 @@ impl Report {
     /// Reads what the measuring program wrote.
     pub(crate) fn read(text: &str) -> Result<Self> {
         let json: Value = serde_json::from_str(text).with_context(|| format!("no report: {text}"))?;
-        let rows = json["rows"].as_array().context("a report has rows")?.iter().map(Row::read);
+        let rows = json["rows"]
+            .as_array()
+            .context("a report has rows")?
+            .iter()
+            .map(Row::read);
         Ok(Self {
             benchmark: text_of(&json["benchmark"])?,
-            how: json["how"].as_array().context("a report says how")?.iter().map(text_of).collect::<Result<_>>()?,
+            how: json["how"]
+                .as_array()
+                .context("a report says how")?
+                .iter()
+                .map(text_of)
+                .collect::<Result<_>>()?,
             rows: rows.collect::<Result<_>>()?,
             json,
         })
@@ -66,8 +75,15 @@ impl Report {
         for row in &self.rows {
             let [median, min, max] = row.figures();
             let (bar, met) = row.verdict();
-            let met = if met.is_empty() { String::new() } else { format!(" {met} ") };
-            text += &format!("| {} | {median} | {min} | {max} | {} | {bar} |{met}|\n", row.what, row.samples);
+            let met = if met.is_empty() {
+                String::new()
+            } else {
+                format!(" {met} ")
+            };
+            text += &format!(
+                "| {} | {median} | {min} | {max} | {} | {bar} |{met}|\n",
+                row.what, row.samples
+            );
         }
         text
     }
@@ -75,7 +91,11 @@ impl Report {
 
 impl Row {
     fn read(json: &Value) -> Result<Self> {
-        let number = |name: &str| json[name].as_f64().with_context(|| format!("a row has no {name}: {json}"));
+        let number = |name: &str| {
+            json[name]
+                .as_f64()
+                .with_context(|| format!("a row has no {name}: {json}"))
+        };
         let bar = match &json["bar"] {
             Value::Null => None,
             bar => {
@@ -119,7 +139,11 @@ impl fmt::Display for Report {
             writeln!(f, "  {sentence}")?;
         }
         let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
-        writeln!(f, "  {:<width$} {:>14} {:>11} {:>11} {:>4}", "", "median", "min", "max", "of")?;
+        writeln!(
+            f,
+            "  {:<width$} {:>14} {:>11} {:>11} {:>4}",
+            "", "median", "min", "max", "of"
+        )?;
         for row in &self.rows {
             let [median, min, max] = row.figures();
             let (bar, met) = row.verdict();
@@ -134,7 +158,9 @@ impl fmt::Display for Report {
 }
 
 fn text_of(json: &Value) -> Result<String> {
-    json.as_str().map(str::to_owned).with_context(|| format!("{json} is no text"))
+    json.as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("{json} is no text"))
 }
 
 /// Three or four digits that matter, and thousands apart.
@@ -145,7 +171,9 @@ fn shown(value: f64) -> String {
         _ => 2,
     };
     let text = format!("{value:.decimals$}");
-    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |(whole, fraction)| (whole, fraction));
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text.as_str(), ""), |(whole, fraction)| (whole, fraction));
     let fraction = fraction.trim_end_matches('0');
     let digits = whole.trim_start_matches('-');
     let mut grouped = String::new();
@@ -156,7 +184,11 @@ fn shown(value: f64) -> String {
         grouped.push(digit);
     }
     let sign = if whole.starts_with('-') { "-" } else { "" };
-    if fraction.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{fraction}") }
+    if fraction.is_empty() {
+        format!("{sign}{grouped}")
+    } else {
+        format!("{sign}{grouped}.{fraction}")
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +220,12 @@ mod tests {
         assert!(!report.is_met());
         let markdown = report.markdown();
         let rows: Vec<&str> = markdown.lines().skip(4).collect();
-        assert_eq!(rows, ["| memory | 31 MB | 30.5 | 32 | 3 | ≤ 30 | NOT MET |", "| of it heap | 4 MB | 4 | 4 | 1 |  ||"]);
+        assert_eq!(
+            rows,
+            [
+                "| memory | 31 MB | 30.5 | 32 | 3 | ≤ 30 | NOT MET |",
+                "| of it heap | 4 MB | 4 | 4 | 1 |  ||"
+            ]
+        );
     }
 }
