@@ -20,6 +20,7 @@ use report::Report;
 
 /// The benchmark, and how its figures are shown.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line, each on its own")]
 pub(crate) struct Options {
     /// Which one.
     #[arg(value_enum, default_value_t = Benchmark::All)]

@@ -69,7 +69,7 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for sentence in &self.how {
-            text += &format!("{sentence}\n");
+            text.extend([sentence, "\n"]);
         }
         text += "\n| what | median | min | max | samples | bar | |\n|---|---:|---:|---:|---:|---:|---|\n";
         for row in &self.rows {
@@ -80,10 +80,8 @@ impl Report {
             } else {
                 format!(" {met} ")
             };
-            text += &format!(
-                "| {} | {median} | {min} | {max} | {} | {bar} |{met}|\n",
-                row.what, row.samples
-            );
+            let line = format!("| {} | {median} | {min} | {max} | {} | {bar} |{met}|\n", row.what, row.samples);
+            text.push_str(&line);
         }
         text
     }
