@@ -46,7 +46,7 @@ impl Flow {
                 new: length,
             };
         };
-        // Truncated on purpose: the kernel's positions are modulo 2^32.
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel's positions are modulo 2^32")]
         let ahead = position_end.wrapping_sub(expected as u32);
         let placed = if ahead <= length {
             Placed {

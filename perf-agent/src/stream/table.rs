@@ -9,9 +9,9 @@ use hashbrown::HashMap;
 #[derive(Debug)]
 pub struct Table<T> {
     /// Ids come from the kernel side but count connections that others open: the hasher is seeded at random.
-    places: HashMap<u64, u32>,
+    places: HashMap<u64, usize>,
     slots: Vec<Option<Slot<T>>>,
-    free: Vec<u32>,
+    free: Vec<usize>,
     hand: usize,
     capacity: usize,
 }
@@ -31,7 +31,7 @@ impl<T> Table<T> {
             slots: Vec::new(),
             free: Vec::new(),
             hand: 0,
-            capacity: capacity.clamp(1, u32::MAX as usize),
+            capacity: capacity.max(1),
         }
     }
 
@@ -49,7 +49,7 @@ impl<T> Table<T> {
     #[inline]
     pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
         let place = *self.places.get(&id)?;
-        let slot = self.slots.get_mut(place as usize)?.as_mut()?;
+        let slot = self.slots.get_mut(place)?.as_mut()?;
         slot.used = true;
         Some(&mut slot.value)
     }
@@ -63,12 +63,11 @@ impl<T> Table<T> {
         };
         let slot = Some(Slot { id, used: true, value });
         let place = if let Some(place) = self.free.pop() {
-            self.slots[place as usize] = slot;
+            self.slots[place] = slot;
             place
         } else {
             self.slots.push(slot);
-            // At most `capacity`, which fits.
-            (self.slots.len() - 1) as u32
+            self.slots.len() - 1
         };
         self.places.insert(id, place);
         gone
@@ -78,7 +77,7 @@ impl<T> Table<T> {
     pub fn remove(&mut self, id: u64) -> Option<T> {
         let place = self.places.remove(&id)?;
         self.free.push(place);
-        self.slots.get_mut(place as usize)?.take().map(|slot| slot.value)
+        self.slots.get_mut(place)?.take().map(|slot| slot.value)
     }
 
     /// All entries, in no order.

@@ -63,10 +63,10 @@ impl Chunked {
                     None => at = bytes.len(),
                 },
                 Self::Data(left) => {
-                    let now = left.min((bytes.len() - at) as u64);
-                    *self = Self::Data(left).after(now);
-                    // At most the rest of `bytes`.
-                    at += now as usize;
+                    let here = bytes.len() - at;
+                    let now = usize::try_from(left).map_or(here, |left| left.min(here));
+                    *self = self.after(now as u64);
+                    at += now;
                 }
                 Self::DataEnd => {
                     at += 1;

@@ -53,6 +53,11 @@ fn leading_line_ends(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count()
 }
 
+/// The first `length` bytes, or all if there are fewer, and the rest.
+fn split_at(bytes: &[u8], length: u64) -> (&[u8], &[u8]) {
+    bytes.split_at(usize::try_from(length).map_or(bytes.len(), |length| length.min(bytes.len())))
+}
+
 /// Where a half's next byte lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -90,13 +95,18 @@ struct Seen {
 #[derive(Debug)]
 struct Side {
     phase: Phase,
-    /// The body may not come at all, or not as announced: a chunk that is a whole head begins a new message.
+    /// The body may not come at all, or not as announced: a chunk that is a whole head begins a new message. In a head:
+    /// it may be none.
     doubtful: bool,
     partial: Option<Box<PartialHead>>,
 }
 
 /// The response that is being received.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a response, each read on its own"
+)]
 struct Answer {
     /// Its first byte was seen; interim responses do not count.
     begun: bool,
@@ -254,11 +264,9 @@ impl Side {
 }
 
 impl PartialHead {
-    fn new(first: Seen, bytes: &[u8]) -> Box<Self> {
-        Box::new(Self {
-            bytes: bytes.to_vec(),
-            first,
-        })
+    fn new(first: Seen, bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec();
+        Self { bytes, first }
     }
 
     /// Takes the next bytes up to the head's end or to the limit; how many, and whether the end is among them.
@@ -287,10 +295,10 @@ impl Http1 {
             match self.request.phase {
                 Phase::Head => rest = self.request_head(rest, seen, sink),
                 Phase::Length(left) => {
-                    let now = left.min(rest.len() as u64);
+                    let (body, after) = split_at(rest, left);
+                    let now = body.len() as u64;
                     self.request_moved(now, seen.at_ns);
-                    // At most the rest of the chunk.
-                    rest = &rest[now as usize..];
+                    rest = after;
                     if now == left {
                         self.request_ends();
                     } else {
@@ -342,8 +350,11 @@ impl Http1 {
         match self.request.phase {
             Phase::Lost => {
                 let bytes = &bytes[leading_line_ends(bytes)..];
-                if head::begins_like_request(bytes) || (self.whole && !self.proven && head::could_be_request(bytes)) {
+                // Nothing was missed of a connection that is new to us: what comes first is no rest of anything.
+                let fresh = self.whole && !self.proven && head::could_be_request(bytes);
+                if fresh || head::begins_like_request(bytes) {
                     self.request.phase = Phase::Head;
+                    self.request.doubtful = !fresh;
                 }
             }
             Phase::Head => {}
@@ -355,6 +366,8 @@ impl Http1 {
                 {
                     if unseen {
                         sink.lost(Loss::FramingUnknown);
+                        // Not answered yet, so this client does not wait; others may lie in between.
+                        self.missed = true;
                     }
                     self.request_ends();
                 }
@@ -367,6 +380,9 @@ impl Http1 {
     fn request_head<'a>(&mut self, rest: &'a [u8], seen: Seen, sink: &mut dyn Sink) -> &'a [u8] {
         let Some(mut partial) = self.request.partial.take() else {
             let rest = &rest[leading_line_ends(rest)..];
+            if rest.is_empty() {
+                return rest;
+            }
             match head::request(rest) {
                 Parsed::Complete(head) => {
                     let used = head.bytes;
@@ -376,15 +392,17 @@ impl Http1 {
                 Parsed::Partial if rest.len() >= MAX_HEAD => {
                     self.request_cut(rest, seen, seen, sink);
                 }
-                Parsed::Partial if rest.is_empty() => {}
-                Parsed::Partial => self.request.partial = Some(PartialHead::new(seen, rest)),
-                Parsed::Malformed if rest.is_empty() => {}
+                Parsed::Partial => self.request.partial = Some(Box::new(PartialHead::new(seen, rest))),
                 Parsed::Malformed => self.malformed(Half::Request, seen.at_ns, sink),
             }
             return &[];
         };
         let (used, ended) = partial.extend(rest);
-        if ended {
+        if self.request.doubtful && !head::begins_like_request(&partial.bytes) {
+            self.request = Side::new(Phase::Lost);
+            self.missed = true;
+            self.orphaned = false;
+        } else if ended {
             match head::request(&partial.bytes) {
                 Parsed::Complete(head) => self.opens(&head, partial.first, seen, false, sink),
                 _ => self.malformed(Half::Request, seen.at_ns, sink),
@@ -656,10 +674,10 @@ impl Http1 {
             match self.response.phase {
                 Phase::Head => rest = self.response_head(rest, seen, sink),
                 Phase::Length(left) => {
-                    let now = left.min(rest.len() as u64);
+                    let (body, after) = split_at(rest, left);
+                    let now = body.len() as u64;
                     self.answer.moved(now, seen.at_ns);
-                    // At most the rest of the chunk.
-                    rest = &rest[now as usize..];
+                    rest = after;
                     if now == left {
                         self.response_ends(sink);
                     } else {
@@ -704,18 +722,16 @@ impl Http1 {
     #[inline]
     fn response_resumes(&mut self, bytes: &[u8], seen: Seen, sink: &mut dyn Sink) {
         match self.response.phase {
-            Phase::Lost => {
-                if head::could_be_response(&bytes[leading_line_ends(bytes)..]) {
-                    if self.answer.strayed {
-                        // The answer may have gone by unread; this may be another one.
-                        self.unsure |= self.queue.len() > 1;
-                        self.abandon(seen.at_ns, Outcome::Unknown, sink);
-                        self.answer = Answer::default();
-                    }
-                    self.response.phase = Phase::Head;
+            Phase::Lost if head::could_be_response(&bytes[leading_line_ends(bytes)..]) => {
+                if self.answer.strayed {
+                    // The answer may have gone by unread; this may be another one.
+                    self.unsure |= self.queue.len() > 1;
+                    self.abandon(seen.at_ns, Outcome::Unknown, sink);
+                    self.answer = Answer::default();
                 }
+                self.response.phase = Phase::Head;
             }
-            Phase::Head => {}
+            Phase::Lost | Phase::Head => {}
             _ if self.answer.orphan => self.orphan_resumes(bytes, seen, sink),
             Phase::Unseen { .. } => {
                 let headless = self.answer.status == 0;
@@ -723,8 +739,11 @@ impl Http1 {
                     return;
                 }
                 if headless {
-                    // What was missed was an interim response, or the beginning of this one.
-                    self.answer.begun = false;
+                    // It was an interim response that was missed, or the answer; then this one is another's.
+                    sink.lost(Loss::FramingUnknown);
+                    self.unsure |= self.queue.len() > 1;
+                    self.abandon(seen.at_ns, Outcome::Unknown, sink);
+                    self.answer = Answer::default();
                     self.response.phase = Phase::Head;
                 } else {
                     sink.lost(Loss::FramingUnknown);
@@ -757,6 +776,9 @@ impl Http1 {
     fn response_head<'a>(&mut self, rest: &'a [u8], seen: Seen, sink: &mut dyn Sink) -> &'a [u8] {
         let Some(mut partial) = self.response.partial.take() else {
             let rest = &rest[leading_line_ends(rest)..];
+            if rest.is_empty() {
+                return rest;
+            }
             match head::response(rest) {
                 Parsed::Complete(head) => {
                     let used = head.bytes;
@@ -764,9 +786,7 @@ impl Http1 {
                     return &rest[used..];
                 }
                 Parsed::Partial if rest.len() >= MAX_HEAD => self.response_cut(rest, seen, seen, sink),
-                Parsed::Partial if rest.is_empty() => {}
-                Parsed::Partial => self.response.partial = Some(PartialHead::new(seen, rest)),
-                Parsed::Malformed if rest.is_empty() => {}
+                Parsed::Partial => self.response.partial = Some(Box::new(PartialHead::new(seen, rest))),
                 Parsed::Malformed => self.malformed(Half::Response, seen.at_ns, sink),
             }
             return &[];
@@ -889,6 +909,9 @@ impl Http1 {
                 this.quiet_since_ns = seen.at_ns;
             }
         };
+        if self.answer.orphan && self.response.doubtful {
+            self.answer.strayed |= !self.queue.is_empty();
+        }
         match self.response.phase {
             Phase::Length(left) => {
                 account(self, missing.min(left));

@@ -175,8 +175,8 @@ fn keep_alive_gives_one_exchange_after_the_other_minutes_apart_or_not() {
 #[test]
 fn pipelined_requests_keep_their_order() {
     for depth in [2, 50, MAX_PENDING] {
-        let requests: String = (0..depth).map(|n| format!("GET /{n} HTTP/1.1\r\n\r\n")).collect();
-        let answers: String = (0..depth)
+        let requests: Vec<_> = (0..depth).map(|n| format!("GET /{n} HTTP/1.1\r\n\r\n")).collect();
+        let answers: Vec<_> = (0..depth)
             .map(|n| {
                 format!(
                     "HTTP/1.1 {} x\r\nContent-Length: {}\r\n\r\n{}",
@@ -189,7 +189,7 @@ fn pipelined_requests_keep_their_order() {
         let expected: Vec<_> = (0..depth)
             .map(|n| format!("GET /{n} {} answered 1..1 2..2", 400 + n))
             .collect();
-        let (sink, _) = run(true, &[Q(&requests), A(&answers)]);
+        let (sink, _) = run(true, &[Q(&requests.concat()), A(&answers.concat())]);
         assert_eq!((sink.lines(), sink.losses), (expected, vec![]));
         assert!(
             sink.told
