@@ -3,7 +3,7 @@
 //! Read in this order: [`places`] (where things lie), [`command`] (how programs are run), [`need`] (what a command
 //! needs of the machine, and how it is announced and installed), [`toolchain`] and [`bpf`] (the kernel side's
 //! compiler and build), [`agent`] (the user side), [`python`] (servers for the tests), [`vm`] (other kernels),
-//! [`steps`], [`test`], [`tidy`] and [`licences`] (what must hold).
+//! [`steps`], [`test`], [`tidy`] and [`licences`] (what must hold), [`bench`] (what it costs).
 #![expect(
     clippy::print_stdout,
     reason = "a command line tool: its standard output is its purpose"
@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod bench;
 mod bpf;
 mod command;
 mod licences;
@@ -103,6 +104,16 @@ enum Task {
         #[command(flatten)]
         install: Install,
     },
+    /// Measures what the agent costs, and holds it against the bars of docs/benchmarks.md.
+    ///
+    /// Exit code 0 says that it could be measured, whatever came out; with --strict a bar that is not met is a failure.
+    /// All but `pipeline` run as root. Wants a machine that does nothing else.
+    Bench {
+        #[command(flatten)]
+        install: Install,
+        #[command(flatten)]
+        options: bench::Options,
+    },
 }
 
 /// The guest and its command.
@@ -184,6 +195,13 @@ fn run(task: Task) -> Result<ExitCode> {
             })?;
         }
         Task::Check { install } => test::check(install.no_install)?,
+        Task::Bench { install, options } => {
+            return Ok(if bench::run(&options, install.no_install)? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,8 +4,8 @@
 #![no_main]
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, fexit, kprobe},
-    programs::{BtfTracePointContext, FExitContext, ProbeContext},
+    macros::{btf_tracepoint, fentry, fexit, kprobe},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
 };
 
 /// The kernel checks this text before it allows GPL-only helpers.
@@ -23,6 +23,11 @@ fn empty_tracepoint_received(_ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+#[btf_tracepoint(function = "sk_data_ready")]
+fn empty_tracepoint_arrived(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
 #[fexit(function = "tcp_sendmsg")]
 fn empty_fentry_sent(_ctx: FExitContext) -> i32 {
     0
@@ -33,6 +38,11 @@ fn empty_fentry_received(_ctx: FExitContext) -> i32 {
     0
 }
 
+#[fentry(function = "sock_def_readable")]
+fn empty_fentry_arrived(_ctx: FEntryContext) -> i32 {
+    0
+}
+
 #[kprobe]
 fn empty_kprobe_sent(_ctx: ProbeContext) -> u32 {
     0
@@ -40,6 +50,11 @@ fn empty_kprobe_sent(_ctx: ProbeContext) -> u32 {
 
 #[kprobe]
 fn empty_kprobe_received(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+#[kprobe]
+fn empty_kprobe_arrived(_ctx: ProbeContext) -> u32 {
     0
 }
 

@@ -1,0 +1,158 @@
+//! Measures the agent: `cargo xtask bench` builds and runs this, as root where a benchmark needs it, and prints its
+//! figures as tables. Each subcommand prints one [`report::Report`] as JSON.
+//!
+//! Read in this order: [`report`] (figures and bars), [`records`] and [`pipeline`] (the user side alone), [`talk`] and
+//! [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`] (what it costs those
+//! that are observed), [`idle`].
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![forbid(unsafe_code)]
+
+mod agent;
+mod host;
+mod idle;
+mod kernel;
+mod nginx;
+mod pipeline;
+mod records;
+mod report;
+mod serve;
+mod talk;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+use perf_agent::source::Backend;
+
+/// Measures perf-agent.
+#[derive(Parser)]
+enum Measure {
+    /// The user side alone, on synthetic records.
+    Pipeline {
+        /// Samples of the throughput.
+        #[arg(long, default_value_t = 9)]
+        samples: usize,
+        /// Only the throughput.
+        #[arg(long)]
+        no_memory: bool,
+    },
+    /// The kernel side alone, program by program. As root.
+    Kernel {
+        /// The object with the empty programs.
+        #[arg(long)]
+        empty: PathBuf,
+        #[arg(long, value_enum, default_value_t = Hooks::Auto)]
+        backend: Hooks,
+        #[arg(long, default_value_t = 9)]
+        samples: usize,
+    },
+    /// nginx with the agent and without. As root.
+    Nginx {
+        #[command(flatten)]
+        plan: Pairs,
+        #[arg(long, default_value_t = 9)]
+        pairs: usize,
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// The same in a virtual machine whose time is a count of instructions. As root.
+    Guest {
+        #[command(flatten)]
+        plan: Pairs,
+        #[arg(long, default_value_t = 3)]
+        pairs: usize,
+        #[arg(long, default_value_t = 2)]
+        seconds: u64,
+    },
+    /// The agent on an idle host. As root.
+    Idle {
+        /// The agent's program.
+        #[arg(long)]
+        agent: PathBuf,
+        #[arg(long, default_value_t = 30)]
+        seconds: u32,
+    },
+    /// The pipeline's memory, in a process of its own.
+    #[command(hide = true)]
+    Memory,
+    /// Feeds the pipeline under a profiler.
+    #[command(hide = true)]
+    Profile {
+        #[arg(long, default_value_t = 2)]
+        batches: u32,
+    },
+    /// Both ends of a connection, for `kernel`.
+    #[command(hide = true)]
+    Talk {
+        kind: talk::Talk,
+        #[arg(long)]
+        milliseconds: u64,
+    },
+    /// The server with handlers of known times, for `nginx`.
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        port: u16,
+    },
+}
+
+/// Which agent, and how it observes.
+#[derive(clap::Args)]
+struct Pairs {
+    /// The agent's program.
+    #[arg(long)]
+    agent: PathBuf,
+    /// Its backend.
+    #[arg(long)]
+    backend: Option<String>,
+}
+
+impl Pairs {
+    fn plan(self, pairs: usize, seconds: u64) -> nginx::Plan {
+        nginx::Plan {
+            agent: self.agent,
+            backend: self.backend,
+            pairs,
+            seconds,
+        }
+    }
+}
+
+/// Backends as typed.
+#[derive(Clone, Copy, ValueEnum)]
+enum Hooks {
+    Auto,
+    Tracepoint,
+    Fentry,
+    Kprobe,
+}
+
+impl Hooks {
+    fn backend(self) -> Option<Backend> {
+        match self {
+            Self::Auto => None,
+            Self::Tracepoint => Some(Backend::Tracepoint),
+            Self::Fentry => Some(Backend::Fentry),
+            Self::Kprobe => Some(Backend::Kprobe),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    match Measure::parse() {
+        Measure::Pipeline { samples, no_memory } => pipeline::run(samples, !no_memory)?.print(),
+        Measure::Kernel {
+            empty,
+            backend,
+            samples,
+        } => kernel::run(&empty, backend.backend(), samples)?.print(),
+        Measure::Nginx { plan, pairs, seconds } => nginx::run(&plan.plan(pairs, seconds))?.print(),
+        Measure::Guest { plan, pairs, seconds } => nginx::guest(&plan.plan(pairs, seconds))?.print(),
+        Measure::Idle { agent, seconds } => idle::run(&agent, seconds)?.print(),
+        Measure::Memory => pipeline::memory(),
+        Measure::Profile { batches } => pipeline::profile(batches),
+        Measure::Talk { kind, milliseconds } => talk::run(kind, Duration::from_millis(milliseconds)),
+        Measure::Serve { port } => serve::serve(port),
+    }
+}

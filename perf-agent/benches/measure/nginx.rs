@@ -1,0 +1,382 @@
+//! nginx under wrk with the agent and without, in turns: what the agent costs those that are observed, and whether it
+//! counted everything.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aya::programs::loaded_programs;
+use aya::sys::{Stats, enable_stats};
+use serde_json::Value;
+
+use crate::agent::{Agent, get};
+use crate::host::{self, cpu_seconds, family, free_port};
+use crate::report::Report;
+use crate::serve::{self, HANDLERS, Server};
+
+/// Connections of wrk.
+const CONNECTIONS: u32 = 32;
+/// How long the handlers are asked, each.
+const ASK: Duration = Duration::from_secs(2);
+
+/// Bars.
+const MOST_LOSS_PERCENT: f64 = 8.0;
+const LEAST_KEPT: f64 = 0.80;
+const MOST_CPU_SHARE: f64 = 0.3;
+const MOST_RUNS: f64 = 6.0;
+
+/// What to measure.
+pub(crate) struct Plan {
+    /// The agent's program.
+    pub(crate) agent: PathBuf,
+    /// Its backend.
+    pub(crate) backend: Option<String>,
+    /// Pairs of a run with the agent and one without.
+    pub(crate) pairs: usize,
+    /// How long wrk runs each time.
+    pub(crate) seconds: u64,
+}
+
+/// The throughput lost, and the latency added by handlers of known times.
+pub(crate) fn run(plan: &Plan) -> Result<Report> {
+    host::pin(&[0, 1])?;
+    let mut report = Report::new("nginx");
+    report.how(format!(
+        "wrk (1 thread, {CONNECTIONS} keep-alive connections) against nginx (1 worker, `return 200`), {} s per run, {} pairs \
+         of a run with the agent and one without, in alternating order. Client, server and agent share two processors. The \
+         agent observes everything, both ends of each connection.",
+        plan.seconds, plan.pairs
+    ));
+    let nginx = Nginx::start()?;
+    // Whatever a first run has to pay.
+    nginx.load(1)?;
+    let (mut off, mut on) = (Vec::new(), Vec::new());
+    let mut latencies: [[Vec<[f64; 2]>; 2]; 3] = Default::default();
+    let server = Server::start()?;
+    for pair in 0..plan.pairs {
+        for with_agent in if pair % 2 == 0 { [false, true] } else { [true, false] } {
+            let agent = with_agent
+                .then(|| Agent::start(&plan.agent, plan.backend.as_deref()))
+                .transpose()?;
+            let run = nginx.observed(plan.seconds, agent.as_ref())?;
+            if with_agent { &mut on } else { &mut off }.push(run);
+            for (handler, found) in HANDLERS.into_iter().zip(&mut latencies) {
+                let times = serve::ask(server.port, handler, ASK)?;
+                let us = |quantile: f64| times.value_at_quantile(quantile) as f64 / 1e3;
+                found[usize::from(with_agent)].push([us(0.5), us(0.99)]);
+            }
+        }
+    }
+    drop((nginx, server));
+    let loss: Vec<f64> = off
+        .iter()
+        .zip(&on)
+        .map(|(off, on)| (1.0 - on.rate / off.rate) * 100.0)
+        .collect();
+    report.at_most(MOST_LOSS_PERCENT, "throughput lost", "%", &loss);
+    let all = |runs: &[Run], pick: fn(&Run) -> f64| runs.iter().map(pick).collect::<Vec<f64>>();
+    report.row("requests per second without agent", "1/s", &all(&off, |run| run.rate));
+    report.row("requests per second with agent", "1/s", &all(&on, |run| run.rate));
+    report.row(
+        "nginx's processor time per request without agent",
+        "us",
+        &all(&off, |run| run.server_us),
+    );
+    report.row(
+        "nginx's processor time per request with agent",
+        "us",
+        &all(&on, |run| run.server_us),
+    );
+    report.row("agent's own processor time per request", "us", &all(&on, Run::agent_us));
+    counts(&mut report, &on);
+    report.how(format!(
+        "Handlers: a server with a thread per connection, asked at a fixed rate for {} s over 16 connections; latency counts \
+         from the moment at which each request was meant to be sent. Added latency is the difference within a pair.",
+        ASK.as_secs()
+    ));
+    for (handler, [off, on]) in HANDLERS.into_iter().zip(&latencies) {
+        for (place, name) in ["p50", "p99"].into_iter().enumerate() {
+            let added: Vec<f64> = off.iter().zip(on).map(|(off, on)| on[place] - off[place]).collect();
+            let without: Vec<f64> = off.iter().map(|off| off[place]).collect();
+            let what = format!("handler of {:?} at {}/s, {name}", handler.time, handler.rate);
+            report.row(format!("{what}, without agent"), "us", &without);
+            report.row(format!("{what}, added by agent"), "us", &added);
+        }
+    }
+    Ok(report)
+}
+
+/// The same load where time is a count of instructions: throughput kept, the agent's share, program runs per request.
+pub(crate) fn guest(plan: &Plan) -> Result<Report> {
+    let backend = plan.backend.clone().unwrap_or_else(|| "auto".to_owned());
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut report = Report::new("vm");
+    report.how(format!(
+        "Linux {}, backend {backend}: wrk (1 thread, {CONNECTIONS} keep-alive connections) against nginx (1 worker), {} s of \
+         the guest's time per run, {} pairs, one virtual processor.",
+        release.trim(),
+        plan.seconds,
+        plan.pairs
+    ));
+    let nginx = Nginx::start()?;
+    nginx.load(1)?;
+    let (mut off, mut on) = (Vec::new(), Vec::new());
+    for _ in 0..plan.pairs {
+        off.push(nginx.observed(plan.seconds, None)?);
+        let agent = Agent::start(&plan.agent, plan.backend.as_deref())?;
+        on.push(nginx.observed(plan.seconds, Some(&agent))?);
+    }
+    // Apart, since counting runs costs time.
+    let agent = Agent::start(&plan.agent, plan.backend.as_deref())?;
+    let counting = enable_stats(Stats::RunTime).context("cannot switch the kernel's counting of program runs on")?;
+    let before = program_runs();
+    let counted = nginx.observed(plan.seconds, Some(&agent))?;
+    let runs = program_runs() - before;
+    drop((counting, agent));
+    let kept: Vec<f64> = off.iter().zip(&on).map(|(off, on)| on.rate / off.rate).collect();
+    report.at_least(
+        LEAST_KEPT,
+        format!("{backend}: throughput, with agent / without"),
+        "x",
+        &kept,
+    );
+    let share: Vec<f64> = on.iter().map(|run| run.agent_us() / run.server_us).collect();
+    report.at_most(
+        MOST_CPU_SHARE,
+        format!("{backend}: processor time, agent / nginx"),
+        "x",
+        &share,
+    );
+    report.at_most(
+        MOST_RUNS,
+        format!("{backend}: program runs per request"),
+        "",
+        &[runs / counted.requests],
+    );
+    let server: Vec<f64> = off
+        .iter()
+        .zip(&on)
+        .map(|(off, on)| on.server_us / off.server_us)
+        .collect();
+    report.row(
+        format!("{backend}: nginx's processor time per request, with agent / without"),
+        "x",
+        &server,
+    );
+    report.row(
+        format!("{backend}: requests per second without agent"),
+        "1/s",
+        &off.iter().map(|run| run.rate).collect::<Vec<_>>(),
+    );
+    counts(&mut report, &on);
+    Ok(report)
+}
+
+/// What was counted, against what wrk and nginx counted.
+fn counts(report: &mut Report, on: &[Run]) {
+    let seen: Vec<_> = on
+        .iter()
+        .filter_map(|run| run.observed.as_ref().map(|seen| (run, seen)))
+        .collect();
+    let all =
+        |pick: &dyn Fn(&Run, &Observed) -> f64| seen.iter().map(|(run, seen)| pick(run, seen)).collect::<Vec<f64>>();
+    report.at_most(0.0, "records lost", "", &all(&|_, seen| seen.lost));
+    report.at_most(
+        0.0,
+        "answered exchanges of the client role, off wrk's count by",
+        "",
+        &all(&|run, seen| (seen.client_answered - run.requests).abs()),
+    );
+    report.at_most(
+        0.0,
+        "exchanges of the server role, off nginx's count by",
+        "",
+        &all(&|run, seen| (seen.server - run.served).abs()),
+    );
+}
+
+/// One run of wrk.
+#[derive(Clone, Debug)]
+struct Run {
+    /// Requests per second, and in all, as wrk counts.
+    rate: f64,
+    requests: f64,
+    /// As nginx counts.
+    served: f64,
+    /// nginx's processor time per request.
+    server_us: f64,
+    observed: Option<Observed>,
+}
+
+/// What the agent made of it.
+#[derive(Clone, Debug)]
+struct Observed {
+    cpu_us: f64,
+    lost: f64,
+    server: f64,
+    client_answered: f64,
+}
+
+impl Run {
+    fn agent_us(&self) -> f64 {
+        self.observed.as_ref().map_or(0.0, |seen| seen.cpu_us)
+    }
+}
+
+/// A running nginx; ended when dropped.
+struct Nginx {
+    child: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Nginx {
+    fn start() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("perf-agent-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let port = free_port()?;
+        let path = folder.display();
+        let settings = format!(
+            "user root; worker_processes 1; daemon off; pid {path}/pid; error_log {path}/error.log;
+             events {{ worker_connections 1024; }}
+             http {{
+                 access_log off; keepalive_requests 1000000000; client_body_temp_path {path}/body;
+                 proxy_temp_path {path}/proxy; fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
+                 scgi_temp_path {path}/scgi;
+                 server {{
+                     listen 127.0.0.1:{port} reuseport;
+                     location / {{ return 200 'ok'; }}
+                     location /status {{ stub_status; }}
+                 }}
+             }}\n"
+        );
+        let file = folder.join("nginx.conf");
+        fs::write(&file, settings)?;
+        let mut command = Command::new("nginx");
+        command
+            .arg("-c")
+            .arg(&file)
+            .arg("-p")
+            .arg(&folder)
+            .arg("-e")
+            .arg(folder.join("error.log"));
+        let child = command.stdin(Stdio::null()).spawn().context("cannot start nginx")?;
+        serve::wait_for(port)?;
+        Ok(Self { child, folder, port })
+    }
+
+    /// Requests that it counted, the one that asks included.
+    fn served(&self) -> Result<f64> {
+        let text = get(self.port, "/status")?;
+        // server accepts handled requests \n 8 8 31
+        let numbers = text.lines().nth(2).context("nginx tells its counts")?;
+        numbers
+            .split_whitespace()
+            .nth(2)
+            .and_then(|count| count.parse().ok())
+            .context("nginx tells its requests")
+    }
+
+    /// Has wrk ask: requests, and requests per second.
+    fn load(&self, seconds: u64) -> Result<(f64, f64)> {
+        let mut wrk = Command::new("wrk");
+        wrk.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s")]);
+        let output = wrk
+            .arg(format!("http://127.0.0.1:{}/", self.port))
+            .output()
+            .context("cannot start wrk")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success() && !text.contains("Socket errors"),
+            "wrk was not content: {text}"
+        );
+        ensure!(!text.contains("Non-2xx"), "wrk was not content: {text}");
+        let number = |line: &str, word: usize| line.split_whitespace().nth(word)?.parse::<f64>().ok();
+        let requests = text
+            .lines()
+            .find(|line| line.contains(" requests in "))
+            .and_then(|line| number(line, 0));
+        let rate = text
+            .lines()
+            .find(|line| line.starts_with("Requests/sec:"))
+            .and_then(|line| number(line, 1));
+        requests
+            .zip(rate)
+            .with_context(|| format!("wrk told no figures: {text}"))
+    }
+
+    /// One run, and what the agent makes of it.
+    fn observed(&self, seconds: u64, agent: Option<&Agent>) -> Result<Run> {
+        let processes = family(self.child.id());
+        let own = agent.map(|agent| vec![agent.process()]).unwrap_or_default();
+        let before = self.served()?;
+        // Asking was an exchange too; it is over when the agent is asked what it saw before.
+        let known = agent.map(|agent| self.seen(agent)).transpose()?;
+        let (server, agents) = (cpu_seconds(&processes)?, cpu_seconds(&own)?);
+        let (requests, rate) = self.load(seconds)?;
+        let server_us = (cpu_seconds(&processes)? - server) * 1e6 / requests;
+        // What the agent still has to read is its cost as well.
+        agent.map(Agent::settle).transpose()?;
+        let cpu_us = (cpu_seconds(&own)? - agents) * 1e6 / requests;
+        let observed = agent
+            .zip(known)
+            .map(|(agent, (server_before, client_before))| -> Result<Observed> {
+                let (server, client_answered) = self.seen(agent)?;
+                Ok(Observed {
+                    cpu_us,
+                    lost: agent.lost()?,
+                    server: server - server_before,
+                    client_answered: client_answered - client_before,
+                })
+            });
+        let observed = observed.transpose()?;
+        let served = self.served()? - before - 1.0;
+        Ok(Run {
+            rate,
+            requests,
+            served,
+            server_us,
+            observed,
+        })
+    }
+
+    /// Exchanges on nginx's port that the agent saw so far: all of the server role, answered ones of the client role.
+    fn seen(&self, agent: &Agent) -> Result<(f64, f64)> {
+        agent.settle()?;
+        let answer = agent.get("/api/v1/endpoints?window=start&limit=1000")?;
+        let endpoints = answer["endpoints"].as_array().context("the agent tells of endpoints")?;
+        let port = Some(u64::from(self.port));
+        let sum = |role: &str, place: &str, count: &dyn Fn(&Value) -> Option<f64>| -> f64 {
+            let of_nginx = endpoints
+                .iter()
+                .filter(|endpoint| endpoint["role"] == role && endpoint[place]["port"].as_u64() == port);
+            of_nginx.filter_map(count).sum()
+        };
+        let server = sum("server", "service", &|endpoint| endpoint["requests"].as_f64());
+        let client = sum("client", "peer", &|endpoint| endpoint["outcomes"]["answered"].as_f64());
+        Ok((server, client))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        for process in family(self.child.id()).into_iter().rev() {
+            if let Some(pid) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw) {
+                // It is ours; that it may have ended before is no error.
+                _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+        _ = self.child.wait();
+        _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Runs of all BPF programs since they were loaded.
+fn program_runs() -> f64 {
+    loaded_programs()
+        .flatten()
+        .map(|program| program.run_count() as f64)
+        .sum()
+}

@@ -1,0 +1,261 @@
+//! The user side without a kernel: how many exchanges one processor takes, and how much memory they are kept in.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use perf_agent::ledger::Accounting;
+use perf_agent::pipeline::{Pipeline, Settings};
+use perf_agent::snapshot::Snapshot;
+use perf_agent::statistics;
+
+use crate::host::{self, Memory};
+use crate::records::{Batch, CONNECTIONS, ENDPOINTS, Traffic, tick};
+use crate::report::{Report, thread_seconds};
+
+/// Exchanges per second of record time: the bar, so that ticks and snapshots weigh what they would.
+const RATE: u64 = 1_500_000;
+/// Exchanges made once and replayed.
+const BATCH: u64 = 200_000;
+/// Exchanges per sample.
+const PER_RUN: u64 = 2_000_000;
+/// Records between two looks at the hints.
+const POLL: usize = 8192;
+const SECOND_NS: u64 = 1_000_000_000;
+const START_NS: u64 = 1000 * SECOND_NS;
+
+/// Bars.
+const LEAST_PER_SECOND: f64 = 1_500_000.0;
+const MOST_MB: f64 = 60.0;
+
+/// Both figures. Memory is that of a process of its own.
+pub(crate) fn run(samples: usize, memory: bool) -> Result<Report> {
+    let mut report = Report::new("pipeline");
+    if memory {
+        let child = Command::new(std::env::current_exe()?)
+            .arg("memory")
+            .output()
+            .context("cannot start this program")?;
+        ensure!(
+            child.status.success(),
+            "measuring memory failed: {}",
+            String::from_utf8_lossy(&child.stderr)
+        );
+        let found: serde_json::Value = serde_json::from_slice(&child.stdout)?;
+        let mb = |key: &str| found[key].as_f64().context("the child's answer lacks a figure");
+        report.at_most(
+            MOST_MB,
+            "resident memory, a day's windows filled",
+            "MB",
+            &[mb("resident")?],
+        );
+        report.row("of it anonymous", "MB", &[mb("anonymous")?]);
+        report.row("highest resident memory on the way", "MB", &[mb("highest")?]);
+        report.how(format!(
+            "Memory: of a process of its own that was fed a day's records, {} exchanges of {ENDPOINTS} endpoints over \
+             {CONNECTIONS} connections, the last hour at {HOUR_RATE} per second, with a snapshot every second.",
+            found["exchanges"]
+        ));
+    }
+    throughput(samples, &mut report)?;
+    Ok(report)
+}
+
+/// For profilers: nothing but batches, and no clock, whose page some of them cannot show to the program.
+pub(crate) fn profile(batches: u32) -> Result<()> {
+    let mut load = Load::new()?;
+    for _ in 0..batches {
+        load.feed();
+        load.tick();
+        load.batch.move_on(load.length_ns);
+    }
+    Ok(())
+}
+
+fn throughput(samples: usize, report: &mut Report) -> Result<()> {
+    host::pin(&[0])?;
+    let mut load = Load::new()?;
+    load.run(PER_RUN);
+    let (mut rates, mut snapshots) = (Vec::new(), Vec::new());
+    for _ in 0..samples {
+        load.snapshots = 0.0;
+        let taken = load.run(PER_RUN);
+        rates.push(load.counted as f64 / taken);
+        snapshots.push(load.snapshots / taken * 100.0);
+    }
+    load.check()?;
+    report.at_least(LEAST_PER_SECOND, "exchanges per second on one processor", "1/s", &rates);
+    report.row("share of ticks and snapshots", "%", &snapshots);
+    report.how(format!(
+        "Throughput: {BATCH} exchanges ({} records, {} MB) made once, moved on in time and replayed; decode, put in order, \
+         dissect, aggregate, request log, and at every second of record time a tick and a snapshot. {PER_RUN} exchanges per \
+         sample, by the thread's own processor time.",
+        load.batch.len(),
+        load.batch.bytes() / 1_000_000,
+    ));
+    Ok(())
+}
+
+/// A pipeline and what it is fed.
+struct Load {
+    pipeline: Pipeline,
+    batch: Batch,
+    /// Record time that the batch takes.
+    length_ns: u64,
+    next_tick_ns: u64,
+    now_ns: u64,
+    exchanges: u64,
+    /// Exchanges that the last run took.
+    counted: u64,
+    fed: u64,
+    snapshot: Option<Arc<Snapshot>>,
+    /// Seconds that they took.
+    snapshots: f64,
+}
+
+impl Load {
+    fn new() -> Result<Self> {
+        let mut pipeline = pipeline()?;
+        let mut traffic = Traffic::new(RATE, START_NS);
+        traffic.begin(&mut |record, _| pipeline.apply(record));
+        let mut batch = Batch::default();
+        while traffic.exchanges() < BATCH {
+            // Small steps, to stop near the number wanted.
+            let until_ns = traffic.now_ns() + 1_000_000;
+            traffic.run_until(until_ns, &mut |record, connection| batch.push(record, connection));
+        }
+        let end_ns = traffic.finish(&mut |record, connection| batch.push(record, connection));
+        Ok(Self {
+            pipeline,
+            batch,
+            length_ns: end_ns - START_NS,
+            next_tick_ns: START_NS,
+            now_ns: START_NS,
+            exchanges: traffic.exchanges(),
+            counted: 0,
+            fed: 0,
+            snapshot: None,
+            snapshots: 0.0,
+        })
+    }
+
+    /// Feeds so many exchanges or a few more, and gives the seconds that took.
+    fn run(&mut self, exchanges: u64) -> f64 {
+        let mut taken = 0.0;
+        self.counted = 0;
+        while self.counted < exchanges {
+            let begin = thread_seconds();
+            self.feed();
+            let before = thread_seconds();
+            self.tick();
+            let end = thread_seconds();
+            self.snapshots += end - before;
+            taken += end - begin;
+            self.counted += self.exchanges;
+            self.batch.move_on(self.length_ns);
+        }
+        self.fed += self.counted;
+        taken
+    }
+
+    /// The batch, once.
+    fn feed(&mut self) {
+        for (number, record) in self.batch.records().enumerate() {
+            self.pipeline.apply(record);
+            if number % POLL == 0 {
+                self.pipeline.hints().for_each(drop);
+            }
+        }
+        self.now_ns += self.length_ns;
+    }
+
+    /// What is done once a second.
+    fn tick(&mut self) {
+        if self.now_ns >= self.next_tick_ns {
+            self.pipeline.apply(&tick(self.now_ns));
+            self.snapshot = Some(self.pipeline.snapshot());
+            self.next_tick_ns += SECOND_NS;
+        }
+    }
+
+    /// Everything was understood, or the figure means nothing.
+    fn check(&mut self) -> Result<()> {
+        self.pipeline.apply(&tick(self.now_ns + 1));
+        let snapshot = self.pipeline.snapshot();
+        check(&snapshot, self.fed, 2 * self.fed)
+    }
+}
+
+fn check(snapshot: &Snapshot, exchanges: u64, least_records: u64) -> Result<()> {
+    let accounting: &Accounting = &snapshot.accounting;
+    ensure!(
+        accounting.exchanges.answered == exchanges && accounting.records.received >= least_records,
+        "of {exchanges} exchanges {} were seen as answered: {accounting:?}",
+        accounting.exchanges.answered
+    );
+    ensure!(
+        snapshot.endpoints.len() == ENDPOINTS,
+        "{} endpoints instead of {ENDPOINTS}",
+        snapshot.endpoints.len()
+    );
+    Ok(())
+}
+
+fn pipeline() -> Result<Pipeline> {
+    let statistics = statistics::Settings::default();
+    Ok(Pipeline::new(Settings {
+        connections: Settings::CONNECTIONS,
+        statistics,
+    })?)
+}
+
+/// Exchanges per second in the last hour of the memory benchmark, and in the day before it.
+const HOUR_RATE: u64 = 5000;
+const DAY_RATE: u64 = 100;
+const HOUR: u64 = 3600;
+
+/// In a process of its own: feeds a day, and prints what it came to.
+pub(crate) fn memory() -> Result<()> {
+    let mut pipeline = pipeline()?;
+    let mut traffic = Traffic::new(DAY_RATE, START_NS);
+    traffic.begin(&mut |record, _| pipeline.apply(record));
+    let mut newest = None;
+    // 26 hours, so that the running and twelve closed two-hour slots are there.
+    for second in 1..=26 * HOUR {
+        let dense = second > 25 * HOUR;
+        if second == 25 * HOUR {
+            traffic.set_rate(HOUR_RATE);
+        }
+        if !dense && !second.is_multiple_of(10) {
+            continue;
+        }
+        let now_ns = START_NS + second * SECOND_NS;
+        traffic.run_until(now_ns, &mut |record, _| pipeline.apply(record));
+        pipeline.hints().for_each(drop);
+        pipeline.apply(&tick(now_ns));
+        newest = Some(pipeline.snapshot());
+    }
+    let snapshot = newest.context("time went on")?;
+    ensure!(
+        pipeline.connections() == CONNECTIONS,
+        "{} connections",
+        pipeline.connections()
+    );
+    let flying = snapshot.accounting.exchanges.in_flight;
+    check(&snapshot, traffic.exchanges() - flying, 0)?;
+    let Memory {
+        resident,
+        anonymous,
+        highest,
+        ..
+    } = Memory::of("self")?;
+    let found = serde_json::json!({
+        "exchanges": traffic.exchanges(),
+        "resident": resident,
+        "anonymous": anonymous,
+        "highest": highest,
+        "estimate": pipeline.statistics().heap_bytes() as f64 / 1e6,
+    });
+    println!("{found}");
+    Ok(())
+}
