@@ -47,7 +47,7 @@ pub fn sniff(first: [u8; SNIFF_BYTES], length: usize) -> u8 {
 )]
 pub fn begins_message(first: [u8; SNIFF_BYTES]) -> bool {
     let letters = method_letters(first);
-    is_response(first) || (letters >= 3 && letters < SNIFF_BYTES && first[letters] == b' ')
+    is_response(first) || ((3..SNIFF_BYTES).contains(&letters) && first[letters] == b' ')
 }
 
 #[inline(always)]

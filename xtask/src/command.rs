@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,6 +14,15 @@ pub(crate) fn shown(command: &Command) -> String {
     words.push(quoted(command.get_program()));
     words.extend(command.get_args().map(quoted));
     words.join(" ")
+}
+
+/// The clock, for how long a command takes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the core must not do, the tool around it may"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
 
 /// Shows the command, runs it with this program's own output, and wants success.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::command;
+
 /// Sums of cargo's `test result:` lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tests {
@@ -83,7 +85,7 @@ impl Steps {
         Self {
             rows: Vec::new(),
             tests: Tests::default(),
-            started: now(),
+            started: command::now(),
             strict,
         }
     }
@@ -91,7 +93,7 @@ impl Steps {
     /// Runs a step. The error is [`Failed`]: what went wrong is printed already.
     pub(crate) fn step(&mut self, name: &str, run: impl FnOnce() -> Result<Outcome>) -> Result<(), Failed> {
         println!("\n==== {name}");
-        let started = now();
+        let started = command::now();
         let mut outcome = run();
         match &outcome {
             Ok(Outcome::Tested(tests)) => {
@@ -141,11 +143,6 @@ impl fmt::Display for Row {
             Err(error) => write!(f, "FAILED: {error:#}"),
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long a step took is read off the clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

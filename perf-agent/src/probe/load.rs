@@ -339,19 +339,6 @@ fn root_cause(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         tracing::debug!(%log, "the verifier's log");
-        if std::env::var_os("DUMP_LOG").is_some() {
-            eprintln!(
-                "{}",
-                log.lines()
-                    .rev()
-                    .take(60)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .rev()
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            );
-        }
         // Behind the reason stand only sums.
         let sums = ["processed", "stack depth", "verification time"];
         let is_sum = |line: &str| line.trim().is_empty() || sums.iter().any(|sum| line.starts_with(sum));

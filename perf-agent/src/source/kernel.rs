@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
-use aya::programs::loaded_programs;
 use perf_common::counters::COUNTERS;
 use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, flag, kind};
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
@@ -133,7 +132,7 @@ impl KernelSource {
                 // Gone meanwhile: nothing to free.
                 let _gone = self.connections.remove(&ended.socket);
             }
-            deliver(&destroyed_record(ended.connection, now_ns).to_bytes());
+            deliver(&StateRecord::new(ended.connection, change::DESTROYED, now_ns).to_bytes());
         }
         if sweep {
             self.swept_ns = now_ns;
@@ -169,14 +168,8 @@ fn state_of(
 }
 
 fn folded_record(state: &StateView) -> DataRecord {
-    let size = size_of::<DataRecord>() as u32;
     DataRecord {
-        header: RecordHeader {
-            kind: kind::DATA,
-            flags: flag::FOLDED | flag::TAIL,
-            size,
-            at_ns: state.folded_ns,
-        },
+        header: RecordHeader::of::<DataRecord>(kind::DATA, flag::FOLDED | flag::TAIL, state.folded_ns),
         connection: state.connection,
         arrival_ns: 0,
         position_end: state.folded_position,
@@ -191,22 +184,6 @@ fn folded_record(state: &StateView) -> DataRecord {
         },
         reserved: [0; 3],
         tail: state.folded_tail,
-    }
-}
-
-fn destroyed_record(connection: u64, at_ns: u64) -> StateRecord {
-    let size = size_of::<StateRecord>() as u32;
-    let header = RecordHeader {
-        kind: kind::STATE,
-        flags: 0,
-        size,
-        at_ns,
-    };
-    StateRecord {
-        header,
-        connection,
-        change: change::DESTROYED,
-        reserved: [0; 7],
     }
 }
 
@@ -308,14 +285,9 @@ impl Source for KernelSource {
 
     fn programs(&mut self) -> Vec<ProgramStats> {
         let Some(loaded) = &self.loaded else { return Vec::new() };
-        let own: Vec<u32> = POINTS
+        POINTS
             .iter()
             .filter_map(|point| loaded.ebpf.program(point.program)?.info().ok())
-            .map(|info| info.id())
-            .collect();
-        loaded_programs()
-            .flatten()
-            .filter(|info| own.contains(&info.id()))
             .map(|info| {
                 let runs = info.run_count();
                 let counted = runs > 0;

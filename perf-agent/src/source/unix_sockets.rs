@@ -1,10 +1,9 @@
 //! The end of Unix sockets, where no hook tells of it (backend `tracepoint`): the sockets that the kernel lists are
 //! compared with those that are followed.
 
-use std::collections::HashSet;
 use std::fs;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use perf_common::record::{OpenRecord, family};
 
 /// Sockets remembered; more are noticed only when their address is used again.
@@ -36,7 +35,7 @@ impl UnixSockets {
             let socket = UnixSocket {
                 connection: open.connection,
                 socket: open.socket,
-                inode: open.inode as u32,
+                inode: low_half(open.inode),
                 tgid: open.tgid,
             };
             self.followed.insert(open.connection, socket);
@@ -93,9 +92,15 @@ fn add_inodes(list: &[u8], inodes: &mut HashSet<u32>) {
         let mut columns = line.split(|&byte| byte == b' ').filter(|column| !column.is_empty());
         let inode = columns.nth(6).and_then(|column| std::str::from_utf8(column).ok());
         if let Some(inode) = inode.and_then(|inode| inode.parse::<u64>().ok()) {
-            inodes.insert(inode as u32);
+            inodes.insert(low_half(inode));
         }
     }
+}
+
+/// Of an inode number, what the kernel side keeps.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+fn low_half(inode: u64) -> u32 {
+    inode as u32
 }
 
 #[cfg(test)]
@@ -109,7 +114,7 @@ mod tests {
         let link = fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).expect("an open descriptor");
         let text = link.to_string_lossy().into_owned();
         let digits = text.trim_start_matches("socket:[").trim_end_matches(']');
-        digits.parse::<u64>().expect("a number") as u32
+        low_half(digits.parse().expect("a number"))
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod report;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -92,7 +92,7 @@ pub(crate) fn run(options: &Options, no_install: bool) -> Result<bool> {
     let built = build()?;
     let mut reports = Vec::new();
     for benchmark in chosen {
-        let began = Instant::now();
+        let began = command::now();
         let found = built.measure(benchmark, options.quick)?;
         eprintln!("{benchmark:?}: {:.0} s", began.elapsed().as_secs_f64());
         for report in &found {

@@ -80,7 +80,10 @@ impl Report {
             } else {
                 format!(" {met} ")
             };
-            let line = format!("| {} | {median} | {min} | {max} | {} | {bar} |{met}|\n", row.what, row.samples);
+            let line = format!(
+                "| {} | {median} | {min} | {max} | {} | {bar} |{met}|\n",
+                row.what, row.samples
+            );
             text.push_str(&line);
         }
         text

@@ -56,7 +56,7 @@ pub(crate) fn run(
     fs::write(results.join(COMMAND), script(command)).context("cannot hand over the command")?;
 
     let mut qemu = qemu(files, initramfs, options, &results, &console);
-    let started = now();
+    let started = command::now();
     let mut guest = qemu
         .spawn()
         .with_context(|| format!("cannot start {}", command::shown(&qemu)))?;
@@ -234,9 +234,4 @@ fn tail(console: &Path) -> String {
         .copied()
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-#[expect(clippy::disallowed_methods, reason = "a guest that hangs is ended by the clock")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -1,0 +1,499 @@
+//! Records as bytes: decoding what arrives, and the images of the records that the user side writes itself.
+
+use super::{
+    CountersRecord, DataRecord, ExitRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord,
+    UNIX_PATH_BYTES, kind,
+};
+
+/// One decoded record; payloads and texts are borrowed from the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// See [`DataRecord`]; with the captured bytes.
+    Data(DataRecord, &'a [u8]),
+    /// See [`OpenRecord`].
+    Open(OpenRecord),
+    /// See [`StateRecord`].
+    State(StateRecord),
+    /// See [`ExitRecord`].
+    Exit(ExitRecord),
+    /// See [`ProcessRecord`].
+    Process {
+        /// The process.
+        tgid: u32,
+        /// When it was looked at, monotonic nanoseconds.
+        at_ns: u64,
+        /// The executable's path; bytes, since a path need not be UTF-8.
+        exe: &'a [u8],
+        /// The process's name.
+        comm: &'a [u8],
+        /// The control group's path.
+        cgroup: &'a [u8],
+    },
+    /// See [`TickRecord`].
+    Tick(TickRecord),
+    /// See [`CountersRecord`]; the values as bytes, 8 each.
+    Counters(CountersRecord, &'a [u8]),
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Fewer bytes than the record says, or than its kind needs.
+    Short,
+    /// A kind that this version does not know.
+    Kind(u16),
+    /// A length field that contradicts the record's size.
+    Length,
+}
+
+impl core::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Short => f.write_str("record is shorter than it says"),
+            Self::Kind(kind) => write!(f, "unknown record kind {kind}"),
+            Self::Length => f.write_str("record's lengths contradict each other"),
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+/// Reads little-endian fields one after the other. Out-of-bounds reads give 0: [`decode`] checks the size before.
+struct Fields<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Fields<'_> {
+    #[inline]
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let value = self
+            .bytes
+            .get(self.at..self.at + N)
+            .and_then(|slice| slice.try_into().ok())
+            .unwrap_or([0; N]);
+        self.at += N;
+        value
+    }
+    #[inline]
+    fn u8(&mut self) -> u8 {
+        u8::from_le_bytes(self.array())
+    }
+    #[inline]
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+    #[inline]
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+    #[inline]
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+    #[inline]
+    fn header(&mut self) -> RecordHeader {
+        RecordHeader {
+            kind: self.u16(),
+            flags: self.u16(),
+            size: self.u32(),
+            at_ns: self.u64(),
+        }
+    }
+}
+
+/// Decodes one record. `bytes` may be longer than the record (ring buffer items are).
+///
+/// # Errors
+/// [`DecodeError`] if the bytes are no record of this version; nothing is read beyond them.
+#[inline]
+pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    if bytes.len() < size_of::<RecordHeader>() {
+        return Err(DecodeError::Short);
+    }
+    let mut fields = Fields { bytes, at: 0 };
+    let header = fields.header();
+    let bytes = bytes.get(..header.size as usize).ok_or(DecodeError::Short)?;
+    match header.kind {
+        kind::DATA => data(header, fields, after::<DataRecord>(bytes)?),
+        kind::OPEN => after::<OpenRecord>(bytes).and_then(|_| open(header, fields)),
+        kind::STATE => after::<StateRecord>(bytes).map(|_| {
+            Record::State(StateRecord {
+                header,
+                connection: fields.u64(),
+                change: fields.u8(),
+                reserved: fields.array(),
+            })
+        }),
+        kind::EXIT => after::<ExitRecord>(bytes).map(|_| {
+            Record::Exit(ExitRecord {
+                header,
+                tgid: fields.u32(),
+                what: fields.u32(),
+            })
+        }),
+        kind::PROCESS => process(header, fields, after::<ProcessRecord>(bytes)?),
+        kind::TICK => after::<TickRecord>(bytes).map(|_| {
+            Record::Tick(TickRecord {
+                header,
+                wall_ns: fields.u64(),
+            })
+        }),
+        kind::COUNTERS => counters(header, fields, after::<CountersRecord>(bytes)?),
+        other => Err(DecodeError::Kind(other)),
+    }
+}
+
+/// What follows a record's struct.
+#[inline]
+fn after<T>(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    bytes.get(size_of::<T>()..).ok_or(DecodeError::Short)
+}
+
+#[inline]
+fn data<'a>(header: RecordHeader, mut fields: Fields<'_>, payload: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+    let record = DataRecord {
+        header,
+        connection: fields.u64(),
+        arrival_ns: fields.u64(),
+        position_end: fields.u32(),
+        length: fields.u32(),
+        captured: fields.u32(),
+        tgid: fields.u32(),
+        tid: fields.u32(),
+        direction: fields.u8(),
+        reserved: fields.array(),
+        tail: fields.array(),
+    };
+    if payload.len() != record.captured as usize || record.captured > record.length {
+        return Err(DecodeError::Length);
+    }
+    Ok(Record::Data(record, payload))
+}
+
+fn open(header: RecordHeader, mut fields: Fields<'_>) -> Result<Record<'static>, DecodeError> {
+    let record = OpenRecord {
+        header,
+        connection: fields.u64(),
+        socket: fields.u64(),
+        cgroup: fields.u64(),
+        inode: fields.u64(),
+        tgid: fields.u32(),
+        tid: fields.u32(),
+        family: fields.u16(),
+        local_port: fields.u16(),
+        remote_port: fields.u16(),
+        origin: fields.u16(),
+        local_address: fields.array(),
+        remote_address: fields.array(),
+        comm: fields.array(),
+        unix_path_bytes: fields.u32(),
+        reserved: fields.u32(),
+        unix_path: fields.array(),
+        reserved2: fields.array(),
+    };
+    if record.unix_path_bytes as usize > UNIX_PATH_BYTES {
+        return Err(DecodeError::Length);
+    }
+    Ok(Record::Open(record))
+}
+
+fn process<'a>(header: RecordHeader, mut fields: Fields<'_>, texts: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+    let tgid = fields.u32();
+    let [exe, comm, cgroup] = [(); 3].map(|()| usize::from(fields.u16()));
+    if texts.len() != exe + comm + cgroup {
+        return Err(DecodeError::Length);
+    }
+    Ok(Record::Process {
+        tgid,
+        at_ns: header.at_ns,
+        exe: &texts[..exe],
+        comm: &texts[exe..exe + comm],
+        cgroup: &texts[exe + comm..],
+    })
+}
+
+fn counters<'a>(header: RecordHeader, mut fields: Fields<'_>, values: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+    let record = CountersRecord {
+        header,
+        count: fields.u32(),
+        reserved: fields.u32(),
+    };
+    if values.len() != (record.count as usize).saturating_mul(8) {
+        return Err(DecodeError::Length);
+    }
+    Ok(Record::Counters(record, values))
+}
+
+/// Writes little-endian fields one after the other into a struct's bytes.
+struct Writer<const N: usize> {
+    bytes: [u8; N],
+    at: usize,
+}
+
+impl<const N: usize> Writer<N> {
+    fn new(header: RecordHeader) -> Self {
+        Self { bytes: [0; N], at: 0 }
+            .put(header.kind.to_le_bytes())
+            .put(header.flags.to_le_bytes())
+            .put(header.size.to_le_bytes())
+            .put(header.at_ns.to_le_bytes())
+    }
+    fn put<const M: usize>(mut self, value: [u8; M]) -> Self {
+        self.bytes[self.at..self.at + M].copy_from_slice(&value);
+        self.at += M;
+        self
+    }
+    fn done(self) -> [u8; N] {
+        assert!(self.at == N, "every field of the struct was written");
+        self.bytes
+    }
+}
+
+// The byte images that the user side writes (its own records, recordings, tests). The kernel side writes the structs
+// themselves; that both are the same layout is what the tests below hold.
+
+impl RecordHeader {
+    /// The header of a record that is a `T` alone.
+    #[expect(clippy::cast_possible_truncation, reason = "the largest has 232 bytes")]
+    pub const fn of<T>(kind: u16, flags: u16, at_ns: u64) -> Self {
+        let size = size_of::<T>() as u32;
+        Self {
+            kind,
+            flags,
+            size,
+            at_ns,
+        }
+    }
+}
+
+impl DataRecord {
+    /// The record's bytes, without the captured ones that follow.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.connection.to_le_bytes())
+            .put(self.arrival_ns.to_le_bytes())
+            .put(self.position_end.to_le_bytes())
+            .put(self.length.to_le_bytes())
+            .put(self.captured.to_le_bytes())
+            .put(self.tgid.to_le_bytes())
+            .put(self.tid.to_le_bytes())
+            .put([self.direction])
+            .put(self.reserved)
+            .put(self.tail)
+            .done()
+    }
+}
+
+impl OpenRecord {
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.connection.to_le_bytes())
+            .put(self.socket.to_le_bytes())
+            .put(self.cgroup.to_le_bytes())
+            .put(self.inode.to_le_bytes())
+            .put(self.tgid.to_le_bytes())
+            .put(self.tid.to_le_bytes())
+            .put(self.family.to_le_bytes())
+            .put(self.local_port.to_le_bytes())
+            .put(self.remote_port.to_le_bytes())
+            .put(self.origin.to_le_bytes())
+            .put(self.local_address)
+            .put(self.remote_address)
+            .put(self.comm)
+            .put(self.unix_path_bytes.to_le_bytes())
+            .put(self.reserved.to_le_bytes())
+            .put(self.unix_path)
+            .put(self.reserved2)
+            .done()
+    }
+}
+
+impl StateRecord {
+    /// A change that the user side found out itself.
+    pub fn new(connection: u64, change: u8, at_ns: u64) -> Self {
+        Self {
+            header: RecordHeader::of::<Self>(kind::STATE, 0, at_ns),
+            connection,
+            change,
+            reserved: [0; 7],
+        }
+    }
+
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.connection.to_le_bytes())
+            .put([self.change])
+            .put(self.reserved)
+            .done()
+    }
+}
+
+impl ExitRecord {
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.tgid.to_le_bytes())
+            .put(self.what.to_le_bytes())
+            .done()
+    }
+}
+
+impl ProcessRecord {
+    /// A record for texts of these lengths; `size` is set.
+    pub fn new(tgid: u32, at_ns: u64, exe_bytes: u16, comm_bytes: u16, cgroup_bytes: u16) -> Self {
+        let mut header = RecordHeader::of::<Self>(kind::PROCESS, 0, at_ns);
+        header.size += u32::from(exe_bytes) + u32::from(comm_bytes) + u32::from(cgroup_bytes);
+        Self {
+            header,
+            tgid,
+            exe_bytes,
+            comm_bytes,
+            cgroup_bytes,
+            reserved: [0; 6],
+        }
+    }
+
+    /// The record's bytes, without the texts that follow.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.tgid.to_le_bytes())
+            .put(self.exe_bytes.to_le_bytes())
+            .put(self.comm_bytes.to_le_bytes())
+            .put(self.cgroup_bytes.to_le_bytes())
+            .put(self.reserved)
+            .done()
+    }
+}
+
+impl TickRecord {
+    /// A tick at this moment of both clocks.
+    pub fn new(at_ns: u64, wall_ns: u64) -> Self {
+        let header = RecordHeader::of::<Self>(kind::TICK, 0, at_ns);
+        Self { header, wall_ns }
+    }
+
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header).put(self.wall_ns.to_le_bytes()).done()
+    }
+}
+
+impl CountersRecord {
+    /// A record for `count` values; `size` is set.
+    pub fn new(at_ns: u64, count: u32) -> Self {
+        let mut header = RecordHeader::of::<Self>(kind::COUNTERS, 0, at_ns);
+        header.size += count * 8;
+        Self {
+            header,
+            count,
+            reserved: 0,
+        }
+    }
+
+    /// The record's bytes, without the values that follow.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.count.to_le_bytes())
+            .put(self.reserved.to_le_bytes())
+            .done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{direction, flag};
+
+    fn data(length: u32, payload: &[u8]) -> Vec<u8> {
+        let captured = u32::try_from(payload.len()).expect("short");
+        let record = DataRecord {
+            header: RecordHeader {
+                kind: kind::DATA,
+                flags: flag::FIRST,
+                size: 64 + captured,
+                at_ns: 7,
+            },
+            connection: 0x0102_0304_0506_0708,
+            arrival_ns: 5,
+            position_end: 1000,
+            length,
+            captured,
+            tgid: 12,
+            tid: 13,
+            direction: direction::SENT,
+            reserved: [0; 3],
+            tail: *b"\0\r\n0\r\n\r\n",
+        };
+        [&record.to_bytes()[..], payload].concat()
+    }
+
+    #[test]
+    fn a_data_record_comes_back_as_it_was_written() {
+        let mut bytes = data(10, b"GET / ");
+        bytes.extend([0xff; 32]); // the rest of the ring buffer item's size class
+        let Ok(Record::Data(record, payload)) = decode(&bytes) else {
+            panic!("not a data record")
+        };
+        assert_eq!(payload, b"GET / ");
+        assert_eq!(
+            (record.connection, record.position_end, record.length),
+            (0x0102_0304_0506_0708, 1000, 10)
+        );
+        assert_eq!(record.to_bytes(), bytes[..64]);
+    }
+
+    #[test]
+    fn the_bytes_are_the_structs_own_layout() {
+        // The kernel side writes the struct in place; the offsets of its fields are those that `to_bytes` writes.
+        let bytes = data(0x0a0b_0c0d, b"");
+        for (offset, byte) in [
+            (core::mem::offset_of!(DataRecord, connection), 0x08),
+            (core::mem::offset_of!(DataRecord, arrival_ns), 5),
+            (core::mem::offset_of!(DataRecord, length), 0x0d),
+            (core::mem::offset_of!(DataRecord, tid), 13),
+            (core::mem::offset_of!(DataRecord, direction), 1),
+            (core::mem::offset_of!(DataRecord, tail) + 1, b'\r'),
+        ] {
+            assert_eq!(bytes[offset], byte, "at {offset}");
+        }
+        assert_eq!(core::mem::offset_of!(OpenRecord, unix_path), 120);
+        assert_eq!(core::mem::offset_of!(OpenRecord, comm), 96);
+        assert_eq!(core::mem::offset_of!(ProcessRecord, reserved), 26);
+    }
+
+    #[test]
+    fn every_cut_is_an_error_and_no_panic() {
+        let bytes = data(10, b"GET / HTTP");
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), Err(DecodeError::Short), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_contradict_each_other_are_refused() {
+        let mut bytes = data(10, b"GET / ");
+        bytes[40] = 200; // captured
+        assert_eq!(decode(&bytes), Err(DecodeError::Length));
+        let process = ProcessRecord::new(1, 0, 3, 0, 0);
+        let mut bytes = process.to_bytes().to_vec();
+        bytes.extend(b"abc");
+        assert!(matches!(decode(&bytes), Ok(Record::Process { exe: b"abc", .. })));
+        bytes[20] = 4;
+        assert_eq!(decode(&bytes), Err(DecodeError::Length));
+    }
+
+    #[test]
+    fn user_side_records_come_back_as_they_were_written() {
+        let tick = TickRecord::new(3, 4);
+        assert_eq!(decode(&tick.to_bytes()), Ok(Record::Tick(tick)));
+        let counters = CountersRecord::new(9, 2);
+        let bytes = [&counters.to_bytes()[..], &7u64.to_le_bytes(), &8u64.to_le_bytes()].concat();
+        let Ok(Record::Counters(record, values)) = decode(&bytes) else {
+            panic!("not counters")
+        };
+        assert_eq!((record.count, values.len()), (2, 16));
+    }
+}
