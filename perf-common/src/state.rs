@@ -1,6 +1,8 @@
 //! What the kernel side keeps per connection, keyed by the socket's address. The user side reads it only for open bulk
 //! messages (see [`flags::FOLDING`]) and writes it only to say that a connection is of no interest any more.
 
+use crate::record::TAIL_BYTES;
+
 /// Bits of [`ConnectionState::flags`].
 pub mod flags {
     /// Of no interest: costs one lookup per segment from now on.
@@ -65,13 +67,13 @@ pub struct ConnectionState {
     pub vector_next: u32,
     /// Address of that vector.
     pub vector: u64,
-    /// Last bytes of the last folded segment: the first 8. The rest is room that the verifier wants to see.
-    pub folded_tail: [u8; 16],
+    /// Last bytes of the last folded segment.
+    pub folded_tail: [u8; TAIL_BYTES],
 }
 
 /// Bytes of a state, as the map holds it.
 pub const STATE_BYTES: usize = size_of::<ConnectionState>();
-const _: () = assert!(STATE_BYTES == 104);
+const _: () = assert!(STATE_BYTES == 96);
 
 /// What the user side reads of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ pub struct StateView {
     /// See [`ConnectionState::inode`].
     pub inode: u32,
     /// See [`ConnectionState::folded_tail`].
-    pub folded_tail: [u8; 8],
+    pub folded_tail: [u8; TAIL_BYTES],
 }
 
 /// Where `flags` lies in a state's bytes.

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use perf_common::{
     counters::Counter,
-    record::{OpenRecord, RecordHeader, UNIX_PATH_BYTES, change, direction, family, kind, origin},
+    record::{OpenRecord, RecordHeader, TAIL_BYTES, UNIX_PATH_BYTES, change, direction, family, kind, origin},
     settings::{feature, mark, offset},
     state::{ConnectionState, flags},
 };
@@ -124,7 +124,7 @@ fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
         inode: 0,
         vector_next: 0,
         vector: 0,
-        folded_tail: [0; 16],
+        folded_tail: [0; TAIL_BYTES],
     }
 }
 
