@@ -15,18 +15,16 @@ pub mod flags {
     pub const CLIENT: u32 = 1 << 3;
     /// Segments of the current message are being folded; the user side polls.
     pub const FOLDING: u32 = 1 << 4;
-    /// Positions are counts of bytes, since the socket has none.
-    pub const COUNTED: u32 = 1 << 5;
     /// Created by data that arrived; no process has touched it yet.
-    pub const ARRIVED_ONLY: u32 = 1 << 6;
+    pub const ARRIVED_ONLY: u32 = 1 << 5;
     /// The last segment was sent (else received): the current direction.
-    pub const LAST_SENT: u32 = 1 << 7;
+    pub const LAST_SENT: u32 = 1 << 6;
     /// A segment was seen, so `LAST_SENT` means something.
-    pub const MOVED: u32 = 1 << 8;
-    /// A Unix stream socket.
-    pub const UNIX: u32 = 1 << 9;
+    pub const MOVED: u32 = 1 << 7;
+    /// A Unix stream socket: positions are counts of bytes, since it has none.
+    pub const UNIX: u32 = 1 << 8;
     /// Ignored because of the process in `tgid`: judged anew when another process uses the socket.
-    pub const FILTERED: u32 = 1 << 10;
+    pub const FILTERED: u32 = 1 << 9;
 }
 
 /// One connection, as the kernel side knows it.

@@ -6,15 +6,12 @@ use aya_ebpf::helpers::{
     bpf_probe_read_user,
     generated::{bpf_probe_read_kernel as read_kernel, bpf_probe_read_user as read_user},
 };
-use perf_common::record::TAIL_BYTES;
+use perf_common::{record::TAIL_BYTES, settings::MAX_PIECES};
 
 use crate::{
     kernel::Address,
     syscall::{Kind, Source},
 };
-
-/// Pieces of an iovec array that are walked. A message in more pieces than this shows its first ones only.
-const MAX_PIECES: u64 = 24;
 
 /// The same number, of which the verifier no longer knows anything: what it knows differs from one way to the next, and
 /// would make it walk all that follows once for each of them.
@@ -57,6 +54,7 @@ pub fn gather<const ROOM: u32>(to: *mut u8, array: Address, count: u64, length: 
     else {
         return 0;
     };
+    let length = forget(length) & (ROOM - 1);
     let done = append::<ROOM>(to, 0, first, first_size, length);
     if u64::from(done) != first_size || done >= length {
         return done;
@@ -149,7 +147,7 @@ unsafe fn read_either(queued: bool, to: *mut u8, length: u32, from: Address) -> 
 /// Where the first `length` bytes of an iovec array end, and how many of them are in that piece.
 #[inline(always)]
 fn end_of_vector(array: Address, count: u64, length: u32) -> Option<(Address, u64)> {
-    let mut left = u64::from(length);
+    let mut left = u64::from(forget(length));
     let mut index = 0;
     while index < MAX_PIECES && index < count {
         let (from, size) = piece(array, index)?;

@@ -133,7 +133,7 @@ pub fn moved(moved: Moved) {
     if turned {
         turn(state, sent);
         segment.flags |= flag::FIRST;
-        if state.flags & flags::OPENED == 0 && !recognise(state, socket, segment, source) {
+        if state.flags & flags::OPENED == 0 && !recognise(state, socket, moved.stream, segment, source) {
             return;
         }
         state.budget = budget(state, sent);
@@ -223,7 +223,7 @@ struct Place {
 fn place(state: &mut ConnectionState, moved: Moved) -> Option<Place> {
     let sent = moved.direction == direction::SENT;
     let length = moved.length;
-    if state.flags & flags::COUNTED != 0 {
+    if moved.stream == Stream::Unix {
         let counted = if sent { &mut state.sent } else { &mut state.received };
         *counted = counted.wrapping_add(length);
         let end = *counted;
@@ -341,7 +341,7 @@ fn budget(state: &ConnectionState, sent: bool) -> u32 {
 
 /// Asks whether a message of a connection that nothing is known of begins like a known protocol; if so it is opened.
 #[inline(always)]
-fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, source: Source) -> bool {
+fn recognise(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: Segment, source: Source) -> bool {
     let sent = segment.direction == direction::SENT;
     let role = match looks_like(source, segment.length) {
         looks::HTTP1_REQUEST if sent => flags::CLIENT,
@@ -358,7 +358,7 @@ fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, sour
         }
     };
     state.flags |= role;
-    connection::opened(state, socket, segment);
+    connection::opened(state, socket, stream, segment);
     true
 }
 

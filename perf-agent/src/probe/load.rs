@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use aya::programs::{Program, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader};
-use perf_common::settings::{CGROUP_LEVELS, MAX_CAPTURE_BYTES, feature, names};
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use perf_common::settings::{CGROUP_LEVELS, MAX_CAPTURE_BYTES, MAX_PIECES, feature, names};
 
 use super::OBJECT;
 use super::btf::{BtfError, KernelTypes, VMLINUX};
@@ -228,6 +228,7 @@ pub(super) fn attach(
         .override_global(names::WAKE_BYTES, &wake_bytes, true)
         .override_global(names::CGROUP_DEPTHS, &depths, true)
         .override_global(names::OFFSETS, &machine.types.offsets, true)
+        .verifier_log_level(log_level())
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CONNECTIONS", settings.max_connections)
         .load(OBJECT)
@@ -285,6 +286,16 @@ pub(super) fn attach(
         blind_spots,
     };
     Ok(Loaded { ebpf, report })
+}
+
+/// The verifier says in any case why it refuses a program. The way there is long, and told only to those who debug: it
+/// verifies anew for each larger buffer that it wants for it.
+fn log_level() -> VerifierLogLevel {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
+    } else {
+        VerifierLogLevel::STATS
+    }
 }
 
 fn of_backend(backend: Backend) -> impl Iterator<Item = &'static AttachPoint> {
@@ -363,28 +374,31 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
         what: what.to_owned(),
         why: why.to_owned(),
     };
-    match backend {
+    let first_byte = spot(
+        "the first byte of a blocking send",
+        "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte late by \
+         the time the call blocked",
+    );
+    let spliced = spot(
+        "bytes spliced out of a socket",
+        "they pass the hooks by: a gap in a TCP stream, and nothing at all of a Unix socket's",
+    );
+    let mut spots = match backend {
         Backend::Tracepoint => vec![
-            spot(
-                "the first byte of a blocking send",
-                "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte \
-                 late by the time the call blocked",
-            ),
+            first_byte,
+            spliced,
             spot(
                 "the end of Unix sockets",
-                "no hook tells of it: noticed when the peer reads it, or within ten seconds",
+                "no hook tells of it: noticed when the peer reads it, or within five seconds",
             ),
         ],
-        Backend::Fentry => vec![spot(
-            "the first byte of a blocking send",
-            "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte late \
-             by the time the call blocked",
-        )],
+        Backend::Fentry => vec![first_byte, spliced],
         Backend::Kprobe => vec![
             spot(
                 "the last byte of a blocking send",
                 "times are taken at the beginning of send calls: a response whose last call blocked ends early by that time",
             ),
+            spot("bytes spliced out of a Unix socket", "they pass the hook by"),
             spot(
                 "partial sends over Unix sockets",
                 "lengths are taken as asked, and Unix sockets have no position",
@@ -395,7 +409,12 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
                  sent at once the rest lies where it is not read: it is counted, and not looked at",
             ),
         ],
-    }
+    };
+    spots.push(spot(
+        "messages in many pieces",
+        &format!("of a vector, the first {MAX_PIECES} pieces are read; the rest is counted, and not looked at"),
+    ));
+    spots
 }
 
 #[cfg(test)]
