@@ -167,6 +167,7 @@ pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Res
     }
     match loaded {
         Some(mut loaded) => {
+            refuse_hooks(&mut loaded.report.hooks, &backends);
             loaded.report.backends = backends;
             Ok(loaded)
         }
@@ -176,6 +177,21 @@ pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Res
                 .filter(|report| report.state == HookState::Unavailable)
                 .collect(),
         )),
+    }
+}
+
+/// Says of the hooks of each backend that does not work that they do not, either: they were named before it was known.
+pub(super) fn refuse_hooks(hooks: &mut [HookReport], backends: &[BackendReport]) {
+    let refused = |point: &AttachPoint| {
+        let of = backends.iter().find(|report| Some(report.backend) == point.backend)?;
+        (of.state == HookState::Unavailable).then_some(of.backend)
+    };
+    for hook in hooks.iter_mut().filter(|hook| hook.state == HookState::Fallback) {
+        let point = POINTS.iter().find(|point| point.describe() == hook.name);
+        if let Some(backend) = point.and_then(refused) {
+            hook.state = HookState::Unavailable;
+            hook.reason = Some(format!("backend {backend} does not work here"));
+        }
     }
 }
 
@@ -440,6 +456,43 @@ mod tests {
                 POINTS.iter().any(|point| point.program == name),
                 "{name} has no row in the table"
             );
+        }
+    }
+
+    #[test]
+    fn hooks_of_a_refused_backend_are_refused() {
+        let mut hooks: Vec<HookReport> = POINTS
+            .iter()
+            .map(|point| HookReport {
+                name: point.describe(),
+                family: point.family,
+                state: match point.backend {
+                    Some(Backend::Fentry) | None => HookState::Used,
+                    _ => HookState::Fallback,
+                },
+                reason: None,
+                fix: None,
+            })
+            .collect();
+        let state = |backend, state| BackendReport {
+            backend,
+            state,
+            reason: None,
+            fix: None,
+        };
+        let backends = [
+            state(Backend::Tracepoint, HookState::Unavailable),
+            state(Backend::Fentry, HookState::Used),
+            state(Backend::Kprobe, HookState::Fallback),
+        ];
+        refuse_hooks(&mut hooks, &backends);
+        for (point, hook) in POINTS.iter().zip(hooks) {
+            let expected = match point.backend {
+                Some(Backend::Tracepoint) => HookState::Unavailable,
+                Some(Backend::Kprobe) => HookState::Fallback,
+                Some(Backend::Fentry) | None => HookState::Used,
+            };
+            assert_eq!(hook.state, expected, "{}", hook.name);
         }
     }
 
