@@ -35,15 +35,6 @@ pub(crate) const WAYS: [Way; 10] = [
 
 const REQUEST: &[u8] = b"GET /plain HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
-/// Three exchanges with bodies both ways, on one connection.
-fn conversation() -> Vec<Step> {
-    let body = "0123456789".repeat(700);
-    let request = format!("POST /way HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 7000\r\n\r\n{body}");
-    let answer = format!("HTTP/1.1 201 Created\r\nContent-Length: 7000\r\n\r\n{body}");
-    let exchange = [Step::Client(request.into_bytes()), Step::Server(answer.into_bytes())];
-    exchange.iter().cloned().cycle().take(6).collect()
-}
-
 /// The same bytes in the same order, by every pair of system calls, over every family.
 #[test]
 fn every_way_and_family_gives_the_same_exchanges() {
@@ -55,7 +46,7 @@ fn every_way_and_family_gives_the_same_exchanges() {
     for family in [Family::V4, Family::V6, Family::Mapped, Family::Unix] {
         for way in WAYS {
             let listener = Listener::new(family, directory.path());
-            let moved = Wire::new(listener.pair()).ways(way, way).play(&conversation());
+            let moved = Wire::new(listener.pair()).ways(way, way).play(&cases::bodies().steps);
             played.push((format!("{} over {family:?}", way.name), listener, moved));
         }
     }
@@ -290,7 +281,9 @@ fn bytes_read_by_splice_are_not_seen_and_nothing_is_invented() {
     let mut played = vec![];
     for (client, server) in [(ways::SPLICED, ways::SEND), (ways::SEND, ways::SPLICED)] {
         let listener = Listener::new(Family::V4, directory.path());
-        let moved = Wire::new(listener.pair()).ways(client, server).play(&conversation());
+        let moved = Wire::new(listener.pair())
+            .ways(client, server)
+            .play(&cases::bodies().steps);
         played.push((listener, moved));
     }
     let operation = ["POST /way"];
@@ -380,7 +373,7 @@ fn bytes_moved_by_io_uring_are_unseen_and_not_misread() {
     let unseen = || whole(&agent.api().accounting()["records"]["unseen"]);
     let before = unseen();
     let listener = Listener::new(Family::V4, directory.path());
-    let steps: Vec<Step> = conversation();
+    let steps: Vec<Step> = cases::bodies().steps;
     let moved = Wire::new(listener.pair()).ways(uring::URING, ways::SEND).play(&steps);
     let at = listener.at();
     let expected = Picture::expected(&answered("POST /way", 201).times(3), Some(moved.server));

@@ -19,6 +19,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::cases::{self, Played};
+use crate::sockets::WAYS;
 
 /// The backends, and what the kernel must have for each to work.
 const BACKENDS: [&str; 3] = ["tracepoint", "fentry", "kprobe"];
@@ -80,8 +81,10 @@ fn vm_backends_agree() {
                 played.push(Played::play(case, family, ways::WRITE, directory.path()));
             }
         }
-        for way in [ways::VECTORED, ways::MESSAGE, ways::PEEK, ways::SENDFILE] {
-            played.push(Played::play(&cases::basic()[0], Family::V4, way, directory.path()));
+        for family in [Family::V4, Family::Unix] {
+            for way in WAYS {
+                played.push(Played::play(&cases::bodies(), family, way, directory.path()));
+            }
         }
         cases::check_all(agent.api(), &played);
         let kernel = page["kernel"]["release"].as_str().unwrap_or_default();

@@ -41,9 +41,10 @@ pub struct KernelTypes {
 }
 
 /// Functions whose number of arguments matters or whose existence is asked.
-const FUNCTIONS: [&str; 7] = [
+const FUNCTIONS: [&str; 8] = [
     "tcp_sendmsg",
     "tcp_sendpage",
+    "unix_stream_sendpage",
     "tcp_recvmsg",
     "unix_stream_sendmsg",
     "unix_stream_recvmsg",

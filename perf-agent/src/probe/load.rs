@@ -411,8 +411,9 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
         Backend::Fentry => vec![first_byte, spliced],
         Backend::Kprobe => vec![
             spot(
-                "the last byte of a blocking send",
-                "times are taken at the beginning of send calls: a response whose last call blocked ends early by that time",
+                "the last byte of a send that blocks or goes on in further calls",
+                "lengths and times are taken as asked, at the beginning of send calls: a response that the socket does not \
+                 take at once ends early by the time until it has",
             ),
             spot("bytes spliced out of a Unix socket", "they pass the hook by"),
             spot(

@@ -15,6 +15,8 @@ pub enum Point {
     SentPage,
     /// Bytes sent over Unix sockets.
     UnixSent,
+    /// Bytes that sendfile and splice hand to a Unix socket page by page (until 6.4).
+    UnixSentPage,
     /// Bytes received over Unix sockets.
     UnixReceived,
     /// When data becomes readable: the beginning of queue time.
@@ -41,6 +43,7 @@ impl Point {
             Self::Received => "received",
             Self::SentPage => "sent page",
             Self::UnixSent => "unix sent",
+            Self::UnixSentPage => "unix sent page",
             Self::UnixReceived => "unix received",
             Self::Arrived => "arrived",
             Self::StateChanged => "state changed",
@@ -61,6 +64,10 @@ impl Point {
                 "lengths of such answers are taken from the stream's position",
             ),
             Self::UnixSent | Self::UnixReceived => ("Unix sockets", "their requests are not seen"),
+            Self::UnixSentPage => (
+                "sendfile and splice over Unix sockets",
+                "exchanges with such a body are not told apart from the next",
+            ),
             Self::Arrived => ("queue time", "it is null for every request"),
             Self::UnixDestroyed => (
                 "the end of Unix sockets",
@@ -263,6 +270,16 @@ pub const POINTS: &[AttachPoint] = &[
         ),
         Condition::IfPresent,
     ),
+    only(
+        row(
+            FENTRY,
+            Point::UnixSentPage,
+            "fentry_unix_sent_page",
+            HookFamily::Fentry,
+            "unix_stream_sendpage",
+        ),
+        Condition::IfPresent,
+    ),
     row(
         FENTRY,
         Point::UnixReceived,
@@ -292,6 +309,16 @@ pub const POINTS: &[AttachPoint] = &[
             "kprobe_sent_page",
             HookFamily::Kprobe,
             "tcp_sendpage",
+        ),
+        Condition::IfPresent,
+    ),
+    only(
+        row(
+            KPROBE,
+            Point::UnixSentPage,
+            "kprobe_unix_sent_page",
+            HookFamily::Kprobe,
+            "unix_stream_sendpage",
         ),
         Condition::IfPresent,
     ),

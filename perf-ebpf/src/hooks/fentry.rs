@@ -60,6 +60,17 @@ fn fentry_unix_sent(ctx: FExitContext) -> i32 {
     }
 }
 
+// hook: ssize_t unix_stream_sendpage(struct socket *socket, struct page *page, int offset, size_t size, int flags)
+// 4.2 to 6.4
+#[fexit(function = "unix_stream_sendpage")]
+#[inline(always)]
+fn fentry_unix_sent_page(ctx: FExitContext) -> i32 {
+    match socket_of(ctx.arg(0)) {
+        Some(socket) => moved(socket, Stream::Unix, direction::SENT, ctx.arg(5)),
+        None => 0,
+    }
+}
+
 // hook: int unix_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)   since 4.1
 #[fexit(function = "unix_stream_recvmsg")]
 #[inline(always)]

@@ -44,6 +44,17 @@ fn kprobe_unix_sent(ctx: ProbeContext) -> u32 {
     moved(socket, Stream::Unix, direction::SENT, ctx.arg(2), Length::Moved)
 }
 
+// hook: ssize_t unix_stream_sendpage(struct socket *socket, struct page *page, int offset, size_t size, int flags)
+// 4.2 to 6.4
+#[kprobe]
+#[inline(always)]
+fn kprobe_unix_sent_page(ctx: ProbeContext) -> u32 {
+    let Some(socket) = ctx.arg(0).and_then(socket_of) else {
+        return 0;
+    };
+    moved(socket, Stream::Unix, direction::SENT, ctx.arg(3), Length::Moved)
+}
+
 // hook: int unix_stream_read_actor(struct sk_buff *skb, int skip, int chunk, struct unix_stream_read_state *state)
 // since 4.2; called for each buffer that a read takes bytes from, before they are copied
 #[kprobe]

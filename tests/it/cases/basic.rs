@@ -12,6 +12,15 @@ pub(crate) fn basic() -> Vec<Case> {
     cases
 }
 
+/// Three exchanges with bodies both ways, on one connection: played with every pair of system calls.
+pub(crate) fn bodies() -> Case {
+    let body = "0123456789".repeat(700);
+    let request = format!("POST /way HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 7000\r\n\r\n{body}");
+    let answer = format!("HTTP/1.1 201 Created\r\nContent-Length: 7000\r\n\r\n{body}");
+    let steps = again(3, &[client(request), server(answer)]);
+    Case::new("bodies both ways", steps, answered("POST /way", 201).times(3))
+}
+
 fn plain() -> Vec<Case> {
     vec![
         Case::new(

@@ -16,7 +16,7 @@ use perf_agent_tests::wait;
 use perf_agent_tests::ways::Way;
 use perf_agent_tests::wire::{Moved, Step, Wire};
 
-pub(crate) use basic::basic;
+pub(crate) use basic::{basic, bodies};
 pub(crate) use joined::{check_joined, joined};
 pub(crate) use more::more;
 
@@ -85,6 +85,8 @@ impl Case {
 #[derive(Debug)]
 pub(crate) struct Played {
     case: Case,
+    /// The case's name, and how it was played.
+    name: String,
     at: At,
     moved: Moved,
     /// Keeps the port; none on a tape.
@@ -111,6 +113,7 @@ impl Played {
         let moved = Wire::new(listener.pair()).ways(way, way).play_with(&case.steps, mark);
         Self {
             case: case.clone(),
+            name: format!("{} by {} over {family:?}", case.name, way.name),
             at: listener.at(),
             moved,
             _listener: Some(listener),
@@ -121,14 +124,15 @@ impl Played {
     pub(crate) fn record(case: &Case, tape: &mut Tape, port: u16) -> Self {
         Self {
             case: case.clone(),
+            name: case.name.to_owned(),
             at: At::Port(port),
             moved: tape.play(&case.steps, port),
             _listener: None,
         }
     }
 
-    pub(crate) fn name(&self) -> &'static str {
-        self.case.name
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the agent shows of it in this role.
@@ -161,7 +165,7 @@ impl Played {
                 .collect();
             if wrong.len() == lists.len() {
                 let why = wrong.join("\n  or");
-                return Err(format!("{} in the {} role:{why}", self.case.name, role.name()));
+                return Err(format!("{} in the {} role:{why}", self.name, role.name()));
             }
         }
         Ok(())
