@@ -9,7 +9,7 @@ use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change,
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
 use rustix::event::{Timespec, epoll};
 
-use super::unix_sockets::{UnixSockets, living};
+use super::unix_sockets::{self, UnixSockets};
 use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError};
 use crate::clock;
 use crate::config::CaptureSettings;
@@ -43,6 +43,8 @@ pub struct KernelSource {
     /// Open bulk messages: socket, connection, position reported last.
     bulk: Vec<(u64, u64, u32)>,
     bulk_read_ns: u64,
+    /// Found out beside the ring buffer; handed over when what was put into it before has been read.
+    asides: Vec<Aside>,
     unix: UnixSockets,
     unix_read_ns: u64,
     swept_ns: u64,
@@ -80,6 +82,7 @@ impl KernelSource {
             wakeups,
             bulk: Vec::new(),
             bulk_read_ns: now_ns,
+            asides: Vec::new(),
             unix: UnixSockets::default(),
             unix_read_ns: now_ns,
             swept_ns: now_ns,
@@ -87,14 +90,17 @@ impl KernelSource {
         })
     }
 
-    /// Hands over the sums of open bulk messages that went on since the last time.
-    fn read_bulk(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+    /// Reads the sums of open bulk messages that went on since the last time.
+    fn read_bulk(&mut self) {
         let now_ns = clock::monotonic_ns();
-        if self.bulk.is_empty() || now_ns.saturating_sub(self.bulk_read_ns) < BULK_INTERVAL_NS {
+        if self.bulk.is_empty()
+            || !self.asides.is_empty()
+            || now_ns.saturating_sub(self.bulk_read_ns) < BULK_INTERVAL_NS
+        {
             return;
         }
         self.bulk_read_ns = now_ns;
-        let connections = &self.connections;
+        let (connections, asides) = (&self.connections, &mut self.asides);
         self.bulk.retain_mut(|(socket, connection, reported)| {
             let Some(state) = state_of(connections, *socket, *connection) else {
                 return false;
@@ -104,35 +110,38 @@ impl KernelSource {
             }
             if state.folded_bytes != 0 && state.folded_position != *reported {
                 *reported = state.folded_position;
-                deliver(&folded_record(&state).to_bytes());
+                asides.push(Aside::Sums(folded_record(&state)));
             }
             true
         });
     }
-}
 
-impl KernelSource {
-    /// Reports the end of followed Unix sockets, and frees the states of those of no interest.
-    fn sweep_unix(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+    /// Finds the end of followed Unix sockets, and frees the states of those of no interest.
+    fn sweep_unix(&mut self) {
         let now_ns = clock::monotonic_ns();
         let sweep = now_ns.saturating_sub(self.swept_ns) >= SWEEP_INTERVAL_NS;
         let look = !self.unix.is_empty() && now_ns.saturating_sub(self.unix_read_ns) >= UNIX_INTERVAL_NS;
-        if self.report.backend != Some(Backend::Tracepoint) || !(sweep || look) {
+        if self.report.backend != Some(Backend::Tracepoint) || !(sweep || look) || !self.asides.is_empty() {
             return;
         }
         self.unix_read_ns = now_ns;
-        let Some(living) = living(&self.unix.processes()) else {
+        let Some(mut living) = unix_sockets::living(&self.unix.processes()) else {
             return;
         };
+        if self.unix.misses(&living) {
+            // The kernel's list may leave one out when another goes while it is read.
+            living.extend(unix_sockets::living(&self.unix.processes()).unwrap_or_default());
+        }
         for ended in self.unix.take_ended(&living) {
             if let Some(state) = state_of(&self.connections, ended.socket, ended.connection) {
                 if state.flags & flags::FOLDING != 0 && state.folded_bytes != 0 {
-                    deliver(&folded_record(&state).to_bytes());
+                    self.asides.push(Aside::Sums(folded_record(&state)));
                 }
                 // Gone meanwhile: nothing to free.
                 let _gone = self.connections.remove(&ended.socket);
             }
-            deliver(&StateRecord::new(ended.connection, change::DESTROYED, now_ns).to_bytes());
+            let record = StateRecord::new(ended.connection, change::DESTROYED, now_ns);
+            self.asides.push(Aside::Ended(record));
         }
         if sweep {
             self.swept_ns = now_ns;
@@ -187,6 +196,24 @@ fn folded_record(state: &StateView) -> DataRecord {
     }
 }
 
+/// What is found out beside the ring buffer.
+enum Aside {
+    /// Sums of an open bulk message.
+    Sums(DataRecord),
+    /// A socket's end.
+    Ended(StateRecord),
+}
+
+/// Takes out sums that the kernel side has reported itself since they were read.
+fn drop_overtaken(asides: &mut Vec<Aside>, record: &[u8]) {
+    let overtaken = match decode(record) {
+        Ok(Record::Data(data, _)) if data.header.flags & flag::FOLDED != 0 => data.connection,
+        Ok(Record::State(state)) if state.change == change::DESTROYED => state.connection,
+        _ => return,
+    };
+    asides.retain(|aside| !matches!(aside, Aside::Sums(sums) if sums.connection == overtaken));
+}
+
 /// Follows which Unix sockets there are by the records that pass.
 fn note_unix(unix: &mut UnixSockets, record: &[u8]) {
     // The kind stands first; data records, nearly all there are, are let pass at once.
@@ -213,18 +240,27 @@ impl Source for KernelSource {
     }
 
     fn poll(&mut self, timeout: Duration, deliver: &mut dyn FnMut(&[u8])) -> Result<Polled, SourceError> {
-        self.read_bulk(deliver);
-        self.sweep_unix(deliver);
+        self.read_bulk();
+        self.sweep_unix();
         let mut records = 0;
         while records < BATCH {
             let Some(item) = self.ring.next() else { break };
             note_unix(&mut self.unix, &item);
+            if !self.asides.is_empty() {
+                drop_overtaken(&mut self.asides, &item);
+            }
             deliver(&item);
             records += 1;
         }
         if records == BATCH {
             self.busy = true;
             return Ok(Polled::More);
+        }
+        for aside in self.asides.drain(..) {
+            match aside {
+                Aside::Sums(record) => deliver(&record.to_bytes()),
+                Aside::Ended(record) => deliver(&record.to_bytes()),
+            }
         }
         let wait = if records > 0 || self.busy {
             timeout.min(BUSY_WAIT)
