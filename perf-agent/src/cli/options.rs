@@ -9,15 +9,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use perf_common::settings::MAX_CAPTURE_BYTES;
 
 use super::Failure;
 use crate::api::listen::Listen;
 use crate::config::{self, CaptureSettings, CoreSettings, Executable, Selection, ServeSettings};
 use crate::source::Backend;
-use crate::source::format::MAX_RECORD_BYTES;
 
-/// Largest capture budget: what a record can hold.
-const MAX_CAPTURE_BYTES: u64 = (MAX_RECORD_BYTES - size_of::<perf_common::record::DataRecord>()) as u64;
 /// Shortest token that is taken.
 const MIN_TOKEN_BYTES: usize = 16;
 /// Where control groups (v2) are.
@@ -124,7 +122,7 @@ impl CaptureOptions {
         }
         let mut capture = |option, text| {
             faults
-                .take(size(option, text, 64, MAX_CAPTURE_BYTES))
+                .take(size(option, text, 64, u64::from(MAX_CAPTURE_BYTES)))
                 .unwrap_or_default()
         };
         let request_bytes = capture("--capture-request-bytes", &self.capture_request_bytes);
@@ -471,7 +469,7 @@ mod tests {
         ]);
         let expected = [
             "--ring-bytes 5000: must be a power of two",
-            "--capture-request-bytes 1M: expected 64 to 65536 bytes",
+            "--capture-request-bytes 1M: expected 64 to 16320 bytes",
             "--pid 0: expected a whole number",
             "--pid x: expected a whole number",
             "--port 70000: expected a whole number from 1 to 65535",

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
-use perf_common::settings::{CGROUP_LEVELS, MAX_CAPTURE_BYTES, feature, names};
+use perf_common::settings::{CGROUP_LEVELS, feature, names};
 
 use super::OBJECT;
 use super::btf::{BtfError, KernelTypes, VMLINUX};
@@ -214,8 +214,6 @@ pub(super) fn attach(
     let own = std::process::id();
     let features = machine.features(backend);
     let filters = marks.filters;
-    let request_budget = settings.request_bytes.min(MAX_CAPTURE_BYTES);
-    let response_budget = settings.response_bytes.min(MAX_CAPTURE_BYTES);
     let wake_bytes = settings.ring_bytes / 4;
     let depths: [u32; CGROUP_LEVELS] = marks.cgroup_depths;
     let mut ebpf = EbpfLoader::new()
@@ -223,8 +221,8 @@ pub(super) fn attach(
         .override_global(names::OWN_TGID, &own, true)
         .override_global(names::FEATURES, &features, true)
         .override_global(names::FILTERS, &filters, true)
-        .override_global(names::REQUEST_BUDGET, &request_budget, true)
-        .override_global(names::RESPONSE_BUDGET, &response_budget, true)
+        .override_global(names::REQUEST_BUDGET, &settings.request_bytes, true)
+        .override_global(names::RESPONSE_BUDGET, &settings.response_bytes, true)
         .override_global(names::WAKE_BYTES, &wake_bytes, true)
         .override_global(names::CGROUP_DEPTHS, &depths, true)
         .override_global(names::OFFSETS, &machine.types.offsets, true)

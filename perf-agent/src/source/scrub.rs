@@ -8,7 +8,8 @@
 //!
 //! A line may be cut by the end of a record, so a little state is kept per connection and direction. In doubt (a
 //! connection without state, bytes that were not captured) everything up to the next line's beginning is blanked, unless
-//! the bytes begin like a message.
+//! the bytes begin like a message. Where the direction turned, the capitals of a first word are kept until it shows that
+//! they begin none, so that a message that comes byte by byte replays as it was seen.
 
 use hashbrown::HashMap;
 use perf_common::record::{DataRecord, RecordHeader, change, direction, flag, kind};
@@ -19,6 +20,9 @@ const BLANK: u8 = b'x';
 const MAX_CONNECTIONS: usize = 65_536;
 /// A header name longer than this is taken for a secret's.
 const NAME_BYTES: usize = 40;
+
+/// A longer word of capitals is no method.
+const METHOD_BYTES: usize = 24;
 
 /// What a header name must contain for its value to be blanked.
 const SECRET_WORDS: [&str; 10] = [
@@ -102,6 +106,8 @@ impl Scrubber {
         }
         if stream.line.is_unknown() && begins_like_a_message(payload) {
             stream.line = Line::start();
+        } else if stream.line.is_unknown() && flags & u64::from(flag::FIRST) != 0 {
+            stream.line.state = State::FirstWord;
         }
         stream.line.blank(payload);
         if captured < length {
@@ -131,6 +137,8 @@ struct Line {
 enum State {
     /// Nothing is known up to the next line.
     Unknown,
+    /// In the first word of what may be a message: a method or `HTTP`.
+    FirstWord,
     /// In a line's first word.
     Name,
     /// In text that is kept.
@@ -187,7 +195,8 @@ impl Line {
                 self.step(byte);
                 match self.state {
                     // Not the byte that leads into a value, only those within.
-                    State::Unknown | State::Secret | State::QueryValue if before == self.state && byte != b'\r' => {
+                    State::Unknown if byte != b'\r' => payload[at] = BLANK,
+                    State::Secret | State::QueryValue if before == self.state && byte != b'\r' => {
                         payload[at] = BLANK;
                     }
                     State::Kept if byte == b'/' => blank_userinfo(payload, at),
@@ -201,6 +210,12 @@ impl Line {
     /// Goes on by one byte that is not LF.
     fn step(&mut self, byte: u8) {
         self.state = match (self.state, byte) {
+            (State::FirstWord, byte) if is_capital(byte) && self.name_bytes < METHOD_BYTES => {
+                self.name_bytes += 1;
+                State::FirstWord
+            }
+            (State::FirstWord, b' ' | b'/') if self.name_bytes > 0 => State::Kept,
+            (State::FirstWord, _) => State::Unknown,
             (State::Name, b':') if self.is_secret() => State::Secret,
             (State::Name | State::Kept, b'?') | (State::QueryValue, b'&' | b';') => State::QueryKey,
             (State::QueryKey, b'=') => State::QueryValue,
@@ -242,13 +257,18 @@ fn blank_userinfo(payload: &mut [u8], at: usize) {
     }
 }
 
+/// What methods and `HTTP` are made of.
+fn is_capital(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')
+}
+
 fn begins_like_a_message(payload: &[u8]) -> bool {
     let mut first = [0; SNIFF_BYTES];
     let length = payload.len().min(SNIFF_BYTES);
     first[..length].copy_from_slice(&payload[..length]);
     // A piece of a value may consist of capitals; a message that is cut within its first word says nothing yet.
     sniff(first, length) == looks::HTTP1_RESPONSE
-        || (sniff(first, length) == looks::HTTP1_REQUEST && payload.iter().take(24).any(|&byte| byte == b' '))
+        || (sniff(first, length) == looks::HTTP1_REQUEST && payload.iter().take(METHOD_BYTES).any(|&byte| byte == b' '))
 }
 
 /// A little-endian number in a record, 0 if the record is shorter.
@@ -352,6 +372,35 @@ mod tests {
         scrubber.scrub(&mut data(1, 200, 90, b"a"));
         scrubber.scrub(&mut next);
         assert_eq!(&next[64..], b"GET / HTTP/1.1\r\n");
+    }
+
+    #[test]
+    fn a_message_that_begins_by_a_byte_is_kept() {
+        let mut scrubber = Scrubber::default();
+        scrubber.scrub(&mut open(1, origin::FROM_START));
+        // A body that was not captured, then a message of which the first byte comes alone.
+        let mut position = 100;
+        scrubber.scrub(&mut data(1, position, 100, b"POST / HTTP/1.1\r\n\r\nabc"));
+        let mut go_on = |text: &[u8], flags: u16| {
+            let length = u32::try_from(text.len()).unwrap();
+            position += length;
+            let mut record = data(1, position, length, text);
+            record[2..4].copy_from_slice(&flags.to_le_bytes());
+            scrubber.scrub(&mut record);
+            String::from_utf8(record[64..].to_vec()).unwrap()
+        };
+        assert_eq!(go_on(b"G", flag::FIRST), "G");
+        assert_eq!(go_on(b"E", 0), "E");
+        assert_eq!(
+            go_on(b"T /?a=b HTTP/1.1\r\nCookie: c", 0),
+            "T /?a=x HTTP/1.1\r\nCookie:xx"
+        );
+        // What goes on otherwise is no message.
+        scrubber.scrub(&mut data(1, 200, 50, b"x"));
+        let mut rest = data(1, 206, 6, b"SEcret");
+        rest[2..4].copy_from_slice(&flag::FIRST.to_le_bytes());
+        scrubber.scrub(&mut rest);
+        assert_eq!(&rest[64..], b"SExxxx");
     }
 
     #[test]
