@@ -94,7 +94,7 @@ pub struct CaptureOptions {
     #[arg(long, value_name = "PATH", value_delimiter = ',')]
     exclude_cgroup: Vec<PathBuf>,
     /// Size of the ring buffer between kernel and agent, a power of two; bigger survives longer bursts.
-    #[arg(long, value_name = "BYTES", default_value = "16M", help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value = "8M", help_heading = "Limits")]
     ring_bytes: String,
     /// Bytes of each request message that may be copied; must hold the head.
     #[arg(long, value_name = "BYTES", default_value = "4K", help_heading = "Limits")]
@@ -406,7 +406,7 @@ mod tests {
     fn the_defaults_are_sound() {
         let (capture, core, serve, faults) = run(&[]);
         assert_eq!(faults, [""; 0]);
-        assert_eq!((capture.backend, capture.ring_bytes), (None, 16 << 20));
+        assert_eq!((capture.backend, capture.ring_bytes), (None, 8 << 20));
         assert_eq!((capture.request_bytes, capture.response_bytes), (4096, 1024));
         assert!(capture.include.is_empty() && capture.exclude.is_empty());
         assert_eq!((core.max_endpoints, core.max_connections), (1000, 65_536));
