@@ -23,6 +23,8 @@ pub mod names {
 
 /// Most bytes of one segment that are copied, and so the largest useful budget.
 pub const MAX_CAPTURE_BYTES: u32 = 16_320;
+/// Pieces of an iovec array that are walked. A message in more pieces shows its first ones only.
+pub const MAX_PIECES: u64 = 24;
 /// Control group filters may name groups at this many different depths.
 pub const CGROUP_LEVELS: usize = 4;
 /// Bytes of an executable's name in an executable filter.

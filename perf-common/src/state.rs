@@ -1,6 +1,8 @@
 //! What the kernel side keeps per connection, keyed by the socket's address. The user side reads it only for open bulk
 //! messages (see [`flags::FOLDING`]) and writes it only to say that a connection is of no interest any more.
 
+use crate::record::TAIL_BYTES;
+
 /// Bits of [`ConnectionState::flags`].
 pub mod flags {
     /// Of no interest: costs one lookup per segment from now on.
@@ -13,18 +15,16 @@ pub mod flags {
     pub const CLIENT: u32 = 1 << 3;
     /// Segments of the current message are being folded; the user side polls.
     pub const FOLDING: u32 = 1 << 4;
-    /// Positions are counts of bytes, since the socket has none.
-    pub const COUNTED: u32 = 1 << 5;
     /// Created by data that arrived; no process has touched it yet.
-    pub const ARRIVED_ONLY: u32 = 1 << 6;
+    pub const ARRIVED_ONLY: u32 = 1 << 5;
     /// The last segment was sent (else received): the current direction.
-    pub const LAST_SENT: u32 = 1 << 7;
+    pub const LAST_SENT: u32 = 1 << 6;
     /// A segment was seen, so `LAST_SENT` means something.
-    pub const MOVED: u32 = 1 << 8;
-    /// A Unix stream socket.
-    pub const UNIX: u32 = 1 << 9;
+    pub const MOVED: u32 = 1 << 7;
+    /// A Unix stream socket: positions are counts of bytes, since it has none.
+    pub const UNIX: u32 = 1 << 8;
     /// Ignored because of the process in `tgid`: judged anew when another process uses the socket.
-    pub const FILTERED: u32 = 1 << 10;
+    pub const FILTERED: u32 = 1 << 9;
 }
 
 /// One connection, as the kernel side knows it.
@@ -65,13 +65,13 @@ pub struct ConnectionState {
     pub vector_next: u32,
     /// Address of that vector.
     pub vector: u64,
-    /// Last bytes of the last folded segment: the first 8. The rest is room that the verifier wants to see.
-    pub folded_tail: [u8; 16],
+    /// Last bytes of the last folded segment.
+    pub folded_tail: [u8; TAIL_BYTES],
 }
 
 /// Bytes of a state, as the map holds it.
 pub const STATE_BYTES: usize = size_of::<ConnectionState>();
-const _: () = assert!(STATE_BYTES == 104);
+const _: () = assert!(STATE_BYTES == 96);
 
 /// What the user side reads of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub struct StateView {
     /// See [`ConnectionState::inode`].
     pub inode: u32,
     /// See [`ConnectionState::folded_tail`].
-    pub folded_tail: [u8; 8],
+    pub folded_tail: [u8; TAIL_BYTES],
 }
 
 /// Where `flags` lies in a state's bytes.

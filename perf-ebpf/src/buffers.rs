@@ -6,12 +6,20 @@ use aya_ebpf::helpers::{
     bpf_probe_read_user,
     generated::{bpf_probe_read_kernel as read_kernel, bpf_probe_read_user as read_user},
 };
-use perf_common::record::TAIL_BYTES;
+use perf_common::{record::TAIL_BYTES, settings::MAX_PIECES};
 
-use crate::{kernel::Address, syscall::Source};
+use crate::{
+    kernel::Address,
+    syscall::{Kind, Source},
+};
 
-/// Pieces of an iovec array that are walked. A message in more pieces than this shows its first ones only.
-const MAX_PIECES: u64 = 24;
+/// The same number, of which the verifier no longer knows anything: what it knows differs from one way to the next, and
+/// would make it walk all that follows once for each of them.
+#[inline(always)]
+pub fn forget(number: u32) -> u32 {
+    // VERIFIER: up to Linux 6.9 any change of the byte order gives an unknown number.
+    black_box(number.swap_bytes()).swap_bytes()
+}
 
 /// Copies `length` bytes of one buffer to `to`, which has room for `ROOM`. Gives what was copied, 0 for a fault.
 #[inline(always)]
@@ -36,8 +44,8 @@ pub fn copy_queued<const ROOM: u32>(to: *mut u8, from: Address, length: u32) -> 
     if failed == 0 { length } else { 0 }
 }
 
-/// Copies the first `length` bytes of an iovec array to `to`, which has room for twice `ROOM`: the verifier bounds the
-/// place and the length of each piece apart, and cannot know that their sum stays below `ROOM`.
+/// Copies the first `length` bytes of an iovec array to `to`, which has room for twice `ROOM`, a power of two: the
+/// verifier bounds the place and the length of each piece apart, and cannot know that their sum stays below `ROOM`.
 #[inline(always)]
 pub fn gather<const ROOM: u32>(to: *mut u8, array: Address, count: u64, length: u32) -> u32 {
     // Most vectors are a head and a body: both pieces come by one read.
@@ -46,73 +54,78 @@ pub fn gather<const ROOM: u32>(to: *mut u8, array: Address, count: u64, length: 
     else {
         return 0;
     };
-    let mut done = append::<ROOM>(to, 0, first, first_size, length);
+    let length = forget(length) & (ROOM - 1);
+    let done = append::<ROOM>(to, 0, first, first_size, length);
     if u64::from(done) != first_size || done >= length {
         return done;
     }
-    let taken = append::<ROOM>(to, done, second, second_size, length);
-    done += taken;
+    let mut done = append::<ROOM>(to, done, second, second_size, length);
+    let mut whole = u64::from(done) == first_size + second_size;
     let mut index = 2;
-    let mut whole = u64::from(taken) == second_size;
     while whole && index < MAX_PIECES && index < count && done < length {
         let Some((from, size)) = piece(array, index) else { break };
-        let taken = append::<ROOM>(to, done, from as u64, size, length);
-        done += taken;
-        whole = u64::from(taken) == size;
+        let before = done;
+        done = append::<ROOM>(to, before, from as u64, size, length);
+        whole = u64::from(done - before) == size;
         index += 1;
     }
     done
 }
 
-/// Copies one piece behind the `done` bytes before it, up to `length` in all. Gives what was copied, 0 for a fault.
+/// Copies one piece behind the `done` bytes before it, up to `length` in all. Gives what is there then; a fault adds
+/// nothing.
 #[inline(always)]
 fn append<const ROOM: u32>(to: *mut u8, done: u32, from: u64, size: u64, length: u32) -> u32 {
     let left = length - done;
-    let take = black_box(if size < u64::from(left) { size as u32 } else { left });
-    // VERIFIER: the compiler knows that `length` is at most ROOM and would drop the comparisons that show it.
-    let place = black_box(done);
-    if place >= ROOM || take > ROOM {
-        return 0;
-    }
-    // SAFETY: `place` is below ROOM and `take` at most ROOM, so the piece ends within twice ROOM.
+    let take = if size < u64::from(left) { size as u32 } else { left };
+    // VERIFIER: masks that change nothing, `black_box` keeps the compiler from dropping them. All ways through the loop
+    // look the same behind them, so that the verifier walks each piece once and not once for each way to it.
+    let place = black_box(done) & (ROOM - 1);
+    let take = black_box(take) & (ROOM - 1);
+    // SAFETY: `place` and `take` are below ROOM, so the piece ends within twice ROOM.
     let failed = unsafe { read_user(to.add(place as usize).cast(), take, from as *const _) };
-    if failed == 0 { take } else { 0 }
+    let done = if failed == 0 { place + take } else { place };
+    black_box(done) & (ROOM - 1)
 }
 
-/// The last bytes of a segment of `length` bytes, right-aligned into `tail`; false if they cannot be found. `tail` has
-/// room for twice [`TAIL_BYTES`], for the same reason as in [`gather`].
+/// The last bytes of a segment of `length` bytes, right-aligned; none if they cannot be found.
 #[inline(always)]
-pub fn tail(tail: *mut u8, source: Source, length: u32) -> bool {
-    let (end, last) = match source {
+pub fn tail(source: Source, length: u32) -> Option<[u8; TAIL_BYTES]> {
+    let (end, last) = match source.kind {
+        Kind::Vector => end_of_vector(source.at, source.size, length)?,
         // SAFETY: only the address is computed.
-        Source::Buffer(from, _) => (unsafe { from.add(length as usize) }, u64::from(length)),
-        Source::Vector { array, count } => match end_of_vector(array, count, length) {
-            Some(end) => end,
-            None => return false,
-        },
+        Kind::Buffer => (unsafe { source.at.add(length as usize) }, u64::from(length)),
         // SAFETY: as above.
-        Source::Queued(from, linear) if linear >= length => (unsafe { from.add(length as usize) }, u64::from(length)),
-        _ => return false,
+        Kind::Queued if source.size >= u64::from(length) => {
+            (unsafe { source.at.add(length as usize) }, u64::from(length))
+        }
+        _ => return None,
     };
-    let queued = matches!(source, Source::Queued(..));
-    if last >= TAIL_BYTES as u64 {
-        // SAFETY: `tail` has room; the address may be anything, the helper checks it.
-        return unsafe { read_either(queued, tail, TAIL_BYTES as u32, end.sub(TAIL_BYTES)) };
-    }
-    // A short last piece: what lies before it in the stream stays 0.
-    let last = last as u32;
     if last == 0 {
-        return false;
+        return None;
     }
-    // VERIFIER: a difference has no lower bound to it, so the place is masked, and the length on the value that is used;
-    // `black_box` keeps the compiler, which knows that the masks change nothing, from dropping them.
-    let last = black_box(last) & (TAIL_BYTES as u32 - 1);
-    let place = black_box(TAIL_BYTES as u32 - last) & (TAIL_BYTES as u32 - 1);
-    // SAFETY: as above; place and length are below TAIL_BYTES each.
-    unsafe {
-        tail.cast::<u64>().write_unaligned(0);
-        read_either(queued, tail.add(place as usize), last, end.sub(last as usize))
+    let last = if last >= TAIL_BYTES as u64 {
+        TAIL_BYTES as u32
+    } else {
+        last as u32
+    };
+    // VERIFIER: as in `copy`.
+    let last = black_box(last);
+    if last > TAIL_BYTES as u32 {
+        return None;
     }
+    let mut tail = 0u64;
+    // SAFETY: `tail` has room for `last` bytes; the address may be anything, the helper checks it.
+    let read = unsafe {
+        read_either(
+            source.kind == Kind::Queued,
+            (&raw mut tail).cast(),
+            last,
+            end.sub(last as usize),
+        )
+    };
+    // Of a short last piece: what lies before it in the stream stays 0.
+    read.then_some((tail << (8 * (TAIL_BYTES as u32 - last))).to_le_bytes())
 }
 
 /// Reads from a buffer of the kernel's or of the process's; false for a fault.
@@ -134,7 +147,7 @@ unsafe fn read_either(queued: bool, to: *mut u8, length: u32, from: Address) -> 
 /// Where the first `length` bytes of an iovec array end, and how many of them are in that piece.
 #[inline(always)]
 fn end_of_vector(array: Address, count: u64, length: u32) -> Option<(Address, u64)> {
-    let mut left = u64::from(length);
+    let mut left = u64::from(forget(length));
     let mut index = 0;
     while index < MAX_PIECES && index < count {
         let (from, size) = piece(array, index)?;
@@ -159,11 +172,11 @@ pub fn piece(array: Address, index: u64) -> Option<(Address, u64)> {
 /// The first buffer of a segment, and how long it is.
 #[inline(always)]
 pub fn first(source: Source) -> Option<(Address, u32)> {
-    match source {
-        Source::Buffer(from, _) => Some((from, u32::MAX)),
-        Source::Queued(from, linear) => Some((from, linear)),
-        Source::Vector { array, count } if count > 0 => {
-            let (from, size) = piece(array, 0)?;
+    match source.kind {
+        Kind::Buffer => Some((source.at, u32::MAX)),
+        Kind::Queued => Some((source.at, source.size as u32)),
+        Kind::Vector if source.size > 0 => {
+            let (from, size) = piece(source.at, 0)?;
             Some((
                 from,
                 if size > u64::from(u32::MAX) {

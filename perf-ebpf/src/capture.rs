@@ -6,18 +6,19 @@
 
 use perf_common::{
     counters::Counter,
-    record::{direction, flag},
+    record::{TAIL_BYTES, direction, flag},
     sniff::{self, SNIFF_BYTES, looks},
     state::{ConnectionState, flags},
 };
 
 use crate::{
-    buffers, connection,
+    buffers::{self, forget},
+    connection,
     emit::{self, Segment},
     filter,
     kernel::{Address, Socket, Stream},
     maps::{count, request_budget, response_budget},
-    syscall::{self, Source},
+    syscall::{self, Kind, Source},
 };
 
 /// Light records of one message before its further segments are folded.
@@ -77,25 +78,45 @@ pub fn moved(moved: Moved) {
         return;
     }
     let sent = moved.direction == direction::SENT;
-    let Some(Place { end, length, drained }) = place(state, moved) else {
+    let mut source = Source::none(Kind::Unseen);
+    if moved.meaning == Length::ReadSoFar {
+        source = syscall::received(socket);
+        if source.kind == Kind::Peeked {
+            return;
+        }
+    }
+    let Some(Place {
+        end,
+        length,
+        arrival_ns,
+    }) = place(state, moved)
+    else {
         return;
     };
-    let mut source = match moved.meaning {
-        Length::Part { queued, linear } => Source::Queued(queued, linear),
-        _ => syscall::source(socket),
-    };
+    match moved.meaning {
+        Length::ReadSoFar => {}
+        Length::Part { queued, linear } => {
+            source = Source {
+                kind: Kind::Queued,
+                at: queued,
+                size: u64::from(linear),
+            };
+        }
+        _ => source = syscall::source(socket),
+    }
+    let length = forget(length);
     if moved.meaning == Length::ReadSoFar && moved.length != length {
         source = later_part(source, moved.length - length);
     }
-    if let Source::Messages { array, count } = source {
-        source = next_message(state, array, count);
+    if source.kind == Kind::Messages {
+        source = next_message(state, source);
     }
-    if matches!(source, Source::Unseen) {
+    if source.kind == Kind::Unseen {
         count(Counter::Unseen, 1);
     }
     let mut segment = Segment {
         at_ns,
-        arrival_ns: if sent { 0 } else { take_arrival(state, drained) },
+        arrival_ns,
         position_end: end,
         length,
         tgid,
@@ -106,12 +127,13 @@ pub fn moved(moved: Moved) {
             _ if sent => flag::AT_EXIT,
             _ => 0,
         },
+        tail: [0; TAIL_BYTES],
     };
     let turned = state.flags & flags::MOVED == 0 || (state.flags & flags::LAST_SENT != 0) != sent;
     if turned {
         turn(state, sent);
         segment.flags |= flag::FIRST;
-        if state.flags & flags::OPENED == 0 && !recognise(state, socket, segment, source) {
+        if state.flags & flags::OPENED == 0 && !recognise(state, socket, moved.stream, segment, source) {
             return;
         }
         state.budget = budget(state, sent);
@@ -123,25 +145,34 @@ pub fn moved(moved: Moved) {
         state.budget = budget(state, sent);
         state.continuations = 0;
     }
-    match source {
-        Source::NoBytes => segment.flags |= flag::NO_BYTES,
-        Source::Unseen => segment.flags |= flag::UNSEEN,
-        _ => {}
-    }
-    let readable = match source {
-        Source::Buffer(..) | Source::Vector { .. } => length,
-        Source::Queued(_, linear) if linear < length => linear,
-        Source::Queued(..) => length,
-        _ => 0,
+    let readable = match source.kind {
+        Kind::Buffer | Kind::Vector => length,
+        Kind::Queued if source.size < u64::from(length) => source.size as u32,
+        Kind::Queued => length,
+        Kind::NoBytes => {
+            segment.flags |= flag::NO_BYTES;
+            0
+        }
+        _ => {
+            segment.flags |= flag::UNSEEN;
+            0
+        }
     };
     let wanted = if readable < state.budget {
         readable
     } else {
         state.budget
     };
+    let wanted = forget(wanted);
+    if wanted < length
+        && let Some(tail) = buffers::tail(source, length)
+    {
+        segment.flags |= flag::TAIL;
+        segment.tail = tail;
+    }
     if wanted == 0 && !turned {
         if state.flags & flags::FOLDING != 0 {
-            return fold(state, segment, source);
+            return fold(state, segment);
         }
         state.continuations += 1;
         if state.continuations >= FOLD_AFTER {
@@ -172,8 +203,9 @@ pub fn end_of_stream(socket: Socket) {
         tid,
         direction: direction::RECEIVED,
         flags: flag::END_OF_STREAM,
+        tail: [0; TAIL_BYTES],
     };
-    emit::segment(state, segment, Source::NoBytes, 0);
+    emit::segment(state, segment, Source::none(Kind::NoBytes), 0);
 }
 
 /// Where a segment lies in its stream.
@@ -182,8 +214,8 @@ struct Place {
     end: u32,
     /// Its true length.
     length: u32,
-    /// Nothing is left to read behind it.
-    drained: bool,
+    /// When the oldest of its bytes became readable; 0 if not known.
+    arrival_ns: u64,
 }
 
 /// Where the segment lies. None if nothing moved.
@@ -191,14 +223,19 @@ struct Place {
 fn place(state: &mut ConnectionState, moved: Moved) -> Option<Place> {
     let sent = moved.direction == direction::SENT;
     let length = moved.length;
-    if state.flags & flags::COUNTED != 0 {
+    if moved.stream == Stream::Unix {
         let counted = if sent { &mut state.sent } else { &mut state.received };
         *counted = counted.wrapping_add(length);
-        let drained = !sent && state.arrival_ns != 0 && moved.socket.queued() == 0;
+        let end = *counted;
+        let arrival_ns = if sent || state.arrival_ns == 0 {
+            0
+        } else {
+            take_arrival(state, moved.socket.queued() == 0)
+        };
         return Some(Place {
-            end: *counted,
+            end,
             length,
-            drained,
+            arrival_ns,
         });
     }
     let positions = moved.socket.positions()?;
@@ -207,13 +244,18 @@ fn place(state: &mut ConnectionState, moved: Moved) -> Option<Place> {
         return Some(Place {
             end: positions.written.wrapping_add(ahead),
             length,
-            drained: false,
+            arrival_ns: 0,
         });
     }
     let end = moved.socket.received_end(positions);
     let drained = positions.copied == positions.arrived;
     if moved.meaning != Length::ReadSoFar {
-        return Some(Place { end, length, drained });
+        let arrival_ns = take_arrival(state, drained);
+        return Some(Place {
+            end,
+            length,
+            arrival_ns,
+        });
     }
     // `received` is the position reported last, once there was one.
     let news = end.wrapping_sub(state.received);
@@ -226,23 +268,32 @@ fn place(state: &mut ConnectionState, moved: Moved) -> Option<Place> {
     if length == 0 {
         None
     } else {
-        Some(Place { end, length, drained })
+        let arrival_ns = take_arrival(state, drained);
+        Some(Place {
+            end,
+            length,
+            arrival_ns,
+        })
     }
 }
 
 /// The rest of a buffer whose first `skip` bytes were reported before.
 #[inline(always)]
 fn later_part(source: Source, skip: u32) -> Source {
-    match source {
+    if source.kind == Kind::Buffer {
         // SAFETY: only the address is computed; it is read by a helper that checks it.
-        Source::Buffer(from, size) => Source::Buffer(unsafe { from.add(skip as usize) }, size - u64::from(skip)),
-        _ => Source::Unseen,
+        Source::buffer(unsafe { source.at.add(skip as usize) }, source.size - u64::from(skip))
+    } else {
+        Source::none(Kind::Unseen)
     }
 }
 
 /// Which message of a `sendmmsg` or `recvmmsg` vector this is: the one after the last, as long as it is the same vector.
 #[inline(always)]
-fn next_message(state: &mut ConnectionState, array: *const u8, count: u64) -> Source {
+fn next_message(state: &mut ConnectionState, messages: Source) -> Source {
+    let Source {
+        at: array, size: count, ..
+    } = messages;
     let next = if state.vector == array as u64 {
         state.vector_next
     } else {
@@ -290,7 +341,7 @@ fn budget(state: &ConnectionState, sent: bool) -> u32 {
 
 /// Asks whether a message of a connection that nothing is known of begins like a known protocol; if so it is opened.
 #[inline(always)]
-fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, source: Source) -> bool {
+fn recognise(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: Segment, source: Source) -> bool {
     let sent = segment.direction == direction::SENT;
     let role = match looks_like(source, segment.length) {
         looks::HTTP1_REQUEST if sent => flags::CLIENT,
@@ -307,7 +358,7 @@ fn recognise(state: &mut ConnectionState, socket: Socket, segment: Segment, sour
         }
     };
     state.flags |= role;
-    connection::opened(state, socket, segment);
+    connection::opened(state, socket, stream, segment);
     true
 }
 
@@ -337,8 +388,8 @@ fn first_bytes(source: Source, length: u32) -> Option<([u8; SNIFF_BYTES], usize)
         size
     };
     let mut first = [0u8; SNIFF_BYTES];
-    let copied = match source {
-        Source::Queued(..) => buffers::copy_queued::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size),
+    let copied = match source.kind {
+        Kind::Queued => buffers::copy_queued::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size),
         _ => buffers::copy::<{ SNIFF_BYTES as u32 }>(first.as_mut_ptr(), from, size),
     };
     if copied == 0 {
@@ -350,7 +401,7 @@ fn first_bytes(source: Source, length: u32) -> Option<([u8; SNIFF_BYTES], usize)
 
 /// Adds a segment to the message's sums.
 #[inline(always)]
-fn fold(state: &mut ConnectionState, segment: Segment, source: Source) {
+fn fold(state: &mut ConnectionState, segment: Segment) {
     if state.folded_bytes > FOLD_LIMIT {
         emit::folded(state, segment.direction);
         state.folded_bytes = 0;
@@ -360,8 +411,6 @@ fn fold(state: &mut ConnectionState, segment: Segment, source: Source) {
     state.folded_ns = segment.at_ns;
     state.tgid = segment.tgid;
     state.tid = segment.tid;
-    if !buffers::tail(state.folded_tail.as_mut_ptr(), source, segment.length) {
-        state.folded_tail = [0; 16];
-    }
+    state.folded_tail = segment.tail;
     count(Counter::Folded, 1);
 }

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use perf_common::{
     counters::Counter,
-    record::{OpenRecord, RecordHeader, UNIX_PATH_BYTES, change, direction, family, kind, origin},
+    record::{OpenRecord, RecordHeader, TAIL_BYTES, UNIX_PATH_BYTES, change, direction, family, kind, origin},
     settings::{feature, mark, offset},
     state::{ConnectionState, flags},
 };
@@ -101,11 +101,7 @@ fn insert(socket: Socket, state: &ConnectionState) -> Option<State> {
 /// repeat, and the processor's number tells processors apart.
 #[inline(always)]
 fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
-    let kind = if matches!(stream, Stream::Unix) {
-        flags::UNIX | flags::COUNTED
-    } else {
-        0
-    };
+    let kind = if stream == Stream::Unix { flags::UNIX } else { 0 };
     ConnectionState {
         connection: (at_ns << 10) | u64::from(processor() & 1023),
         arrival_ns: 0,
@@ -124,7 +120,7 @@ fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
         inode: 0,
         vector_next: 0,
         vector: 0,
-        folded_tail: [0; 16],
+        folded_tail: [0; TAIL_BYTES],
     }
 }
 
@@ -150,13 +146,13 @@ fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
 
 /// Emits the open record of a connection that has shown a known protocol.
 #[inline(always)]
-pub fn opened(state: &mut ConnectionState, socket: Socket, segment: emit::Segment) {
+pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: emit::Segment) {
     let Some(mut entry) = EVENTS.reserve::<OpenRecord>(0) else {
         count(Counter::Lost, 1);
         return;
     };
     let record = entry.as_mut_ptr();
-    let unix = state.flags & flags::UNIX != 0;
+    let unix = stream == Stream::Unix;
     // SAFETY: `record` is a reserved item of this size; every field is written before it is submitted.
     unsafe {
         (&raw mut (*record).header).write(RecordHeader {

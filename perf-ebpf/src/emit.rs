@@ -14,7 +14,7 @@ use perf_common::{
 use crate::{
     buffers,
     maps::{EVENTS, count, wake_bytes},
-    syscall::Source,
+    syscall::{Kind, Source},
 };
 
 /// Monotonic nanoseconds.
@@ -43,6 +43,8 @@ pub struct Segment {
     pub direction: u8,
     /// Bits of [`flag`] known so far.
     pub flags: u16,
+    /// Its last bytes, if [`flag::TAIL`] says so.
+    pub tail: [u8; TAIL_BYTES],
 }
 
 /// One size class: the record and room for captured bytes behind it.
@@ -52,38 +54,35 @@ struct Class<const ROOM: usize> {
     payload: [u8; ROOM],
 }
 
-/// Room behind a light record, for the tail's sake (see [`buffers::tail`]).
-const LIGHT: usize = TAIL_BYTES;
-/// Sizes of whole items (record, payload and the ring buffer's own 8 bytes): 256 bytes, 1, 4 and 16 KiB. Vectors need
-/// twice the room (see [`buffers::gather`]).
+/// Sizes of whole items (record, payload and the ring buffer's own 8 bytes): 256 bytes, 1, 4 and 16 KiB.
 const TINY: u32 = 184;
 const SMALL: u32 = 952;
 const MEDIUM: u32 = 4024;
 const LARGE: u32 = 16_320;
-const SMALL_VECTOR: usize = 2 * SMALL as usize;
-const LARGE_VECTOR: usize = 2 * LARGE as usize;
+/// Rooms of the two classes for vectors, which need it twice (see [`buffers::gather`]).
+const SMALL_VECTOR: u32 = 1 << 10;
+const LARGE_VECTOR: u32 = 1 << 14;
 
-/// Emits a data record with the first `wanted` bytes of the segment, and its last ones where not all are wanted.
-/// Gives the bytes that were captured.
+/// Emits a data record with the first `wanted` bytes of the segment. Gives the bytes that were captured.
 #[inline(always)]
 pub fn segment(state: &ConnectionState, segment: Segment, source: Source, wanted: u32) -> u32 {
-    match source {
-        _ if wanted == 0 => fill::<LIGHT, 0, false>(state, segment, source, 0),
-        Source::Buffer(..) | Source::Queued(..) if wanted <= TINY => {
+    match source.kind {
+        _ if wanted == 0 => fill::<0, 0, false>(state, segment, source, 0),
+        Kind::Buffer | Kind::Queued if wanted <= TINY => {
             fill::<{ TINY as usize }, TINY, false>(state, segment, source, wanted)
         }
-        Source::Buffer(..) | Source::Queued(..) if wanted <= SMALL => {
+        Kind::Buffer | Kind::Queued if wanted <= SMALL => {
             fill::<{ SMALL as usize }, SMALL, false>(state, segment, source, wanted)
         }
-        Source::Buffer(..) | Source::Queued(..) if wanted <= MEDIUM => {
+        Kind::Buffer | Kind::Queued if wanted <= MEDIUM => {
             fill::<{ MEDIUM as usize }, MEDIUM, false>(state, segment, source, wanted)
         }
-        Source::Buffer(..) | Source::Queued(..) => {
-            fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted)
+        Kind::Buffer | Kind::Queued => fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted),
+        Kind::Vector if wanted < SMALL_VECTOR => {
+            fill::<{ 2 * SMALL_VECTOR as usize }, SMALL_VECTOR, true>(state, segment, source, wanted)
         }
-        Source::Vector { .. } if wanted <= SMALL => fill::<SMALL_VECTOR, SMALL, true>(state, segment, source, wanted),
-        Source::Vector { .. } => fill::<LARGE_VECTOR, LARGE, true>(state, segment, source, wanted),
-        _ => fill::<LIGHT, 0, false>(state, segment, source, 0),
+        Kind::Vector => fill::<{ 2 * LARGE_VECTOR as usize }, LARGE_VECTOR, true>(state, segment, source, wanted),
+        _ => fill::<0, 0, false>(state, segment, source, 0),
     }
 }
 
@@ -105,16 +104,11 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
     unsafe {
         let record = &raw mut (*item).record;
         let mut flags = segment.flags;
-        if wanted < segment.length && buffers::tail((&raw mut (*record).tail).cast(), source, segment.length) {
-            flags |= flag::TAIL;
-        } else {
-            (&raw mut (*record).tail).write([0; TAIL_BYTES]);
-        }
         let payload = (&raw mut (*item).payload).cast::<u8>();
-        let captured = match source {
-            Source::Buffer(from, _) if LIMIT > 0 && !VECTOR => buffers::copy::<LIMIT>(payload, from, wanted),
-            Source::Queued(from, _) if LIMIT > 0 && !VECTOR => buffers::copy_queued::<LIMIT>(payload, from, wanted),
-            Source::Vector { array, count } if VECTOR => buffers::gather::<LIMIT>(payload, array, count, wanted),
+        let captured = match source.kind {
+            Kind::Vector if VECTOR => buffers::gather::<LIMIT>(payload, source.at, source.size, wanted),
+            Kind::Buffer if LIMIT > 0 => buffers::copy::<LIMIT>(payload, source.at, wanted),
+            Kind::Queued if LIMIT > 0 => buffers::copy_queued::<LIMIT>(payload, source.at, wanted),
             _ => 0,
         };
         if captured == 0 && wanted > 0 {
@@ -136,6 +130,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
         (&raw mut (*record).tid).write(segment.tid);
         (&raw mut (*record).direction).write(segment.direction);
         (&raw mut (*record).reserved).write([0; 3]);
+        (&raw mut (*record).tail).write(segment.tail);
         entry.submit(wakeup());
         if captured < segment.length {
             count(Counter::BytesTruncated, u64::from(segment.length - captured));
@@ -167,7 +162,7 @@ pub fn folded(state: &ConnectionState, direction: u8) {
         tid: state.tid,
         direction,
         reserved: [0; 3],
-        tail: tail_of(state),
+        tail: state.folded_tail,
     });
     entry.submit(wakeup());
 }
@@ -223,14 +218,4 @@ pub fn wakeup() -> u64 {
     } else {
         BPF_RB_NO_WAKEUP
     })
-}
-
-#[inline(always)]
-fn tail_of(state: &ConnectionState) -> [u8; TAIL_BYTES] {
-    // SAFETY: the field is longer than what is read of it.
-    unsafe {
-        (&raw const state.folded_tail)
-            .cast::<[u8; TAIL_BYTES]>()
-            .read_unaligned()
-    }
 }

@@ -1,7 +1,6 @@
 //! Every map and every global, in one place: who writes it, who reads it, what evicts.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
     helpers::generated::bpf_get_smp_processor_id,
     macros::map,
     maps::{HashMap, PerCpuArray, RingBuf},
@@ -27,13 +26,14 @@ pub static CONNECTIONS: HashMap<u64, ConnectionState> = HashMap::with_max_entrie
 #[map]
 pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(32_768, 0);
 
-/// Marks by port. Written by the user side.
+/// Marks by port. Written by the user side. Preallocated like all maps: a kernel before 6.1 warns in its log of any map
+/// that is not.
 #[map]
-pub static PORTS: HashMap<u16, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static PORTS: HashMap<u16, u32> = HashMap::with_max_entries(1024, 0);
 
 /// Marks by control group id. Written by the user side.
 #[map]
-pub static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+pub static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(256, 0);
 
 /// An executable as filters name it.
 #[repr(C)]
@@ -47,7 +47,7 @@ pub struct ExeKey {
 
 /// Marks by executable. Written by the user side.
 #[map]
-pub static EXES: HashMap<ExeKey, u32> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+pub static EXES: HashMap<ExeKey, u32> = HashMap::with_max_entries(256, 0);
 
 /// [`Counter`]s, per CPU, summed by the user side.
 #[map]

@@ -13,30 +13,55 @@ use crate::{
 };
 
 /// Where a segment's bytes are.
+///
+/// VERIFIER: plain numbers and no enum with fields. A field that a variant lacks would be a register that nothing was
+/// written to, and the compiler copies such registers, which the verifier does not allow.
 #[derive(Clone, Copy)]
-pub enum Source {
-    /// One buffer, and its whole length.
-    Buffer(Address, u64),
+pub struct Source {
+    /// What lies at `at`.
+    pub kind: Kind,
+    /// An address, null where there are no bytes.
+    pub at: Address,
+    /// How much lies there: bytes of a buffer, or the length of an array.
+    pub size: u64,
+}
+
+/// What a [`Source`] names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One buffer of the process.
+    Buffer,
     /// An array of `struct iovec` in the process's memory.
-    Vector {
-        /// The array's address.
-        array: Address,
-        /// Its length.
-        count: u64,
-    },
+    Vector,
     /// An array of `struct mmsghdr`: which of them this segment is, the connection's state tells.
-    Messages {
-        /// The array's address.
-        array: Address,
-        /// Its length.
-        count: u64,
-    },
-    /// Still in a buffer of the kernel, about to be copied to the process; and how many of them lie there in one piece.
-    Queued(Address, u32),
-    /// They never were in the process's memory (sendfile, splice).
+    Messages,
+    /// A buffer of the kernel, about to be copied to the process; the bytes that lie there in one piece.
+    Queued,
+    /// The bytes never were in the process's memory (sendfile, splice).
     NoBytes,
-    /// They cannot be attributed to a buffer.
+    /// The bytes cannot be attributed to a buffer.
     Unseen,
+    /// The bytes were only looked at, and are still to be received.
+    Peeked,
+}
+
+impl Source {
+    /// One buffer of the process.
+    #[inline(always)]
+    pub fn buffer(at: Address, size: u64) -> Self {
+        let kind = Kind::Buffer;
+        Self { kind, at, size }
+    }
+
+    /// No bytes.
+    #[inline(always)]
+    pub fn none(kind: Kind) -> Self {
+        Self {
+            kind,
+            at: core::ptr::null(),
+            size: 0,
+        }
+    }
 }
 
 /// The registers of a system call, as the calling convention names them.
@@ -81,6 +106,7 @@ use x86_64 as arch;
 
 /// `PF_IO_WORKER`, `PF_KTHREAD`, `PF_USER_WORKER` (include/linux/sched.h): threads whose registers are no system call's.
 const PF_NO_SYSTEM_CALL: u32 = 0x10 | 0x0020_0000 | 0x4000;
+const MSG_PEEK: u64 = 0x2;
 /// Offset of `msg_iov` and `msg_iovlen` in `struct user_msghdr`, and the size of `struct mmsghdr`: ABI.
 const MSG_IOV: usize = 16;
 const MMSGHDR_BYTES: usize = 64;
@@ -90,19 +116,43 @@ const MAX_DESCRIPTOR: u64 = 1 << 20;
 /// Finds the current system call's buffers.
 #[inline(always)]
 pub fn source(socket: Socket) -> Source {
+    match current_call(socket) {
+        Some(call) => source_of(&call),
+        None => Source::none(Kind::Unseen),
+    }
+}
+
+/// [`source`] for hooks that are not told the flags of a receiving call.
+#[inline(always)]
+pub fn received(socket: Socket) -> Source {
     let Some(call) = current_call(socket) else {
-        return Source::Unseen;
+        return Source::none(Kind::Unseen);
     };
+    let flags = match call.number {
+        arch::RECVFROM | arch::RECVMMSG => call.fourth,
+        arch::RECVMSG => call.third,
+        _ => 0,
+    };
+    if flags & MSG_PEEK == 0 {
+        source_of(&call)
+    } else {
+        Source::none(Kind::Peeked)
+    }
+}
+
+#[inline(always)]
+fn source_of(call: &Call) -> Source {
     match call.number {
-        arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => Source::Buffer(call.second as Address, call.third),
+        arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => Source::buffer(call.second as Address, call.third),
         arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => vector(call.second as Address, call.third),
         arch::SENDMSG | arch::RECVMSG => vector_of_message(call.second as Address),
-        arch::SENDMMSG | arch::RECVMMSG => Source::Messages {
-            array: call.second as Address,
-            count: call.third,
+        arch::SENDMMSG | arch::RECVMMSG => Source {
+            kind: Kind::Messages,
+            at: call.second as Address,
+            size: call.third,
         },
-        arch::SENDFILE | arch::SPLICE => Source::NoBytes,
-        _ => Source::Unseen,
+        arch::SENDFILE | arch::SPLICE => Source::none(Kind::NoBytes),
+        _ => Source::none(Kind::Unseen),
     }
 }
 
@@ -113,31 +163,13 @@ pub fn message(array: Address, index: u32) -> Source {
     vector_of_message(unsafe { array.add(index as usize * MMSGHDR_BYTES) })
 }
 
-/// The system call's flags, for hooks that are not told them: `MSG_PEEK` and the like.
-#[inline(always)]
-pub fn receive_flags(socket: Socket) -> u32 {
-    match current_call(socket) {
-        Some(Call {
-            number: arch::RECVFROM | arch::RECVMMSG,
-            fourth,
-            ..
-        }) => fourth as u32,
-        Some(Call {
-            number: arch::RECVMSG,
-            third,
-            ..
-        }) => third as u32,
-        _ => 0,
-    }
-}
-
 #[inline(always)]
 fn vector_of_message(header: Address) -> Source {
     // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
     let found = unsafe { aya_ebpf::helpers::bpf_probe_read_user(header.add(MSG_IOV).cast::<[u64; 2]>()) };
     match found {
         Ok([array, count]) => vector(array as Address, count),
-        Err(_) => Source::Unseen,
+        Err(_) => Source::none(Kind::Unseen),
     }
 }
 
@@ -145,11 +177,15 @@ fn vector_of_message(header: Address) -> Source {
 #[inline(always)]
 fn vector(array: Address, count: u64) -> Source {
     if count != 1 {
-        return Source::Vector { array, count };
+        return Source {
+            kind: Kind::Vector,
+            at: array,
+            size: count,
+        };
     }
     match buffers::piece(array, 0) {
-        Some((from, size)) => Source::Buffer(from, size),
-        None => Source::Unseen,
+        Some((from, size)) => Source::buffer(from, size),
+        None => Source::none(Kind::Unseen),
     }
 }
 

@@ -55,6 +55,7 @@ fn story(played: &[Played], endpoints: &[Value]) -> String {
 fn vm_backends_agree() {
     need!(Agent, Root);
     let mut stories: BTreeMap<&str, String> = BTreeMap::new();
+    let mut played_by = vec![];
     let mut left_out = vec![];
     for backend in BACKENDS {
         let lacking = lacks(backend);
@@ -83,6 +84,8 @@ fn vm_backends_agree() {
             played.push(Played::play(&cases::basic()[0], Family::V4, way, directory.path()));
         }
         cases::check_all(agent.api(), &played);
+        let kernel = page["kernel"]["release"].as_str().unwrap_or_default();
+        played_by.push(format!("{backend} on Linux {kernel}: {} cases", played.len()));
         stories.insert(backend, story(&played, &agent.api().endpoints()));
         times_are_plausible(&agent, &directory);
         nothing_is_lost(&agent);
@@ -94,6 +97,7 @@ fn vm_backends_agree() {
     for (backend, other) in stories {
         assert_eq!(story, other, "{first} and {backend} tell different stories");
     }
+    eprintln!("the same story: {}", played_by.join(", "));
 }
 
 /// Within the tolerance of the other tests, and as much more as an emulated processor needs between two clocks.
@@ -150,4 +154,15 @@ fn doctor_agrees(left_out: &[&str]) {
         .filter_map(|backend| backend["name"].as_str())
         .collect();
     assert_eq!(unavailable, left_out, "{doctor}");
+    let hooks = doctor["hooks"].as_array().expect("a list of hooks");
+    assert!(hooks.iter().any(|hook| hook["state"] == "used"), "{doctor}");
+    for hook in hooks {
+        let name = hook["name"].as_str().unwrap_or_default();
+        let belongs = |backend: &&str| match *backend {
+            "tracepoint" => name.contains("tp_btf/sock_"),
+            family => hook["family"] == family,
+        };
+        let out = left_out.iter().any(belongs);
+        assert!(!out || hook["state"] == "unavailable", "{name}: {doctor}");
+    }
 }

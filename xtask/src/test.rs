@@ -325,7 +325,8 @@ fn vm_command(built: &Built, filter: &str) -> Command {
     command
         .arg("PERF_TEST_STRICT=1")
         .arg(&built.tests)
-        .args(["--test-threads=1", filter]);
+        // What was left out stands in the output of tests that pass.
+        .args(["--test-threads=1", "--show-output", filter]);
     command.current_dir(places::workspace().join("tests"));
     command
 }

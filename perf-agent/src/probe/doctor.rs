@@ -1,7 +1,7 @@
 //! What this kernel and these privileges allow: every backend is loaded and attached for a moment.
 
 use super::filters::Marks;
-use super::load::{Machine, Refusal, attach};
+use super::load::{Machine, Refusal, attach, refuse_hooks};
 use crate::config::CaptureSettings;
 use crate::source::{Backend, BackendReport, HookReport, HookState, Report, SourceError};
 
@@ -54,21 +54,56 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Report, SourceError> {
             fix,
         });
     }
+    refuse_hooks(&mut report.hooks, &report.backends);
     Ok(report)
 }
 
 /// Adds one backend's hooks to the list: those of the chosen backend count as used, what only others use as fallback.
 fn merge(all: &mut Vec<HookReport>, of_backend: Vec<HookReport>, chosen: bool) {
     for mut hook in of_backend {
+        let tried = hook.state != HookState::Fallback;
         if hook.state == HookState::Used && !chosen {
             hook.state = HookState::Fallback;
             hook.reason = Some("works here; belongs to another backend than the one in use".to_owned());
         }
         match all.iter_mut().find(|known| known.name == hook.name) {
             // What was tried says more than what was only named.
-            Some(known) if known.state == HookState::Fallback => *known = hook,
+            Some(known) if tried && known.state == HookState::Fallback => *known = hook,
             Some(_) => {}
             None => all.push(hook),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::HookFamily;
+
+    fn hook(name: &str, state: HookState, reason: Option<&str>) -> HookReport {
+        HookReport {
+            name: name.to_owned(),
+            family: HookFamily::Fentry,
+            state,
+            reason: reason.map(str::to_owned),
+            fix: None,
+        }
+    }
+
+    #[test]
+    fn what_was_tried_is_told_whatever_the_order() {
+        let named = |name| hook(name, HookState::Fallback, Some("belongs to another backend"));
+        let tried = |name| hook(name, HookState::Used, None);
+        let mut all = vec![];
+        merge(&mut all, vec![tried("a"), named("b"), named("c")], true);
+        merge(&mut all, vec![named("a"), tried("b"), named("c")], false);
+        merge(&mut all, vec![named("a"), named("b"), tried("c")], false);
+        let works = Some("works here; belongs to another backend than the one in use");
+        let expected = vec![
+            tried("a"),
+            hook("b", HookState::Fallback, works),
+            hook("c", HookState::Fallback, works),
+        ];
+        assert_eq!(all, expected);
     }
 }

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use aya::programs::{Program, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader};
-use perf_common::settings::{CGROUP_LEVELS, feature, names};
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use perf_common::settings::{CGROUP_LEVELS, MAX_PIECES, feature, names};
 
 use super::OBJECT;
 use super::btf::{BtfError, KernelTypes, VMLINUX};
@@ -167,6 +167,7 @@ pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Res
     }
     match loaded {
         Some(mut loaded) => {
+            refuse_hooks(&mut loaded.report.hooks, &backends);
             loaded.report.backends = backends;
             Ok(loaded)
         }
@@ -176,6 +177,21 @@ pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Res
                 .filter(|report| report.state == HookState::Unavailable)
                 .collect(),
         )),
+    }
+}
+
+/// Says of the hooks of each backend that does not work that they do not, either: they were named before it was known.
+pub(super) fn refuse_hooks(hooks: &mut [HookReport], backends: &[BackendReport]) {
+    let refused = |point: &AttachPoint| {
+        let of = backends.iter().find(|report| Some(report.backend) == point.backend)?;
+        (of.state == HookState::Unavailable).then_some(of.backend)
+    };
+    for hook in hooks.iter_mut().filter(|hook| hook.state == HookState::Fallback) {
+        let point = POINTS.iter().find(|point| point.describe() == hook.name);
+        if let Some(backend) = point.and_then(refused) {
+            hook.state = HookState::Unavailable;
+            hook.reason = Some(format!("backend {backend} does not work here"));
+        }
     }
 }
 
@@ -226,6 +242,7 @@ pub(super) fn attach(
         .override_global(names::WAKE_BYTES, &wake_bytes, true)
         .override_global(names::CGROUP_DEPTHS, &depths, true)
         .override_global(names::OFFSETS, &machine.types.offsets, true)
+        .verifier_log_level(log_level())
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CONNECTIONS", settings.max_connections)
         .load(OBJECT)
@@ -283,6 +300,16 @@ pub(super) fn attach(
         blind_spots,
     };
     Ok(Loaded { ebpf, report })
+}
+
+/// The verifier says in any case why it refuses a program. The way there is long, and told only to those who debug: it
+/// verifies anew for each larger buffer that it wants for it.
+fn log_level() -> VerifierLogLevel {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
+    } else {
+        VerifierLogLevel::STATS
+    }
 }
 
 fn of_backend(backend: Backend) -> impl Iterator<Item = &'static AttachPoint> {
@@ -361,28 +388,31 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
         what: what.to_owned(),
         why: why.to_owned(),
     };
-    match backend {
+    let first_byte = spot(
+        "the first byte of a blocking send",
+        "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte late by \
+         the time the call blocked",
+    );
+    let spliced = spot(
+        "bytes spliced out of a socket",
+        "they pass the hooks by: a gap in a TCP stream, and nothing at all of a Unix socket's",
+    );
+    let mut spots = match backend {
         Backend::Tracepoint => vec![
-            spot(
-                "the first byte of a blocking send",
-                "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte \
-                 late by the time the call blocked",
-            ),
+            first_byte,
+            spliced,
             spot(
                 "the end of Unix sockets",
-                "no hook tells of it: noticed when the peer reads it, or within ten seconds",
+                "no hook tells of it: noticed when the peer reads it, or within five seconds",
             ),
         ],
-        Backend::Fentry => vec![spot(
-            "the first byte of a blocking send",
-            "times are taken at the end of send calls: a response sent whole in one blocking call has its first byte late \
-             by the time the call blocked",
-        )],
+        Backend::Fentry => vec![first_byte, spliced],
         Backend::Kprobe => vec![
             spot(
                 "the last byte of a blocking send",
                 "times are taken at the beginning of send calls: a response whose last call blocked ends early by that time",
             ),
+            spot("bytes spliced out of a Unix socket", "they pass the hook by"),
             spot(
                 "partial sends over Unix sockets",
                 "lengths are taken as asked, and Unix sockets have no position",
@@ -393,7 +423,12 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
                  sent at once the rest lies where it is not read: it is counted, and not looked at",
             ),
         ],
-    }
+    };
+    spots.push(spot(
+        "messages in many pieces",
+        &format!("of a vector, the first {MAX_PIECES} pieces are read; the rest is counted, and not looked at"),
+    ));
+    spots
 }
 
 #[cfg(test)]
@@ -419,6 +454,43 @@ mod tests {
                 POINTS.iter().any(|point| point.program == name),
                 "{name} has no row in the table"
             );
+        }
+    }
+
+    #[test]
+    fn hooks_of_a_refused_backend_are_refused() {
+        let mut hooks: Vec<HookReport> = POINTS
+            .iter()
+            .map(|point| HookReport {
+                name: point.describe(),
+                family: point.family,
+                state: match point.backend {
+                    Some(Backend::Fentry) | None => HookState::Used,
+                    _ => HookState::Fallback,
+                },
+                reason: None,
+                fix: None,
+            })
+            .collect();
+        let state = |backend, state| BackendReport {
+            backend,
+            state,
+            reason: None,
+            fix: None,
+        };
+        let backends = [
+            state(Backend::Tracepoint, HookState::Unavailable),
+            state(Backend::Fentry, HookState::Used),
+            state(Backend::Kprobe, HookState::Fallback),
+        ];
+        refuse_hooks(&mut hooks, &backends);
+        for (point, hook) in POINTS.iter().zip(hooks) {
+            let expected = match point.backend {
+                Some(Backend::Tracepoint) => HookState::Unavailable,
+                Some(Backend::Kprobe) => HookState::Fallback,
+                Some(Backend::Fentry) | None => HookState::Used,
+            };
+            assert_eq!(hook.state, expected, "{}", hook.name);
         }
     }
 

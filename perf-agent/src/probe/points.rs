@@ -64,7 +64,7 @@ impl Point {
             Self::Arrived => ("queue time", "it is null for every request"),
             Self::UnixDestroyed => (
                 "the end of Unix sockets",
-                "it is noticed when the peer reads it, or within ten seconds",
+                "it is noticed when the peer reads it, or within five seconds",
             ),
             Self::Forked => (
                 "children of filtered processes",

@@ -16,24 +16,28 @@ const MSG_PEEK: u32 = 0x2;
 
 // hook: int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)   since 2.6
 #[fexit(function = "tcp_sendmsg")]
+#[inline(always)]
 fn fentry_sent(ctx: FExitContext) -> i32 {
     moved(Socket::typed(ctx.arg(0)), Stream::Tcp, direction::SENT, ctx.arg(3))
 }
 
 // hook: int tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)   until 6.4
 #[fexit(function = "tcp_sendpage")]
+#[inline(always)]
 fn fentry_sent_page(ctx: FExitContext) -> i32 {
     moved(Socket::typed(ctx.arg(0)), Stream::Tcp, direction::SENT, ctx.arg(5))
 }
 
 // hook: int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags)   since 7.0
 #[fexit(function = "tcp_recvmsg")]
+#[inline(always)]
 fn fentry_received_4(ctx: FExitContext) -> i32 {
     received(&ctx, ctx.arg(3), ctx.arg(4))
 }
 
 // hook: int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len)   5.19 to 6.x
 #[fexit(function = "tcp_recvmsg")]
+#[inline(always)]
 fn fentry_received_5(ctx: FExitContext) -> i32 {
     received(&ctx, ctx.arg(3), ctx.arg(5))
 }
@@ -41,12 +45,14 @@ fn fentry_received_5(ctx: FExitContext) -> i32 {
 // hook: int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int nonblock, int flags, int *addr_len)
 // until 5.18
 #[fexit(function = "tcp_recvmsg")]
+#[inline(always)]
 fn fentry_received_6(ctx: FExitContext) -> i32 {
     received(&ctx, ctx.arg(4), ctx.arg(6))
 }
 
 // hook: int unix_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)   since 4.1
 #[fexit(function = "unix_stream_sendmsg")]
+#[inline(always)]
 fn fentry_unix_sent(ctx: FExitContext) -> i32 {
     match socket_of(ctx.arg(0)) {
         Some(socket) => moved(socket, Stream::Unix, direction::SENT, ctx.arg(3)),
@@ -56,6 +62,7 @@ fn fentry_unix_sent(ctx: FExitContext) -> i32 {
 
 // hook: int unix_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)   since 4.1
 #[fexit(function = "unix_stream_recvmsg")]
+#[inline(always)]
 fn fentry_unix_received(ctx: FExitContext) -> i32 {
     if ctx.arg::<u32>(3) & MSG_PEEK != 0 {
         return 0;

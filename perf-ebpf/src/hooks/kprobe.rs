@@ -8,36 +8,35 @@ use crate::{
     capture::{self, Length, Moved},
     kernel::{Address, Socket, Stream, follow, read, socket_of},
     maps::field_offset,
-    syscall,
 };
 
 const MSG_PEEK: u32 = 0x2;
 
 // hook: int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size)   since 2.6
 #[kprobe]
+#[inline(always)]
 fn kprobe_sent(ctx: ProbeContext) -> u32 {
     moved(tcp(&ctx), Stream::Tcp, direction::SENT, ctx.arg(2), Length::Asked)
 }
 
 // hook: int tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags)   until 6.4
 #[kprobe]
+#[inline(always)]
 fn kprobe_sent_page(ctx: ProbeContext) -> u32 {
     moved(tcp(&ctx), Stream::Tcp, direction::SENT, ctx.arg(3), Length::Asked)
 }
 
 // hook: void tcp_cleanup_rbuf(struct sock *sk, int copied)   since 2.6
 #[kprobe]
+#[inline(always)]
 fn kprobe_received(ctx: ProbeContext) -> u32 {
-    let socket = tcp(&ctx);
-    if syscall::receive_flags(socket) & MSG_PEEK != 0 {
-        return 0;
-    }
     let length = ctx.arg::<u32>(1).map(u64::from);
-    moved(socket, Stream::Tcp, direction::RECEIVED, length, Length::ReadSoFar)
+    moved(tcp(&ctx), Stream::Tcp, direction::RECEIVED, length, Length::ReadSoFar)
 }
 
 // hook: int unix_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)   since 4.1
 #[kprobe]
+#[inline(always)]
 fn kprobe_unix_sent(ctx: ProbeContext) -> u32 {
     let Some(socket) = ctx.arg(0).and_then(socket_of) else {
         return 0;
@@ -48,6 +47,7 @@ fn kprobe_unix_sent(ctx: ProbeContext) -> u32 {
 // hook: int unix_stream_read_actor(struct sk_buff *skb, int skip, int chunk, struct unix_stream_read_state *state)
 // since 4.2; called for each buffer that a read takes bytes from, before they are copied
 #[kprobe]
+#[inline(always)]
 fn kprobe_unix_received(ctx: ProbeContext) -> u32 {
     let Some(state) = ctx.arg::<Address>(3) else { return 0 };
     if read::<u32>(state, offset::READ_STATE_FLAGS) & MSG_PEEK != 0 {

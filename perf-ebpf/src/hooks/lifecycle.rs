@@ -16,6 +16,7 @@ const TCP_LISTEN: u8 = 10;
 
 // hook: void sk_data_ready(const struct sock *sk)   since 6.3
 #[btf_tracepoint(function = "sk_data_ready")]
+#[inline(always)]
 fn tracepoint_arrived(ctx: BtfTracePointContext) -> i32 {
     arrived(Socket::typed(ctx.arg(0)));
     0
@@ -23,6 +24,7 @@ fn tracepoint_arrived(ctx: BtfTracePointContext) -> i32 {
 
 // hook: void sock_def_readable(struct sock *sk)   since 2.6
 #[fentry(function = "sock_def_readable")]
+#[inline(always)]
 fn fentry_arrived(ctx: FEntryContext) -> i32 {
     arrived(Socket::typed(ctx.arg(0)));
     0
@@ -30,6 +32,7 @@ fn fentry_arrived(ctx: FEntryContext) -> i32 {
 
 // hook: void sock_def_readable(struct sock *sk)   since 2.6
 #[kprobe]
+#[inline(always)]
 fn kprobe_arrived(ctx: ProbeContext) -> u32 {
     if let Some(socket) = ctx.arg(0) {
         arrived(Socket::probed(socket));
@@ -48,6 +51,7 @@ fn arrived(socket: Socket) {
 
 // hook: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)   since 4.16
 #[btf_tracepoint(function = "inet_sock_set_state")]
+#[inline(always)]
 fn state_changed(ctx: BtfTracePointContext) -> i32 {
     connection::changed(Socket::typed(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
     0
@@ -55,6 +59,7 @@ fn state_changed(ctx: BtfTracePointContext) -> i32 {
 
 // hook: void tcp_destroy_sock(struct sock *sk)   since 4.16
 #[btf_tracepoint(function = "tcp_destroy_sock")]
+#[inline(always)]
 fn tcp_destroyed(ctx: BtfTracePointContext) -> i32 {
     connection::destroyed(Socket::typed(ctx.arg(0)));
     0
@@ -62,6 +67,7 @@ fn tcp_destroyed(ctx: BtfTracePointContext) -> i32 {
 
 // hook: void unix_release_sock(struct sock *sk, int embrion)   since 2.6
 #[fentry(function = "unix_release_sock")]
+#[inline(always)]
 fn fentry_unix_destroyed(ctx: FEntryContext) -> i32 {
     connection::destroyed(Socket::typed(ctx.arg(0)));
     0
@@ -69,6 +75,7 @@ fn fentry_unix_destroyed(ctx: FEntryContext) -> i32 {
 
 // hook: void unix_release_sock(struct sock *sk, int embrion)   since 2.6
 #[kprobe]
+#[inline(always)]
 fn kprobe_unix_destroyed(ctx: ProbeContext) -> u32 {
     if let Some(socket) = ctx.arg(0) {
         // This backend does not see that a read found the end of the stream, so the peer is told of it here.

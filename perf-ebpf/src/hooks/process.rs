@@ -16,6 +16,7 @@ use crate::{
 
 // hook: void sched_process_fork(struct task_struct *parent, struct task_struct *child)   since 2.6
 #[btf_tracepoint(function = "sched_process_fork")]
+#[inline(always)]
 fn process_forked(ctx: BtfTracePointContext) -> i32 {
     let (tgid, _) = current();
     let child: u32 = read(ctx.arg::<Address>(1), offset::TASK_TGID);
@@ -33,6 +34,7 @@ fn process_forked(ctx: BtfTracePointContext) -> i32 {
 
 // hook: void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)   since 3.4
 #[btf_tracepoint(function = "sched_process_exec")]
+#[inline(always)]
 fn process_executed(ctx: BtfTracePointContext) -> i32 {
     let (tgid, _) = current();
     // SAFETY: a value of 4 bytes is read whole.
@@ -53,6 +55,7 @@ fn process_executed(ctx: BtfTracePointContext) -> i32 {
 
 // hook: void sched_process_exit(struct task_struct *p, ...)   since 2.6
 #[btf_tracepoint(function = "sched_process_exit")]
+#[inline(always)]
 fn process_exited(_ctx: BtfTracePointContext) -> i32 {
     let (tgid, tid) = current();
     if tgid != tid {

@@ -14,12 +14,14 @@ const NOT_OF_THE_STREAM: u32 = 0x1 | 0x2 | 0x2000;
 
 // hook: void sock_send_length(struct sock *sk, int ret, int flags)   since 6.3
 #[btf_tracepoint(function = "sock_send_length")]
+#[inline(always)]
 fn tracepoint_sent(ctx: BtfTracePointContext) -> i32 {
     moved(&ctx, direction::SENT)
 }
 
 // hook: void sock_recv_length(struct sock *sk, int ret, int flags)   since 6.3
 #[btf_tracepoint(function = "sock_recv_length")]
+#[inline(always)]
 fn tracepoint_received(ctx: BtfTracePointContext) -> i32 {
     moved(&ctx, direction::RECEIVED)
 }
