@@ -73,7 +73,7 @@ fn every_way_and_family_gives_the_same_exchanges() {
         if wrong.is_empty() {
             Ok(())
         } else {
-            Err(wrong.join("\n"))
+            Err(format!("{}\n{}", wrong.join("\n"), agent.api().accounting()["records"]))
         }
     });
     agent.stop();

@@ -4,12 +4,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
+use hashbrown::HashMap;
 use perf_common::counters::COUNTERS;
 use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, flag, kind};
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
 use rustix::event::{Timespec, epoll};
 
-use super::unix_sockets::{self, UnixSockets};
+use super::unix_sockets::{self, UnixSocket, UnixSockets};
 use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError};
 use crate::clock;
 use crate::config::CaptureSettings;
@@ -40,15 +41,25 @@ pub struct KernelSource {
     connections: BpfHashMap<MapData, u64, [u8; STATE_BYTES]>,
     counts: PerCpuArray<MapData, u64>,
     wakeups: OwnedFd,
-    /// Open bulk messages: socket, connection, position reported last.
-    bulk: Vec<(u64, u64, u32)>,
+    bulk: Vec<Bulk>,
     bulk_read_ns: u64,
-    /// Found out beside the ring buffer; handed over when what was put into it before has been read.
-    asides: Vec<Aside>,
+    /// Their states that are to be handed over, by connection.
+    sums: HashMap<u64, StateView>,
     unix: UnixSockets,
+    /// Unix sockets whose end is to be.
+    ended: Vec<UnixSocket>,
     unix_read_ns: u64,
     swept_ns: u64,
     busy: bool,
+}
+
+/// An open bulk message.
+struct Bulk {
+    /// Kernel address of its socket.
+    socket: u64,
+    connection: u64,
+    /// Position reported last.
+    reported: u32,
 }
 
 impl KernelSource {
@@ -82,46 +93,49 @@ impl KernelSource {
             wakeups,
             bulk: Vec::new(),
             bulk_read_ns: now_ns,
-            asides: Vec::new(),
+            sums: HashMap::new(),
             unix: UnixSockets::default(),
+            ended: Vec::new(),
             unix_read_ns: now_ns,
             swept_ns: now_ns,
             busy: false,
         })
     }
 
-    /// Reads the sums of open bulk messages that went on since the last time.
+    /// Reads the sums of open bulk messages that went on since the last time. They are newer than what waits in the ring
+    /// buffer, so they are handed over when that is empty.
     fn read_bulk(&mut self) {
         let now_ns = clock::monotonic_ns();
-        if self.bulk.is_empty()
-            || !self.asides.is_empty()
-            || now_ns.saturating_sub(self.bulk_read_ns) < BULK_INTERVAL_NS
-        {
+        if self.bulk.is_empty() || now_ns.saturating_sub(self.bulk_read_ns) < BULK_INTERVAL_NS {
             return;
         }
         self.bulk_read_ns = now_ns;
-        let (connections, asides) = (&self.connections, &mut self.asides);
-        self.bulk.retain_mut(|(socket, connection, reported)| {
-            let Some(state) = state_of(connections, *socket, *connection) else {
+        self.sums.clear();
+        let (connections, sums) = (&self.connections, &mut self.sums);
+        self.bulk.retain_mut(|bulk| {
+            let Some(state) = state_of(connections, bulk.socket, bulk.connection) else {
                 return false;
             };
             if state.flags & flags::FOLDING == 0 {
                 return false; // reported by the kernel side at the turn of direction
             }
-            if state.folded_bytes != 0 && state.folded_position != *reported {
-                *reported = state.folded_position;
-                asides.push(Aside::Sums(folded_record(&state)));
+            // The kernel side may be writing: what reads the same twice is whole.
+            let whole = state_of(connections, bulk.socket, bulk.connection) == Some(state);
+            if whole && state.folded_bytes != 0 && state.folded_position != bulk.reported {
+                bulk.reported = state.folded_position;
+                sums.insert(bulk.connection, state);
             }
             true
         });
     }
 
-    /// Finds the end of followed Unix sockets, and frees the states of those of no interest.
+    /// Finds followed Unix sockets that have ended, and frees the states of those of no interest. What the ended ones
+    /// did before may wait in the ring buffer, so their end is handed over when that is empty.
     fn sweep_unix(&mut self) {
         let now_ns = clock::monotonic_ns();
         let sweep = now_ns.saturating_sub(self.swept_ns) >= SWEEP_INTERVAL_NS;
         let look = !self.unix.is_empty() && now_ns.saturating_sub(self.unix_read_ns) >= UNIX_INTERVAL_NS;
-        if self.report.backend != Some(Backend::Tracepoint) || !(sweep || look) || !self.asides.is_empty() {
+        if self.report.backend != Some(Backend::Tracepoint) || !(sweep || look) {
             return;
         }
         self.unix_read_ns = now_ns;
@@ -132,17 +146,7 @@ impl KernelSource {
             // The kernel's list may leave one out when another goes while it is read.
             living.extend(unix_sockets::living(&self.unix.processes()).unwrap_or_default());
         }
-        for ended in self.unix.take_ended(&living) {
-            if let Some(state) = state_of(&self.connections, ended.socket, ended.connection) {
-                if state.flags & flags::FOLDING != 0 && state.folded_bytes != 0 {
-                    self.asides.push(Aside::Sums(folded_record(&state)));
-                }
-                // Gone meanwhile: nothing to free.
-                let _gone = self.connections.remove(&ended.socket);
-            }
-            let record = StateRecord::new(ended.connection, change::DESTROYED, now_ns);
-            self.asides.push(Aside::Ended(record));
-        }
+        self.ended.extend(self.unix.take_ended(&living));
         if sweep {
             self.swept_ns = now_ns;
             let dead = |state: &StateView| {
@@ -162,6 +166,24 @@ impl KernelSource {
             for key in keys {
                 let _gone = self.connections.remove(&key);
             }
+        }
+    }
+
+    /// Hands over what [`Self::read_bulk`] and [`Self::sweep_unix`] found, now that all that went before it has been.
+    fn deliver_found(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+        for (_, state) in self.sums.drain() {
+            deliver(&folded_record(&state).to_bytes());
+        }
+        let now_ns = clock::monotonic_ns();
+        for ended in self.ended.drain(..) {
+            if let Some(state) = state_of(&self.connections, ended.socket, ended.connection) {
+                if state.flags & flags::FOLDING != 0 && state.folded_bytes != 0 {
+                    deliver(&folded_record(&state).to_bytes());
+                }
+                // Gone meanwhile: nothing to free.
+                let _gone = self.connections.remove(&ended.socket);
+            }
+            deliver(&StateRecord::new(ended.connection, change::DESTROYED, now_ns).to_bytes());
         }
     }
 }
@@ -196,22 +218,20 @@ fn folded_record(state: &StateView) -> DataRecord {
     }
 }
 
-/// What is found out beside the ring buffer.
-enum Aside {
-    /// Sums of an open bulk message.
-    Sums(DataRecord),
-    /// A socket's end.
-    Ended(StateRecord),
-}
-
-/// Takes out sums that the kernel side has reported itself since they were read.
-fn drop_overtaken(asides: &mut Vec<Aside>, record: &[u8]) {
-    let overtaken = match decode(record) {
-        Ok(Record::Data(data, _)) if data.header.flags & flag::FOLDED != 0 => data.connection,
-        Ok(Record::State(state)) if state.change == change::DESTROYED => state.connection,
-        _ => return,
+/// Drops the sums of a connection of which the ring buffer held something: an older message, which they do not follow, or
+/// a newer report of themselves. The next reading has them.
+fn drop_overtaken(sums: &mut HashMap<u64, StateView>, bulk: &mut [Bulk], record: &[u8]) {
+    // All records but those of processes' ends have the connection at this place; no id looks like such a process.
+    const CONNECTION: usize = std::mem::offset_of!(DataRecord, connection);
+    let Some(id) = record.get(CONNECTION..).and_then(<[u8]>::first_chunk) else {
+        return;
     };
-    asides.retain(|aside| !matches!(aside, Aside::Sums(sums) if sums.connection == overtaken));
+    let id = u64::from_le_bytes(*id);
+    if sums.remove(&id).is_some()
+        && let Some(bulk) = bulk.iter_mut().find(|bulk| bulk.connection == id)
+    {
+        bulk.reported = 0;
+    }
 }
 
 /// Follows which Unix sockets there are by the records that pass.
@@ -246,8 +266,8 @@ impl Source for KernelSource {
         while records < BATCH {
             let Some(item) = self.ring.next() else { break };
             note_unix(&mut self.unix, &item);
-            if !self.asides.is_empty() {
-                drop_overtaken(&mut self.asides, &item);
+            if !self.sums.is_empty() {
+                drop_overtaken(&mut self.sums, &mut self.bulk, &item);
             }
             deliver(&item);
             records += 1;
@@ -256,12 +276,7 @@ impl Source for KernelSource {
             self.busy = true;
             return Ok(Polled::More);
         }
-        for aside in self.asides.drain(..) {
-            match aside {
-                Aside::Sums(record) => deliver(&record.to_bytes()),
-                Aside::Ended(record) => deliver(&record.to_bytes()),
-            }
-        }
+        self.deliver_found(deliver);
         let wait = if records > 0 || self.busy {
             timeout.min(BUSY_WAIT)
         } else {
@@ -299,13 +314,21 @@ impl Source for KernelSource {
                 }
             }
             Hint::PollBulk { socket, connection } => {
-                let known = self.bulk.iter().any(|bulk| bulk.0 == socket && bulk.1 == connection);
+                let known = self
+                    .bulk
+                    .iter()
+                    .any(|bulk| (bulk.socket, bulk.connection) == (socket, connection));
                 if !known && self.bulk.len() < MAX_BULK {
-                    self.bulk.push((socket, connection, 0));
+                    self.bulk.push(Bulk {
+                        socket,
+                        connection,
+                        reported: 0,
+                    });
                 }
             }
             Hint::StopBulk { socket, connection } => {
-                self.bulk.retain(|bulk| (bulk.0, bulk.1) != (socket, connection));
+                self.bulk
+                    .retain(|bulk| (bulk.socket, bulk.connection) != (socket, connection));
             }
         }
     }
