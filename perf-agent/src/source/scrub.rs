@@ -2,7 +2,7 @@
 //! and position stays true.
 //!
 //! What is blanked: values of header lines whose name speaks of a secret (`Authorization`, `Cookie`, `X-Api-Key` …),
-//! values of query parameters wherever a `?` introduces some, user and password in an absolute request target, and the
+//! values of query parameters wherever a `?` or `#` introduces some, user and password in an absolute request target, and the
 //! tails of light records except for what framing needs. It reads lines, not messages: a body is scanned like a head,
 //! so a body that says `Cookie: …` is blanked as well, while a secret of another shape in a body is not found.
 //!
@@ -143,7 +143,7 @@ enum State {
     Name,
     /// In text that is kept.
     Kept,
-    /// Behind `?`, in a key.
+    /// Behind `?` or `#`, in a key.
     QueryKey,
     /// Behind `=` in a query.
     QueryValue,
@@ -192,7 +192,9 @@ impl Line {
                     };
                 }
                 let before = self.state;
-                self.step(byte);
+                if !(self.in_query() && byte == b' ' && goes_on_behind_space(&payload[at + 1..])) {
+                    self.step(byte);
+                }
                 match self.state {
                     // Not the byte that leads into a value, only those within.
                     State::Unknown if byte != b'\r' => payload[at] = BLANK,
@@ -217,10 +219,11 @@ impl Line {
             (State::FirstWord, b' ' | b'/') if self.name_bytes > 0 => State::Kept,
             (State::FirstWord, _) => State::Unknown,
             (State::Name, b':') if self.is_secret() => State::Secret,
-            (State::Name | State::Kept, b'?') | (State::QueryValue, b'&' | b';') => State::QueryKey,
+            (State::Name | State::Kept, b'?' | b'#') | (State::QueryValue, b'&' | b';') => State::QueryKey,
             (State::QueryKey, b'=') => State::QueryValue,
-            (State::Name, b':' | b' ' | b'/')
-            | (State::QueryKey | State::QueryValue, b' ' | b'\t' | b'\r' | b'"' | b'<' | b'>') => State::Kept,
+            // Space before the colon is not allowed, and sent.
+            (State::Name, b' ') if self.is_secret() => State::Name,
+            (State::Name, b':' | b' ' | b'/') | (State::QueryKey | State::QueryValue, b' ' | b'\r') => State::Kept,
             (State::Name, _) => {
                 if let Some(slot) = self.name.get_mut(self.name_bytes) {
                     *slot = byte.to_ascii_lowercase();
@@ -232,6 +235,10 @@ impl Line {
         };
     }
 
+    fn in_query(&self) -> bool {
+        matches!(self.state, State::QueryKey | State::QueryValue)
+    }
+
     fn is_secret(&self) -> bool {
         match self.name.get(..self.name_bytes) {
             None => true,
@@ -240,6 +247,14 @@ impl Line {
                 .any(|word| memchr::memmem::find(name, word.as_bytes()).is_some()),
         }
     }
+}
+
+/// Some clients send spaces within a query. One ends it only where the version follows, or where the record ends and it
+/// cannot be told.
+fn goes_on_behind_space(rest: &[u8]) -> bool {
+    const VERSION: &[u8] = b"HTTP/1.";
+    let known = rest.len().min(VERSION.len());
+    rest[..known] != VERSION[..known]
 }
 
 /// `at` is a slash; if it ends `//`, what stands before an `@` in the authority behind it is blanked (RFC 3986, 3.2.1).
@@ -336,6 +351,29 @@ mod tests {
     #[test]
     fn credentials_and_query_values_are_blanked_and_nothing_moves() {
         assert_eq!(scrubbed(origin::FROM_START, &[HEAD.as_bytes()]), CLEAN);
+    }
+
+    #[test]
+    fn what_no_client_should_send_is_blanked_as_well() {
+        for (head, clean) in [
+            ("Authorization : Basic QWxh\r\n", "Authorization :xxxxxxxxxxx\r\n"),
+            ("Authorization\t: Basic QWxh\r\n", "Authorization\t:xxxxxxxxxxx\r\n"),
+            (
+                "GET /p?token=\"abc\"&f={\"user\":<ann>} HTTP/1.1\r\n",
+                "GET /p?token=xxxxx&f=xxxxxxxxxxxxxx HTTP/1.1\r\n",
+            ),
+            (
+                "GET /p?token=a bc&d e=f HTTP/1.1\r\n",
+                "GET /p?token=xxxx&d e=x HTTP/1.1\r\n",
+            ),
+            (
+                "Location: https://app/cb#access_token=eyJ&state=1\r\n",
+                "Location: https://app/cb#access_token=xxx&state=x\r\n",
+            ),
+            ("GET /p?a b=secret\tx HTTP/1.0\r\n", "GET /p?a b=xxxxxxxx HTTP/1.0\r\n"),
+        ] {
+            assert_eq!(scrubbed(origin::FROM_START, &[head.as_bytes()]), clean);
+        }
     }
 
     #[test]
