@@ -1,14 +1,16 @@
-//! Records of the right form with any numbers in them: a recording is a file that somebody else wrote.
+//! From records to the books: what the kernel side writes, and records of the right form with any numbers in them, since a
+//! recording is a file that somebody else wrote.
 
 use perf_common::counters::COUNTERS;
-use perf_common::record::{CountersRecord, DataRecord, RecordHeader, StateRecord, TickRecord, flag, kind};
+use perf_common::record::{CountersRecord, DataRecord, RecordHeader, StateRecord, TickRecord, direction, flag, kind};
 use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::Window;
 use crate::api::json::agent::Books;
 use crate::api::json::performance::Performance;
-use crate::synthetic::open;
+use crate::exchange::Role;
+use crate::synthetic::{End, Traffic, open};
 
 const TEXTS: [&[u8]; 8] = [
     b"GET /a HTTP/1.1\r\n\r\n",
@@ -80,6 +82,55 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
         }),
         1 => prop::collection::vec(any::<u8>(), 0..80),
     ]
+}
+
+/// A light record: of `length` bytes, only the end of the last piece of a vector is known.
+fn light(end: End, position_end: u32, length: u32, at_ns: u64, piece: &[u8]) -> Vec<u8> {
+    let mut tail = [0; 8];
+    tail[8 - piece.len()..].copy_from_slice(piece);
+    let record = DataRecord {
+        header: RecordHeader::of::<DataRecord>(kind::DATA, flag::TAIL, at_ns),
+        connection: end.connection,
+        arrival_ns: 0,
+        position_end,
+        length,
+        captured: 0,
+        tgid: end.tgid,
+        tid: end.tgid,
+        direction: direction::SENT,
+        reserved: [0; 3],
+        tail,
+    };
+    record.to_bytes().to_vec()
+}
+
+#[test]
+fn a_last_chunk_that_is_a_piece_of_its_own_ends_the_body() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n";
+    let end = End {
+        connection: 1,
+        tgid: 7,
+        role: Role::Server,
+        port: 80,
+    };
+    let mut traffic = Traffic::default();
+    traffic.open(end, 1);
+    traffic.exchange(end, "GET / HTTP/1.1\r\n\r\n", HEAD, [2, 3]);
+    let position = u32::try_from(HEAD.len()).unwrap();
+    // `writev` of 2,000 bytes, CRLF, and the last chunk, as Node does it.
+    traffic.records.push(light(end, position + 2007, 2007, 4, b"0\r\n\r\n"));
+    traffic.tick(5);
+    let mut pipeline = Pipeline::new(Settings {
+        connections: 3,
+        statistics: statistics::Settings::default(),
+    })
+    .unwrap();
+    for record in &traffic.records {
+        pipeline.apply(record);
+    }
+    let books = pipeline.snapshot().accounting;
+    assert_eq!((books.exchanges.answered, books.exchanges.in_flight), (1, 0));
+    assert_eq!(books.losses, [0; crate::ledger::LOSSES.len()]);
 }
 
 proptest! {

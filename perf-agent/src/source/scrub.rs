@@ -84,9 +84,9 @@ impl Scrubber {
         let sent = number(record, offset_of!(DataRecord, direction), 1) == u64::from(direction::SENT);
         let tail = offset_of!(DataRecord, tail)..size_of::<DataRecord>();
         if let Some(tail) = record.get_mut(tail).filter(|_| flags & u64::from(flag::TAIL) != 0) {
-            // The end of a chunked body is looked for here; nothing else is.
+            // The end of a chunked body is looked for here; nothing else is. Where nothing was found stands 0.
             tail.iter_mut()
-                .filter(|byte| !matches!(byte, b'\r' | b'\n' | b'0'))
+                .filter(|byte| !matches!(byte, b'\r' | b'\n' | b'0' | 0))
                 .for_each(|byte| *byte = BLANK);
         }
         let Some(payload) = record.get_mut(size_of::<DataRecord>()..) else {
@@ -446,6 +446,9 @@ mod tests {
         let mut record = data(1, 10, 10, b"");
         Scrubber::default().scrub(&mut record);
         assert_eq!(&record[56..64], b"xxx0\r\n\r\n");
+        record[56..64].copy_from_slice(b"\0\0\x000\r\n\r\n");
+        Scrubber::default().scrub(&mut record);
+        assert_eq!(&record[56..64], b"\0\0\x000\r\n\r\n");
     }
 
     proptest! {
