@@ -275,3 +275,6 @@ impl Followed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use perf_common::settings::MAX_CAPTURE_BYTES;
 use super::Failure;
 use crate::api::listen::Listen;
 use crate::config::{self, CaptureSettings, CoreSettings, Executable, Selection, ServeSettings};
+use crate::endpoint::{RouteError, Routes};
 use crate::source::Backend;
 
 /// Shortest token that is taken.
@@ -108,6 +109,21 @@ pub struct CaptureOptions {
 }
 
 impl CaptureOptions {
+    /// What only a running kernel can do; not the backend, which the environment may name once and for all.
+    pub const IN_THE_KERNEL: [&str; 11] = [
+        "pid",
+        "port",
+        "exe",
+        "cgroup",
+        "exclude_pid",
+        "exclude_port",
+        "exclude_exe",
+        "exclude_cgroup",
+        "ring_bytes",
+        "capture_request_bytes",
+        "capture_response_bytes",
+    ];
+
     /// What is meant.
     pub fn settings(&self, faults: &mut Faults) -> CaptureSettings {
         let ring = faults
@@ -226,10 +242,19 @@ pub struct CoreOptions {
 }
 
 impl CoreOptions {
-    /// What is meant. Whether a route is a pattern, the pipeline knows.
+    /// What is meant.
     pub fn settings(&self, max_connections: u32, faults: &mut Faults) -> CoreSettings {
+        let whole: Vec<_> = self
+            .route
+            .iter()
+            .filter(|route| route.starts_with('/'))
+            .cloned()
+            .collect();
         for route in self.route.iter().filter(|route| !route.starts_with('/')) {
             faults.add(format!("--route {route}: must begin with /"));
+        }
+        if let Err(RouteError::Pattern { pattern, source }) = Routes::new(&whole, 1) {
+            faults.add(format!("--route {pattern}: {source}"));
         }
         let max_endpoints = faults.take(number("--max-endpoints", &self.max_endpoints, 1, 100_000));
         CoreSettings {
