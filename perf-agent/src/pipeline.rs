@@ -275,6 +275,3 @@ impl Followed {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,11 +5,10 @@ use perf_common::counters::COUNTERS;
 use perf_common::record::{CountersRecord, DataRecord, RecordHeader, StateRecord, TickRecord, direction, flag, kind};
 use proptest::prelude::*;
 
-use super::*;
 use crate::aggregate::Window;
-use crate::api::json::agent::Books;
-use crate::api::json::performance::Performance;
 use crate::exchange::Role;
+use crate::pipeline::{Pipeline, Settings};
+use crate::statistics;
 use crate::synthetic::{End, Traffic, open};
 
 const TEXTS: [&[u8]; 8] = [
@@ -145,10 +144,14 @@ proptest! {
             let snapshot = pipeline.snapshot();
             prop_assert!(snapshot.accounting.closes());
             for window in Window::ALL {
-                prop_assert!(serde_json::to_string(&Performance::new(&snapshot, window)).is_ok());
-                prop_assert!(snapshot.total.latency_series(window, snapshot.at_ns).len() <= 20);
+                for aggregate in snapshot.endpoints.iter().map(|endpoint| &endpoint.aggregate).chain([&snapshot.total]) {
+                    let view = aggregate.window(window, snapshot.at_ns);
+                    prop_assert_eq!(view.outcomes.iter().sum::<u64>(), view.requests);
+                    prop_assert_eq!(view.response_time.summary().map_or(0, |times| times.count), view.outcomes[0]);
+                    prop_assert!(aggregate.throughput_trend(window, snapshot.at_ns).len() <= 61);
+                    prop_assert!(aggregate.latency_series(window, snapshot.at_ns).len() <= 20);
+                }
             }
-            prop_assert!(serde_json::to_string(&Books::from(&snapshot.accounting)).is_ok());
             pipeline.finish();
         }
         prop_assert_eq!(pipeline.snapshot().accounting.exchanges.in_flight, 0);
