@@ -107,6 +107,8 @@ pub enum Change {
     Reset,
     /// The socket is gone.
     Destroyed,
+    /// The socket is gone, and the record of how was lost.
+    Forgotten,
 }
 
 /// One decoded record.
@@ -214,6 +216,7 @@ impl<'a> Event<'a> {
                     change::LOCAL_CLOSED => Change::LocalClosed,
                     change::RESET => Change::Reset,
                     change::DESTROYED => Change::Destroyed,
+                    change::FORGOTTEN => Change::Forgotten,
                     _ => return Err(DecodeError::Length),
                 },
             },

@@ -91,7 +91,7 @@ impl Scrubber {
                     std::mem::offset_of!(perf_common::record::StateRecord, change),
                     1,
                 );
-                if what == u64::from(change::DESTROYED) {
+                if what == u64::from(change::DESTROYED) || what == u64::from(change::FORGOTTEN) {
                     self.connections.remove(&number(record, size_of::<RecordHeader>(), 8));
                 }
             }
