@@ -53,8 +53,8 @@ impl Default for CaptureSettings {
             include: Selection::default(),
             exclude: Selection::default(),
             ring_bytes: 8 << 20,
-            request_bytes: 16_320,
-            response_bytes: 4024,
+            request_bytes: 4024,
+            response_bytes: 952,
             max_connections: 65_536,
         }
     }

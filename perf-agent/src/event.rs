@@ -41,7 +41,8 @@ pub struct Segment<'a> {
     pub length: u32,
     /// The first bytes, as many as were captured: `bytes.len() <= length`.
     pub bytes: &'a [u8],
-    /// The segment's last bytes where they are known: up to 8, fewer if the segment is shorter.
+    /// The segment's last bytes where they are known: up to 8, fewer if the segment is shorter or only the last piece of
+    /// it was found.
     pub tail: Option<&'a [u8]>,
     /// Stands for many segments of which only the sum is known.
     pub folded: bool,
@@ -106,6 +107,8 @@ pub enum Change {
     Reset,
     /// The socket is gone.
     Destroyed,
+    /// The socket is gone, and the record of how was lost.
+    Forgotten,
 }
 
 /// One decoded record.
@@ -178,7 +181,7 @@ impl<'a> Event<'a> {
                     position_end: data.position_end,
                     length: data.length,
                     bytes: payload,
-                    tail: has(flag::TAIL).then(|| &bytes[tail_end - known..tail_end]),
+                    tail: has(flag::TAIL).then(|| found(&bytes[tail_end - known..tail_end])),
                     folded: has(flag::FOLDED),
                     asked: has(flag::ASKED),
                     end_of_stream: has(flag::END_OF_STREAM),
@@ -213,6 +216,7 @@ impl<'a> Event<'a> {
                     change::LOCAL_CLOSED => Change::LocalClosed,
                     change::RESET => Change::Reset,
                     change::DESTROYED => Change::Destroyed,
+                    change::FORGOTTEN => Change::Forgotten,
                     _ => return Err(DecodeError::Length),
                 },
             },
@@ -239,6 +243,13 @@ impl<'a> Event<'a> {
             Record::Counters(_, values) => Self::Counters(values),
         })
     }
+}
+
+/// A tail without the bytes that the kernel side did not find: it leaves 0 there, before the last piece of a vector and
+/// for all of what never was in the process's memory. A byte that was 0 is of no use to anybody either.
+fn found(tail: &[u8]) -> &[u8] {
+    let missing = tail.iter().take_while(|&&byte| byte == 0).count();
+    &tail[missing..]
 }
 
 fn address(bytes: [u8; 16]) -> IpAddr {

@@ -207,7 +207,8 @@ impl Ledger {
         books.records.faults = kernel(Counter::Faults);
         books.records.folded = kernel(Counter::Folded);
         books.records.filtered = kernel(Counter::Filtered);
-        books.connections.evicted = books.connections.dropped + kernel(Counter::ConnectionsEvicted);
+        let evicted = kernel(Counter::ConnectionsEvicted);
+        books.connections.evicted = books.connections.dropped.saturating_add(evicted);
         books.connections.ignored = kernel(Counter::ConnectionsIgnored);
         books.series.endpoints = endpoints as u64;
         books

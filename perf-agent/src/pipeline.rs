@@ -240,7 +240,7 @@ impl Pipeline {
                 .connection
                 .changed(change, at_ns, &mut self.statistics.sink(origin));
         }
-        if change == Change::Destroyed {
+        if matches!(change, Change::Destroyed | Change::Forgotten) {
             let (bulk, socket) = (followed.connection.in_bulk(), followed.socket);
             self.connections.remove(id);
             self.statistics.ledger().connection_closed();

@@ -78,6 +78,22 @@ fn wrong_usage_is_told_whole_and_ends_with_2() {
         &["--slower-than fast", "--status 7"],
     );
     check(&["record"], 2, &["<FILE>"]);
+    // A filter that would not apply is no wish that may be passed over.
+    check(
+        &["trace", "--from", "a.rec", "--port", "8080"],
+        2,
+        &["'--from <FILE>' cannot be used with '--port <PORT>'"],
+    );
+    check(
+        &["replay", "a.rec", "--route", "/a/{b", "--route", "c"],
+        2,
+        &["error: --route c: must begin with /", "error: --route /a/{b: "],
+    );
+    check(
+        &["run", "--route", "/a/{b}", "--route", "/a/{c}"],
+        2,
+        &["error: --route /a/{c}: "],
+    );
     check(
         &["replay", "a.rec", "--speed=-1"],
         2,

@@ -16,7 +16,7 @@ pub enum Counter {
     ConnectionsOpened = 4,
     /// Connections that ended.
     ConnectionsClosed = 5,
-    /// Connections that could not be kept because the table was full.
+    /// Segments of connections that could not be kept because the table was full.
     ConnectionsEvicted = 6,
     /// Connections judged to be of no interest (no known protocol).
     ConnectionsIgnored = 7,

@@ -64,7 +64,11 @@ pub fn find_or_adopt(socket: Socket, stream: Stream, tgid: u32, at_ns: u64) -> O
     }
     let mut state = fresh(stream, at_ns);
     judge(&mut state, socket, tgid);
-    insert(socket, &state)
+    let made = insert(socket, &state);
+    if made.is_none() {
+        count(Counter::ConnectionsEvicted, 1);
+    }
+    made
 }
 
 /// Notes when data became readable; makes a state for a socket that no process has touched yet.
@@ -85,13 +89,13 @@ pub fn arrived(socket: Socket, stream: Stream, at_ns: u64) {
     state.flags |= flags::ARRIVED_ONLY;
     state.arrival_ns = at_ns;
     state.last_arrival_ns = at_ns;
-    insert(socket, &state);
+    // A full table is counted when a process touches the data.
+    let _full = insert(socket, &state);
 }
 
 #[inline(always)]
 fn insert(socket: Socket, state: &ConnectionState) -> Option<State> {
     if CONNECTIONS.insert(socket.key(), state, u64::from(BPF_NOEXIST)).is_err() && find(socket).is_none() {
-        count(Counter::ConnectionsEvicted, 1);
         return None;
     }
     find(socket)

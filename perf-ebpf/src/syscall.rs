@@ -192,7 +192,7 @@ fn vector(array: Address, count: u64) -> Source {
 /// The system call that the current thread is in, if it is in one.
 #[inline(always)]
 fn current_call(socket: Socket) -> Option<Call> {
-    let (task, call, code) = if features() & feature::TASK_PT_REGS != 0 {
+    let (call, code) = if features() & feature::TASK_PT_REGS != 0 {
         // SAFETY: the helpers have no preconditions; the registers' address is typed, and its layout is ABI.
         unsafe {
             let task = bpf_get_current_task_btf();
@@ -209,12 +209,15 @@ fn current_call(socket: Socket) -> Option<Call> {
             if flags & PF_NO_SYSTEM_CALL != 0 {
                 return None;
             }
-            let ring =
-                core::ptr::read_volatile((task as Address).add(field_offset(offset::TASK_IO_URING)).cast::<u64>());
-            if ring != 0 && !names_socket(task as Address, call.first, socket) {
-                return None;
+            // Kernels built without io_uring lack the field.
+            if field_offset(offset::TASK_IO_URING) != offset::ABSENT as usize {
+                let ring =
+                    core::ptr::read_volatile((task as Address).add(field_offset(offset::TASK_IO_URING)).cast::<u64>());
+                if ring != 0 && !names_socket(task as Address, call.first, socket) {
+                    return None;
+                }
             }
-            (task as Address, call, load(arch::CS))
+            (call, load(arch::CS))
         }
     } else {
         // Before 5.15: `task_pt_regs` by hand. No padding above the registers on x86-64.
@@ -242,9 +245,8 @@ fn current_call(socket: Socket) -> Option<Call> {
         if uses_ring && !names_socket(task, call.first, socket) {
             return None;
         }
-        (task, call, load(arch::CS))
+        (call, load(arch::CS))
     };
-    let _ = task;
     (code == arch::USER_CS).then_some(call)
 }
 

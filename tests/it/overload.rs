@@ -70,6 +70,16 @@ fn lost_records_are_said_and_the_books_close() {
         }
     }
 
+    // The ends of some connections were lost as well; nothing stays in flight for that.
+    wait::settle(wait::SETTLE, "nothing stays in flight", || {
+        let exchanges = agent.api().accounting()["exchanges"].clone();
+        if whole(&exchanges["in_flight"]) == 0 {
+            Ok(())
+        } else {
+            Err(exchanges.to_string())
+        }
+    });
+
     // Afterwards everything is counted again, on connections that are new.
     let before = Picture::seen(&endpoints, &nginx.at(), Role::Server);
     assert!(!before.operations().contains(&"GET /gone"));

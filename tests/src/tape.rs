@@ -14,8 +14,8 @@ use crate::rows::Bytes;
 use crate::wire::{Moved, Step};
 
 /// Bytes of a message that are captured, as the kernel side does by default.
-const REQUEST_BUDGET: usize = 4096;
-const RESPONSE_BUDGET: usize = 1024;
+const REQUEST_BUDGET: usize = 4024;
+const RESPONSE_BUDGET: usize = 952;
 /// Nanoseconds between two records.
 const PACE_NS: u64 = 10_000;
 /// The programs at both ends.

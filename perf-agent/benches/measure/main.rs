@@ -5,6 +5,7 @@
 //! [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`] (what it costs those
 //! that are observed), [`idle`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![expect(clippy::disallowed_methods, reason = "it measures times")]
 #![forbid(unsafe_code)]
 
 mod agent;

@@ -314,21 +314,21 @@ impl Nginx {
         let before = self.served()?;
         // Asking was an exchange too; it is over when the agent is asked what it saw before.
         let known = agent.map(|agent| self.seen(agent)).transpose()?;
-        let (server, agents) = (cpu_seconds(&processes)?, cpu_seconds(&own)?);
+        let (server_before, agent_before) = (cpu_seconds(&processes)?, cpu_seconds(&own)?);
         let (requests, rate) = self.load(seconds)?;
-        let server_us = (cpu_seconds(&processes)? - server) * 1e6 / requests;
+        let server_us = (cpu_seconds(&processes)? - server_before) * 1e6 / requests;
         // What the agent still has to read is its cost as well.
         agent.map(Agent::settle).transpose()?;
-        let cpu_us = (cpu_seconds(&own)? - agents) * 1e6 / requests;
+        let cpu_us = (cpu_seconds(&own)? - agent_before) * 1e6 / requests;
         let observed = agent
             .zip(known)
-            .map(|(agent, (server_before, client_before))| -> Result<Observed> {
+            .map(|(agent, (known_server, known_client))| -> Result<Observed> {
                 let (server, client_answered) = self.seen(agent)?;
                 Ok(Observed {
                     cpu_us,
                     lost: agent.lost()?,
-                    server: server - server_before,
-                    client_answered: client_answered - client_before,
+                    server: server - known_server,
+                    client_answered: client_answered - known_client,
                 })
             });
         let observed = observed.transpose()?;

@@ -333,12 +333,13 @@ impl Core {
         let (mut exchanges, mut dropped) = self.pipeline.statistics().take_traced();
         while !exchanges.is_empty() {
             match trace.try_send(exchanges) {
-                Ok(()) => break,
+                // A reader that is gone has seen all that it wanted.
+                Ok(()) | Err(TrySendError::Closed(_)) => break,
                 Err(TrySendError::Full(unsent)) if !self.live && !self.stop.load(Ordering::Relaxed) => {
                     exchanges = unsent;
                     std::thread::sleep(TRACE_WAIT);
                 }
-                Err(TrySendError::Full(unsent) | TrySendError::Closed(unsent)) => {
+                Err(TrySendError::Full(unsent)) => {
                     dropped += unsent.len() as u64;
                     break;
                 }

@@ -1,5 +1,7 @@
 //! The wiring, driven by sources without a kernel.
 
+mod records;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 

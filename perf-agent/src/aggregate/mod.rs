@@ -292,7 +292,7 @@ impl Aggregate {
                     let begin = (second * SECOND_NS).max(self.started_ns);
                     RatePoint {
                         at_ns: begin,
-                        length_ns: ((second + 1) * SECOND_NS).min(at_ns).saturating_sub(begin),
+                        length_ns: (second + 1).saturating_mul(SECOND_NS).min(at_ns).saturating_sub(begin),
                         requests: self.seconds.of(second).into(),
                     }
                 })
@@ -339,7 +339,7 @@ impl Aggregate {
             .into_iter()
             .map(|(number, slot)| {
                 let begin = (number * size.length_ns()).max(self.started_ns);
-                let end = ((number + 1) * size.length_ns()).min(at_ns);
+                let end = (number + 1).saturating_mul(size.length_ns()).min(at_ns);
                 point(begin, end.saturating_sub(begin), &slot)
             })
             .collect()

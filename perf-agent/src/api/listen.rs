@@ -12,8 +12,12 @@ use axum::Router;
 use axum_server::{Handle, Server};
 use rustix::fs::{FlockOperation, Mode, flock};
 
+use super::crowd::Places;
+
 /// A connection that does not bring a request within this time is closed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at once; more are closed.
+const CONNECTIONS: usize = 256;
 /// Requests in progress may take this long to end when the agent does.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -117,7 +121,7 @@ impl Bound {
         let service = router.into_make_service();
         match self {
             Self::Tcp(listener) => {
-                let server = timed(axum_server::from_tcp(listener)?);
+                let server = limited(axum_server::from_tcp(listener)?);
                 let handle = Handle::new();
                 let stopper = tokio::spawn(stop_after(stop, handle.clone()));
                 let result = server.handle(handle).serve(service).await;
@@ -125,7 +129,7 @@ impl Bound {
                 result
             }
             Self::Unix(listener, _file) => {
-                let server = timed(axum_server::from_unix(listener)?);
+                let server = limited(axum_server::from_unix(listener)?);
                 let handle = Handle::new();
                 let stopper = tokio::spawn(stop_after(stop, handle.clone()));
                 let result = server.handle(handle).serve(service).await;
@@ -136,8 +140,11 @@ impl Bound {
     }
 }
 
-fn timed<A: axum_server::Address>(server: Server<A>) -> Server<A> {
-    let mut server = server.http1_only().first_request_timeout(REQUEST_TIMEOUT);
+fn limited<A: axum_server::Address>(server: Server<A>) -> Server<A, Places> {
+    let mut server = server
+        .acceptor(Places::new(CONNECTIONS))
+        .http1_only()
+        .first_request_timeout(REQUEST_TIMEOUT);
     server
         .http_builder()
         .http1()

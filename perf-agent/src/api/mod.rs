@@ -1,9 +1,10 @@
 //! The JSON API: what the agent tells over HTTP. Reads snapshots, changes nothing.
 //!
 //! A path is a handler in [`paths`], annotated with what goes into the `OpenAPI` document; its answer is a type in
-//! [`json`]; its parameters go through [`query`]; errors are [`problem`]s; [`guard`] stands before everything, and
+//! [`json`]; its parameters go through [`query`]; errors are [`problem`]s; [`guard`] stands before everything, [`crowd`] bounds how many come, and
 //! [`listen`] says where. A test holds the document and the answers against each other.
 
+mod crowd;
 pub mod guard;
 pub mod json;
 pub mod listen;

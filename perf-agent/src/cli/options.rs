@@ -9,15 +9,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use perf_common::settings::MAX_CAPTURE_BYTES;
 
 use super::Failure;
 use crate::api::listen::Listen;
 use crate::config::{self, CaptureSettings, CoreSettings, Executable, Selection, ServeSettings};
+use crate::endpoint::{RouteError, Routes};
 use crate::source::Backend;
-use crate::source::format::MAX_RECORD_BYTES;
 
-/// Largest capture budget: what a record can hold.
-const MAX_CAPTURE_BYTES: u64 = (MAX_RECORD_BYTES - size_of::<perf_common::record::DataRecord>()) as u64;
 /// Shortest token that is taken.
 const MIN_TOKEN_BYTES: usize = 16;
 /// Where control groups (v2) are.
@@ -96,13 +95,14 @@ pub struct CaptureOptions {
     #[arg(long, value_name = "PATH", value_delimiter = ',')]
     exclude_cgroup: Vec<PathBuf>,
     /// Size of the ring buffer between kernel and agent, a power of two; bigger survives longer bursts.
-    #[arg(long, value_name = "BYTES", default_value = "16M", help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value = "8M", help_heading = "Limits")]
     ring_bytes: String,
-    /// Bytes of each request message that may be copied; must hold the head.
-    #[arg(long, value_name = "BYTES", default_value = "4K", help_heading = "Limits")]
+    /// Bytes of each request message that may be copied; must hold the head. 4024 fill an item of 4 KiB of the ring buffer.
+    #[arg(long, value_name = "BYTES", default_value = "4024", help_heading = "Limits")]
     capture_request_bytes: String,
-    /// Bytes of each response message that may be copied; the status line and the length are what is needed.
-    #[arg(long, value_name = "BYTES", default_value = "1K", help_heading = "Limits")]
+    /// Bytes of each response message that may be copied; the status line and the length are what is needed. 952 fill an
+    /// item of 1 KiB.
+    #[arg(long, value_name = "BYTES", default_value = "952", help_heading = "Limits")]
     capture_response_bytes: String,
     /// Connections followed at once; what exceeds them is counted as evicted.
     #[arg(long, value_name = "N", default_value = "65536", help_heading = "Limits")]
@@ -110,6 +110,21 @@ pub struct CaptureOptions {
 }
 
 impl CaptureOptions {
+    /// What only a running kernel can do; not the backend, which the environment may name once and for all.
+    pub const IN_THE_KERNEL: [&str; 11] = [
+        "pid",
+        "port",
+        "exe",
+        "cgroup",
+        "exclude_pid",
+        "exclude_port",
+        "exclude_exe",
+        "exclude_cgroup",
+        "ring_bytes",
+        "capture_request_bytes",
+        "capture_response_bytes",
+    ];
+
     /// What is meant.
     pub fn settings(&self, faults: &mut Faults) -> CaptureSettings {
         let ring = faults
@@ -124,7 +139,7 @@ impl CaptureOptions {
         }
         let mut capture = |option, text| {
             faults
-                .take(size(option, text, 64, MAX_CAPTURE_BYTES))
+                .take(size(option, text, 64, u64::from(MAX_CAPTURE_BYTES)))
                 .unwrap_or_default()
         };
         let request_bytes = capture("--capture-request-bytes", &self.capture_request_bytes);
@@ -228,10 +243,19 @@ pub struct CoreOptions {
 }
 
 impl CoreOptions {
-    /// What is meant. Whether a route is a pattern, the pipeline knows.
+    /// What is meant.
     pub fn settings(&self, max_connections: u32, faults: &mut Faults) -> CoreSettings {
+        let whole: Vec<_> = self
+            .route
+            .iter()
+            .filter(|route| route.starts_with('/'))
+            .cloned()
+            .collect();
         for route in self.route.iter().filter(|route| !route.starts_with('/')) {
             faults.add(format!("--route {route}: must begin with /"));
+        }
+        if let Err(RouteError::Pattern { pattern, source }) = Routes::new(&whole, 1) {
+            faults.add(format!("--route {pattern}: {source}"));
         }
         let max_endpoints = faults.take(number("--max-endpoints", &self.max_endpoints, 1, 100_000));
         CoreSettings {
@@ -408,8 +432,8 @@ mod tests {
     fn the_defaults_are_sound() {
         let (capture, core, serve, faults) = run(&[]);
         assert_eq!(faults, [""; 0]);
-        assert_eq!((capture.backend, capture.ring_bytes), (None, 16 << 20));
-        assert_eq!((capture.request_bytes, capture.response_bytes), (4096, 1024));
+        assert_eq!((capture.backend, capture.ring_bytes), (None, 8 << 20));
+        assert_eq!((capture.request_bytes, capture.response_bytes), (4024, 952));
         assert!(capture.include.is_empty() && capture.exclude.is_empty());
         assert_eq!((core.max_endpoints, core.max_connections), (1000, 65_536));
         assert_eq!(serve.listen, Listen::Tcp(([127, 0, 0, 1], 9955).into()));
@@ -471,7 +495,7 @@ mod tests {
         ]);
         let expected = [
             "--ring-bytes 5000: must be a power of two",
-            "--capture-request-bytes 1M: expected 64 to 65536 bytes",
+            "--capture-request-bytes 1M: expected 64 to 16320 bytes",
             "--pid 0: expected a whole number",
             "--pid x: expected a whole number",
             "--port 70000: expected a whole number from 1 to 65535",

@@ -33,8 +33,9 @@ pub struct Replay {
     /// How many times as fast as it was recorded, or max.
     #[arg(long, value_name = "SPEED", default_value = "1")]
     speed: String,
-    /// Process it at once, print the result and end, without serving the API.
-    #[arg(long, requires = "json", conflicts_with_all = ["speed", "listen", "token_file"])]
+    /// Process it at once, print the result and end, without serving the API (where to serve it, by options or the
+    /// environment, is of no matter then).
+    #[arg(long, requires = "json", conflicts_with = "speed")]
     once: bool,
     /// With --once: print what /metrics/performance would say.
     #[arg(long, requires = "once")]
@@ -58,7 +59,7 @@ impl Replay {
         let core = self
             .core
             .settings(u32::try_from(Settings::CONNECTIONS).unwrap_or(u32::MAX), &mut faults);
-        let serve = self.serve.settings(&mut faults);
+        let serve = (!self.once).then(|| self.serve.settings(&mut faults));
         let speed = speed(&self.speed);
         if speed.is_none() {
             faults.add(format!("--speed {}: expected a number above 0, or max", self.speed));
@@ -75,10 +76,9 @@ impl Replay {
         let source = ReplaySource::open(&self.file, speed)?;
         let progress = source.progress();
         let facts = start::facts(source.report(), &core, None);
-        let bound = if self.once {
-            None
-        } else {
-            Some(Bound::bind(&serve.listen)?)
+        let serve = match serve {
+            Some(serve) => Some((Bound::bind(&serve.listen)?, serve)),
+            None => None,
         };
         start::give_up(Purpose::Replay);
         let (header, settings) = (source.header().clone(), start::pipeline_settings(&core));
@@ -88,7 +88,7 @@ impl Replay {
             recorder: None,
             trace: false,
         })?;
-        let Some(bound) = bound else {
+        let Some((bound, serve)) = serve else {
             start::runtime()?.block_on(agent.ended());
             let published = agent.published();
             agent.finish()?;

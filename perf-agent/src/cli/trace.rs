@@ -55,8 +55,8 @@ pub struct Trace {
     /// Stop after so many lines.
     #[arg(long, value_name = "N", help_heading = "What to print")]
     count: Option<u64>,
-    /// A recording to trace instead of this host.
-    #[arg(long, value_name = "FILE", help_heading = "What to print")]
+    /// A recording to trace instead of this host. Filters apply in the kernel, so there are none here.
+    #[arg(long, value_name = "FILE", help_heading = "What to print", conflicts_with_all = CaptureOptions::IN_THE_KERNEL)]
     from: Option<PathBuf>,
 }
 

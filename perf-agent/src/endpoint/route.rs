@@ -63,6 +63,7 @@ pub struct Template {
 #[derive(Debug)]
 pub struct Routes {
     patterns: matchit::Router<CompactString>,
+    has_patterns: bool,
     distinct: usize,
 }
 
@@ -86,6 +87,7 @@ impl Routes {
         }
         Ok(Self {
             patterns: router,
+            has_patterns: !patterns.is_empty(),
             distinct: distinct.max(1),
         })
     }
@@ -93,6 +95,33 @@ impl Routes {
     /// Different values of a segment below one parent, beyond which they collapse.
     pub fn distinct(&self) -> usize {
         self.distinct
+    }
+
+    /// A path that has the same route and teaches the same, whatever was learnt: numbers and the like are replaced by one
+    /// of their kind. So what was found out for one of them can be remembered for all. `room` is where it may be written.
+    #[inline]
+    pub fn alike<'a>(&self, path: &'a str, room: &'a mut String) -> &'a str {
+        if self.has_patterns || !path.starts_with('/') {
+            return path;
+        }
+        let bytes = path.as_bytes();
+        room.clear();
+        let (mut copied, mut begin) = (0, 1);
+        while begin < bytes.len() {
+            let length = bytes[begin..].iter().position(|&byte| byte == b'/');
+            let end = length.map_or(bytes.len(), |length| begin + length);
+            if let Some(other) = segment::alike(&path[begin..end]) {
+                room.push_str(&path[copied..begin]);
+                room.push_str(other);
+                copied = end;
+            }
+            begin = end + 1;
+        }
+        if copied == 0 {
+            return path;
+        }
+        room.push_str(&path[copied..]);
+        room
     }
 
     /// The route of a path as sent (see [`crate::exchange::Request::path`]), and what it teaches.
@@ -341,6 +370,42 @@ mod tests {
         check("/page;jsessionid=0123456789ABCDEF/x", "/page/x");
         check("*", "*");
         check("", UNSEEN);
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_alike_has_the_same_route_and_teaches_the_same(
+            segments in prop::collection::vec(
+                "[0-9]{0,12}|[0-9a-fA-Fx-]{1,40}|[a-z]{1,3}|[0-9]{1,4}[.:;,%@][a-z0-9]{0,3}|v[0-9]|\\PC{0,4}|                 [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+                0..20),
+            slash in any::<bool>(),
+        ) {
+            let routes = routes(&[], 2);
+            let (mut one, mut other, mut room) = (Tree::default(), Tree::default(), String::new());
+            let path = format!("{}{}", if slash { "/" } else { "" }, segments.join("/"));
+            let alike = routes.alike(&path, &mut room);
+            prop_assert_eq!(routes.template(&mut one, "GET", &path), routes.template(&mut other, "GET", alike));
+            prop_assert_eq!(one.len(), other.len());
+        }
+    }
+
+    #[test]
+    fn paths_that_differ_in_values_only_are_alike() {
+        let mut room = String::new();
+        let routes_without = routes(&[], 100);
+        let mut alike = |path| routes_without.alike(path, &mut room).to_owned();
+        assert_eq!(alike("/users/42/orders/7"), "/users/0/orders/0");
+        assert_eq!(alike("/users/42/"), "/users/0/");
+        assert_eq!(
+            alike("/f/0192d3c4-5b6a-7e8f-9012-3456789abcde"),
+            "/f/00000000-0000-0000-0000-000000000000"
+        );
+        assert_eq!(alike("/o/66f1a2b3c4d5e6f708192a3b"), "/o/0000000a");
+        for path in ["/", "", "*", "/users/me", "/v1/x", "/a/42;b", "/face/facade"] {
+            assert_eq!(alike(path), path);
+        }
+        // A pattern may name one value and not another.
+        assert_eq!(routes(&["/users/42"], 100).alike("/users/42", &mut room), "/users/42");
     }
 
     #[test]

@@ -51,6 +51,24 @@ pub(super) fn placeholder(segment: &str, last: bool) -> Option<Placeholder> {
     None
 }
 
+/// Another segment that is replaced by the same placeholder wherever it stands; `None` if only the segment itself is
+/// known to be. Only for the forms of which there are many values and which are told at a glance.
+#[inline]
+pub(super) fn alike(segment: &str) -> Option<&'static str> {
+    let bytes = segment.as_bytes();
+    if !bytes.first()?.is_ascii_hexdigit() {
+        return None;
+    }
+    if bytes.iter().all(u8::is_ascii_digit) {
+        return Some("0");
+    }
+    if is_uuid(bytes) {
+        return Some("00000000-0000-0000-0000-000000000000");
+    }
+    // Not with `0x` before it: what is all digits without that is no number with it.
+    (bytes.get(1) != Some(&b'x') && is_hex(bytes)).then_some("0000000a")
+}
+
 /// The form of a value.
 fn form(text: &str) -> Option<(&'static str, &'static str)> {
     let bytes = text.as_bytes();

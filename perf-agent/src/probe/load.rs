@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
-use perf_common::settings::{CGROUP_LEVELS, MAX_CAPTURE_BYTES, MAX_PIECES, feature, names};
+use perf_common::settings::{CGROUP_LEVELS, MAX_PIECES, feature, names};
 
 use super::OBJECT;
 use super::btf::{BtfError, KernelTypes, VMLINUX};
@@ -230,8 +230,6 @@ pub(super) fn attach(
     let own = std::process::id();
     let features = machine.features(backend);
     let filters = marks.filters;
-    let request_budget = settings.request_bytes.min(MAX_CAPTURE_BYTES);
-    let response_budget = settings.response_bytes.min(MAX_CAPTURE_BYTES);
     let wake_bytes = settings.ring_bytes / 4;
     let depths: [u32; CGROUP_LEVELS] = marks.cgroup_depths;
     let mut ebpf = EbpfLoader::new()
@@ -239,8 +237,8 @@ pub(super) fn attach(
         .override_global(names::OWN_TGID, &own, true)
         .override_global(names::FEATURES, &features, true)
         .override_global(names::FILTERS, &filters, true)
-        .override_global(names::REQUEST_BUDGET, &request_budget, true)
-        .override_global(names::RESPONSE_BUDGET, &response_budget, true)
+        .override_global(names::REQUEST_BUDGET, &settings.request_bytes, true)
+        .override_global(names::RESPONSE_BUDGET, &settings.response_bytes, true)
         .override_global(names::WAKE_BYTES, &wake_bytes, true)
         .override_global(names::CGROUP_DEPTHS, &depths, true)
         .override_global(names::OFFSETS, &machine.types.offsets, true)
@@ -411,9 +409,9 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
         Backend::Fentry => vec![first_byte, spliced],
         Backend::Kprobe => vec![
             spot(
-                "the last byte of a send that blocks or goes on in further calls",
-                "lengths and times are taken as asked, at the beginning of send calls: a response that the socket does not \
-                 take at once ends early by the time until it has",
+                "the last byte of a send that the socket does not take at once",
+                "lengths and times are taken as asked, at the beginning of send calls: a response that is larger than the \
+                 send buffer ends early, and is answered though its client may have left before the rest was sent",
             ),
             spot("bytes spliced out of a Unix socket", "they pass the hook by"),
             spot(

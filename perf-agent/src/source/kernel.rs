@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
 use hashbrown::HashMap;
-use perf_common::counters::COUNTERS;
+use perf_common::counters::{COUNTERS, Counter};
 use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, flag, kind};
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
 use rustix::event::{Timespec, epoll};
 
-use super::unix_sockets::{UnixSocket, UnixSockets, living};
+use super::unix_sockets::{self, UnixSocket, UnixSockets};
 use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError};
 use crate::clock;
 use crate::config::CaptureSettings;
@@ -30,6 +30,8 @@ const MAX_BULK: usize = 4096;
 
 /// How often followed Unix sockets are compared with the living ones, where no hook tells of their end.
 const UNIX_INTERVAL_NS: u64 = 5_000_000_000;
+/// How often, while records are lost, followed connections are compared with the states that there are.
+const COMPARE_INTERVAL_NS: u64 = 5_000_000_000;
 /// How often the whole connection table is, for Unix sockets of no interest.
 const SWEEP_INTERVAL_NS: u64 = 300_000_000_000;
 
@@ -48,6 +50,11 @@ pub struct KernelSource {
     unix: UnixSockets,
     /// Unix sockets whose end is to be.
     ended: Vec<UnixSocket>,
+    followed: Followed,
+    /// Records lost when [`Self::followed`] was last compared with the connections' states.
+    lost_compared: u64,
+    lost: u64,
+    compared_ns: u64,
     unix_read_ns: u64,
     swept_ns: u64,
     busy: bool,
@@ -60,6 +67,39 @@ struct Bulk {
     connection: u64,
     /// Position reported last.
     reported: u32,
+}
+
+/// The connections that are followed.
+struct Followed {
+    /// Kernel addresses of their sockets.
+    sockets: HashMap<u64, u64>,
+    most: usize,
+}
+
+impl Followed {
+    /// Learns from the records that pass.
+    fn note(&mut self, record: &[u8], unix: &mut UnixSockets) {
+        // The kind stands first; data records, nearly all there are, are let pass at once.
+        match record.first_chunk().map(|kind| u16::from_le_bytes(*kind)) {
+            Some(kind::OPEN) => {
+                if let Ok(Record::Open(open)) = decode(record) {
+                    unix.opened(&open);
+                    if self.sockets.len() < self.most {
+                        self.sockets.insert(open.connection, open.socket);
+                    }
+                }
+            }
+            Some(kind::STATE) => {
+                if let Ok(Record::State(state)) = decode(record)
+                    && state.change == change::DESTROYED
+                {
+                    unix.ended(state.connection);
+                    self.sockets.remove(&state.connection);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl KernelSource {
@@ -96,6 +136,13 @@ impl KernelSource {
             sums: HashMap::new(),
             unix: UnixSockets::default(),
             ended: Vec::new(),
+            followed: Followed {
+                sockets: HashMap::new(),
+                most: settings.max_connections as usize,
+            },
+            lost_compared: 0,
+            lost: 0,
+            compared_ns: now_ns,
             unix_read_ns: now_ns,
             swept_ns: now_ns,
             busy: false,
@@ -139,9 +186,13 @@ impl KernelSource {
             return;
         }
         self.unix_read_ns = now_ns;
-        let Some(living) = living(&self.unix.processes()) else {
+        let Some(mut living) = unix_sockets::living(&self.unix.processes()) else {
             return;
         };
+        if self.unix.misses(&living) {
+            // The kernel's list may leave one out when another goes while it is read.
+            living.extend(unix_sockets::living(&self.unix.processes()).unwrap_or_default());
+        }
         self.ended.extend(self.unix.take_ended(&living));
         if sweep {
             self.swept_ns = now_ns;
@@ -165,6 +216,21 @@ impl KernelSource {
         }
     }
 
+    /// Tells of connections that ended without a record, since it was lost: their states are gone.
+    fn deliver_forgotten(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+        let now_ns = clock::monotonic_ns();
+        if self.lost == self.lost_compared || now_ns.saturating_sub(self.compared_ns) < COMPARE_INTERVAL_NS {
+            return;
+        }
+        (self.lost_compared, self.compared_ns) = (self.lost, now_ns);
+        let connections = &self.connections;
+        let gone = |connection: &u64, socket: &mut u64| state_of(connections, *socket, *connection).is_none();
+        for (connection, _) in self.followed.sockets.extract_if(gone) {
+            self.unix.ended(connection);
+            deliver(&StateRecord::new(connection, change::FORGOTTEN, now_ns).to_bytes());
+        }
+    }
+
     /// Hands over what [`Self::read_bulk`] and [`Self::sweep_unix`] found, now that all that went before it has been.
     fn deliver_found(&mut self, deliver: &mut dyn FnMut(&[u8])) {
         for (_, state) in self.sums.drain() {
@@ -179,6 +245,7 @@ impl KernelSource {
                 // Gone meanwhile: nothing to free.
                 let _gone = self.connections.remove(&ended.socket);
             }
+            self.followed.sockets.remove(&ended.connection);
             deliver(&StateRecord::new(ended.connection, change::DESTROYED, now_ns).to_bytes());
         }
     }
@@ -230,26 +297,6 @@ fn drop_overtaken(sums: &mut HashMap<u64, StateView>, bulk: &mut [Bulk], record:
     }
 }
 
-/// Follows which Unix sockets there are by the records that pass.
-fn note_unix(unix: &mut UnixSockets, record: &[u8]) {
-    // The kind stands first; data records, nearly all there are, are let pass at once.
-    match record.first_chunk().map(|kind| u16::from_le_bytes(*kind)) {
-        Some(kind::OPEN) => {
-            if let Ok(Record::Open(open)) = decode(record) {
-                unix.opened(&open);
-            }
-        }
-        Some(kind::STATE) if !unix.is_empty() => {
-            if let Ok(Record::State(state)) = decode(record)
-                && state.change == change::DESTROYED
-            {
-                unix.ended(state.connection);
-            }
-        }
-        _ => {}
-    }
-}
-
 impl Source for KernelSource {
     fn report(&self) -> &Report {
         &self.report
@@ -261,7 +308,7 @@ impl Source for KernelSource {
         let mut records = 0;
         while records < BATCH {
             let Some(item) = self.ring.next() else { break };
-            note_unix(&mut self.unix, &item);
+            self.followed.note(&item, &mut self.unix);
             if !self.sums.is_empty() {
                 drop_overtaken(&mut self.sums, &mut self.bulk, &item);
             }
@@ -273,6 +320,7 @@ impl Source for KernelSource {
             return Ok(Polled::More);
         }
         self.deliver_found(deliver);
+        self.deliver_forgotten(deliver);
         let wait = if records > 0 || self.busy {
             timeout.min(BUSY_WAIT)
         } else {
@@ -335,6 +383,7 @@ impl Source for KernelSource {
             let values = self.counts.get(&index, 0).map_err(map_error("read the counters"))?;
             *sum = values.iter().sum();
         }
+        self.lost = sums[Counter::Lost as usize];
         Ok(Some(sums))
     }
 

@@ -2,13 +2,17 @@
 //! and position stays true.
 //!
 //! What is blanked: values of header lines whose name speaks of a secret (`Authorization`, `Cookie`, `X-Api-Key` …),
-//! values of query parameters wherever a `?` introduces some, user and password in an absolute request target, and the
+//! values of query parameters wherever a `?` or `#` introduces some, user and password in an absolute request target, and the
 //! tails of light records except for what framing needs. It reads lines, not messages: a body is scanned like a head,
 //! so a body that says `Cookie: …` is blanked as well, while a secret of another shape in a body is not found.
 //!
+//! Other protocols look like HTTP at first sight (`PASS secret` of FTP): until a connection has shown a first line of HTTP,
+//! whole lines are blanked.
+//!
 //! A line may be cut by the end of a record, so a little state is kept per connection and direction. In doubt (a
 //! connection without state, bytes that were not captured) everything up to the next line's beginning is blanked, unless
-//! the bytes begin like a message.
+//! the bytes begin like a message. Where the direction turned, the capitals of a first word are kept until it shows that
+//! they begin none, so that a message that comes byte by byte replays as it was seen.
 
 use hashbrown::HashMap;
 use perf_common::record::{DataRecord, RecordHeader, change, direction, flag, kind};
@@ -19,6 +23,9 @@ const BLANK: u8 = b'x';
 const MAX_CONNECTIONS: usize = 65_536;
 /// A header name longer than this is taken for a secret's.
 const NAME_BYTES: usize = 40;
+
+/// A longer word of capitals is no method.
+const METHOD_BYTES: usize = 24;
 
 /// What a header name must contain for its value to be blanked.
 const SECRET_WORDS: [&str; 10] = [
@@ -37,7 +44,30 @@ const SECRET_WORDS: [&str; 10] = [
 /// Blanks records, one after the other.
 #[derive(Debug, Default)]
 pub struct Scrubber {
-    connections: HashMap<u64, [Stream; 2]>,
+    connections: HashMap<u64, Connection>,
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+struct Connection {
+    /// By direction.
+    streams: [Stream; 2],
+    /// A first line of HTTP was seen.
+    http: bool,
+}
+
+impl Connection {
+    fn new(line: Line) -> Self {
+        let stream = Stream {
+            line,
+            end: None,
+            cut: [0; LINE_END],
+        };
+        Self {
+            streams: [stream; 2],
+            http: false,
+        }
+    }
 }
 
 impl Scrubber {
@@ -53,8 +83,7 @@ impl Scrubber {
                     Line::unknown()
                 };
                 let connection = number(record, size_of::<RecordHeader>(), 8);
-                self.connections
-                    .insert(connection, [Stream { line, end: None }, Stream { line, end: None }]);
+                self.connections.insert(connection, Connection::new(line));
             }
             kind if kind == u64::from(kind::STATE) => {
                 let what = number(
@@ -62,7 +91,7 @@ impl Scrubber {
                     std::mem::offset_of!(perf_common::record::StateRecord, change),
                     1,
                 );
-                if what == u64::from(change::DESTROYED) {
+                if what == u64::from(change::DESTROYED) || what == u64::from(change::FORGOTTEN) {
                     self.connections.remove(&number(record, size_of::<RecordHeader>(), 8));
                 }
             }
@@ -80,30 +109,42 @@ impl Scrubber {
         let sent = number(record, offset_of!(DataRecord, direction), 1) == u64::from(direction::SENT);
         let tail = offset_of!(DataRecord, tail)..size_of::<DataRecord>();
         if let Some(tail) = record.get_mut(tail).filter(|_| flags & u64::from(flag::TAIL) != 0) {
-            // The end of a chunked body is looked for here; nothing else is.
+            // The end of a chunked body is looked for here; nothing else is. Where nothing was found stands 0.
             tail.iter_mut()
-                .filter(|byte| !matches!(byte, b'\r' | b'\n' | b'0'))
+                .filter(|byte| !matches!(byte, b'\r' | b'\n' | b'0' | 0))
                 .for_each(|byte| *byte = BLANK);
         }
         let Some(payload) = record.get_mut(size_of::<DataRecord>()..) else {
             return;
         };
         let start = end.wrapping_sub(u32::try_from(length).unwrap_or(0));
-        let mut alone = Stream {
-            line: Line::unknown(),
-            end: None,
-        };
-        let stream = match self.connections.get_mut(&connection) {
-            Some(streams) => &mut streams[usize::from(sent)],
-            None => &mut alone,
-        };
+        let mut alone = Connection::new(Line::unknown());
+        let connection = self.connections.get_mut(&connection).unwrap_or(&mut alone);
+        let stream = &mut connection.streams[usize::from(sent)];
         if stream.end.is_some_and(|end| end != start) {
             stream.line = Line::unknown();
         }
         if stream.line.is_unknown() && begins_like_a_message(payload) {
             stream.line = Line::start();
+        } else if stream.line.is_unknown() && flags & u64::from(flag::FIRST) != 0 {
+            stream.line.state = State::FirstWord;
         }
-        stream.line.blank(payload);
+        let first = if connection.http {
+            None
+        } else {
+            stream.first_line(payload)
+        };
+        connection.http |= first == Some(true);
+        if first.is_none() || connection.http {
+            stream.line.blank(payload);
+        } else {
+            let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+            payload
+                .iter_mut()
+                .filter(|byte| !line_end(byte))
+                .for_each(|byte| *byte = BLANK);
+            stream.line = Line::unknown();
+        }
         if captured < length {
             stream.line = Line::unknown();
         }
@@ -117,7 +158,41 @@ struct Stream {
     line: Line,
     /// Position behind the last segment.
     end: Option<u32>,
+    /// The last bytes of a line that was not ended.
+    cut: [u8; LINE_END],
 }
+
+impl Stream {
+    /// Is the line that ends first in these bytes, but for empty ones, the first one of an HTTP message? `None` if none
+    /// ends.
+    fn first_line(&mut self, payload: &[u8]) -> Option<bool> {
+        let mut told = None;
+        let mut line = Vec::with_capacity(2 * LINE_END);
+        for piece in payload.split_inclusive(|&byte| byte == b'\n') {
+            line.clear();
+            line.extend(self.cut);
+            line.extend(&piece[piece.len().saturating_sub(LINE_END)..]);
+            if piece.trim_ascii().is_empty() && self.cut == [0; LINE_END] {
+                // Line ends before a message are skipped (RFC 9112, 2.2).
+            } else if piece.ends_with(b"\n") {
+                let text = line.trim_ascii_end();
+                let request = text.split_last().is_some_and(|(digit, text)| {
+                    digit.is_ascii_digit() && text.ends_with(&VERSION[..VERSION.len() - 1])
+                });
+                told = told.or(Some(request || payload.starts_with(b"HTTP/1.")));
+                self.cut = [0; LINE_END];
+            } else {
+                self.cut.copy_from_slice(&line[line.len() - LINE_END..]);
+            }
+        }
+        told
+    }
+}
+
+/// What ends a request's first line, with any last digit.
+const VERSION: &[u8] = b" HTTP/1.1";
+/// That and CR LF.
+const LINE_END: usize = VERSION.len() + 2;
 
 /// Where in a line the last byte was.
 #[derive(Clone, Copy, Debug)]
@@ -131,11 +206,13 @@ struct Line {
 enum State {
     /// Nothing is known up to the next line.
     Unknown,
+    /// In the first word of what may be a message: a method or `HTTP`.
+    FirstWord,
     /// In a line's first word.
     Name,
     /// In text that is kept.
     Kept,
-    /// Behind `?`, in a key.
+    /// Behind `?` or `#`, in a key.
     QueryKey,
     /// Behind `=` in a query.
     QueryValue,
@@ -184,10 +261,13 @@ impl Line {
                     };
                 }
                 let before = self.state;
-                self.step(byte);
+                if !(self.in_query() && byte == b' ' && goes_on_behind_space(&payload[at + 1..])) {
+                    self.step(byte);
+                }
                 match self.state {
                     // Not the byte that leads into a value, only those within.
-                    State::Unknown | State::Secret | State::QueryValue if before == self.state && byte != b'\r' => {
+                    State::Unknown if byte != b'\r' => payload[at] = BLANK,
+                    State::Secret | State::QueryValue if before == self.state && byte != b'\r' => {
                         payload[at] = BLANK;
                     }
                     State::Kept if byte == b'/' => blank_userinfo(payload, at),
@@ -201,11 +281,18 @@ impl Line {
     /// Goes on by one byte that is not LF.
     fn step(&mut self, byte: u8) {
         self.state = match (self.state, byte) {
+            (State::FirstWord, byte) if is_capital(byte) && self.name_bytes < METHOD_BYTES => {
+                self.name_bytes += 1;
+                State::FirstWord
+            }
+            (State::FirstWord, b' ' | b'/') if self.name_bytes > 0 => State::Kept,
+            (State::FirstWord, _) => State::Unknown,
             (State::Name, b':') if self.is_secret() => State::Secret,
-            (State::Name | State::Kept, b'?') | (State::QueryValue, b'&' | b';') => State::QueryKey,
+            (State::Name | State::Kept, b'?' | b'#') | (State::QueryValue, b'&' | b';') => State::QueryKey,
             (State::QueryKey, b'=') => State::QueryValue,
-            (State::Name, b':' | b' ' | b'/')
-            | (State::QueryKey | State::QueryValue, b' ' | b'\t' | b'\r' | b'"' | b'<' | b'>') => State::Kept,
+            // Space before the colon is not allowed, and sent.
+            (State::Name, b' ') if self.is_secret() => State::Name,
+            (State::Name, b':' | b' ' | b'/') | (State::QueryKey | State::QueryValue, b' ' | b'\r') => State::Kept,
             (State::Name, _) => {
                 if let Some(slot) = self.name.get_mut(self.name_bytes) {
                     *slot = byte.to_ascii_lowercase();
@@ -217,6 +304,10 @@ impl Line {
         };
     }
 
+    fn in_query(&self) -> bool {
+        matches!(self.state, State::QueryKey | State::QueryValue)
+    }
+
     fn is_secret(&self) -> bool {
         match self.name.get(..self.name_bytes) {
             None => true,
@@ -225,6 +316,14 @@ impl Line {
                 .any(|word| memchr::memmem::find(name, word.as_bytes()).is_some()),
         }
     }
+}
+
+/// Some clients send spaces within a query. One ends it only where the version follows, or where the record ends and it
+/// cannot be told.
+fn goes_on_behind_space(rest: &[u8]) -> bool {
+    let version = &VERSION[1..VERSION.len() - 1];
+    let known = rest.len().min(version.len());
+    rest[..known] != version[..known]
 }
 
 /// `at` is a slash; if it ends `//`, what stands before an `@` in the authority behind it is blanked (RFC 3986, 3.2.1).
@@ -242,13 +341,18 @@ fn blank_userinfo(payload: &mut [u8], at: usize) {
     }
 }
 
+/// What methods and `HTTP` are made of.
+fn is_capital(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_')
+}
+
 fn begins_like_a_message(payload: &[u8]) -> bool {
     let mut first = [0; SNIFF_BYTES];
     let length = payload.len().min(SNIFF_BYTES);
     first[..length].copy_from_slice(&payload[..length]);
     // A piece of a value may consist of capitals; a message that is cut within its first word says nothing yet.
     sniff(first, length) == looks::HTTP1_RESPONSE
-        || (sniff(first, length) == looks::HTTP1_REQUEST && payload.iter().take(24).any(|&byte| byte == b' '))
+        || (sniff(first, length) == looks::HTTP1_REQUEST && payload.iter().take(METHOD_BYTES).any(|&byte| byte == b' '))
 }
 
 /// A little-endian number in a record, 0 if the record is shorter.
@@ -319,6 +423,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_http_is_blanked_whole() {
+        for origin in [origin::FROM_START, origin::JOINED] {
+            let text = scrubbed(
+                origin,
+                &[b"USER ann\r\n", b"PASS hunter2\r\n", b"AUTH PLAIN AGFubg==\r\n"],
+            );
+            assert_eq!(text, "xxxxxxxx\r\nxxxxxxxxxxxx\r\nxxxxxxxxxxxxxxxxxxx\r\n");
+        }
+        let request = scrubbed(origin::FROM_START, &[b"\r\nGET / HTTP/1.1\r\nA: b\r\n"]);
+        assert_eq!(request, "\r\nGET / HTTP/1.1\r\nA: b\r\n");
+        let response = scrubbed(origin::JOINED, &[b"HTTP/1.0 200 OK\r\nServer: s\r\n"]);
+        assert_eq!(response, "HTTP/1.0 200 OK\r\nServer: s\r\n");
+    }
+
+    #[test]
+    fn what_no_client_should_send_is_blanked_as_well() {
+        for (head, clean) in [
+            ("Authorization : Basic QWxh\r\n", "Authorization :xxxxxxxxxxx\r\n"),
+            ("Authorization\t: Basic QWxh\r\n", "Authorization\t:xxxxxxxxxxx\r\n"),
+            (
+                "GET /p?token=\"abc\"&f={\"user\":<ann>} HTTP/1.1\r\n",
+                "GET /p?token=xxxxx&f=xxxxxxxxxxxxxx HTTP/1.1\r\n",
+            ),
+            (
+                "GET /p?token=a bc&d e=f HTTP/1.1\r\n",
+                "GET /p?token=xxxx&d e=x HTTP/1.1\r\n",
+            ),
+            (
+                "Location: https://app/cb#access_token=eyJ&state=1\r\n",
+                "Location: https://app/cb#access_token=xxx&state=x\r\n",
+            ),
+            ("GET /p?a b=secret\tx HTTP/1.0\r\n", "GET /p?a b=xxxxxxxx HTTP/1.0\r\n"),
+        ] {
+            let text = scrubbed(origin::FROM_START, &[b"GET / HTTP/1.1\r\n", head.as_bytes()]);
+            assert_eq!(text, format!("GET / HTTP/1.1\r\n{clean}"));
+        }
+    }
+
+    #[test]
     fn a_cut_anywhere_blanks_the_same() {
         let userinfo = HEAD.find("@h").unwrap(); // needs the `@` in the same record
         for cut in 0..HEAD.len() {
@@ -333,7 +476,12 @@ mod tests {
     #[test]
     fn a_record_that_begins_within_a_line_is_blanked_up_to_the_next() {
         let text = scrubbed(origin::JOINED, &[b"ret-value; AB CD\r\nAccept: */*\r\n"]);
-        assert_eq!(text, "xxxxxxxxxxxxxxxx\r\nAccept: */*\r\n");
+        assert_eq!(text, "xxxxxxxxxxxxxxxx\r\nxxxxxxxxxxx\r\n", "no HTTP so far");
+        let text = scrubbed(
+            origin::FROM_START,
+            &[b"GET / HTTP/1.1\r\nCookie: se", b"cret\r\nA: b\r\n"],
+        );
+        assert_eq!(text, "GET / HTTP/1.1\r\nCookie:xxxxxxx\r\nA: b\r\n");
         assert_eq!(
             scrubbed(origin::JOINED, &[b"GET /a?b=c HTTP/1.1\r\n"]),
             "GET /a?b=x HTTP/1.1\r\n"
@@ -355,10 +503,42 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_begins_by_a_byte_is_kept() {
+        let mut scrubber = Scrubber::default();
+        scrubber.scrub(&mut open(1, origin::FROM_START));
+        // A body that was not captured, then a message of which the first byte comes alone.
+        let mut position = 100;
+        scrubber.scrub(&mut data(1, position, 100, b"POST / HTTP/1.1\r\n\r\nabc"));
+        let mut go_on = |text: &[u8], flags: u16| {
+            let length = u32::try_from(text.len()).unwrap();
+            position += length;
+            let mut record = data(1, position, length, text);
+            record[2..4].copy_from_slice(&flags.to_le_bytes());
+            scrubber.scrub(&mut record);
+            String::from_utf8(record[64..].to_vec()).unwrap()
+        };
+        assert_eq!(go_on(b"G", flag::FIRST), "G");
+        assert_eq!(go_on(b"E", 0), "E");
+        assert_eq!(
+            go_on(b"T /?a=b HTTP/1.1\r\nCookie: c", 0),
+            "T /?a=x HTTP/1.1\r\nCookie:xx"
+        );
+        // What goes on otherwise is no message.
+        scrubber.scrub(&mut data(1, 200, 50, b"x"));
+        let mut rest = data(1, 206, 6, b"SEcret");
+        rest[2..4].copy_from_slice(&flag::FIRST.to_le_bytes());
+        scrubber.scrub(&mut rest);
+        assert_eq!(&rest[64..], b"SExxxx");
+    }
+
+    #[test]
     fn of_a_tail_only_the_framing_is_kept() {
         let mut record = data(1, 10, 10, b"");
         Scrubber::default().scrub(&mut record);
         assert_eq!(&record[56..64], b"xxx0\r\n\r\n");
+        record[56..64].copy_from_slice(b"\0\0\x000\r\n\r\n");
+        Scrubber::default().scrub(&mut record);
+        assert_eq!(&record[56..64], b"\0\0\x000\r\n\r\n");
     }
 
     proptest! {

@@ -57,6 +57,11 @@ impl UnixSockets {
         self.followed.values().map(|socket| socket.tgid).collect()
     }
 
+    /// True if a followed socket is not among the living.
+    pub fn misses(&self, living: &HashSet<u32>) -> bool {
+        self.followed.values().any(|socket| !living.contains(&socket.inode))
+    }
+
     /// Takes out the sockets that are not among the living.
     pub fn take_ended(&mut self, living: &HashSet<u32>) -> Vec<UnixSocket> {
         self.followed

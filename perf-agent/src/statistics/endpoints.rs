@@ -70,6 +70,8 @@ pub(super) struct Endpoints {
     /// Peers known by name, per service.
     names: HashMap<u32, usize>,
     cache: PathCache,
+    /// Room for the path that the cache is asked with.
+    room: String,
     routes: Routes,
     limit: usize,
     /// Endpoints that are not `(other)`.
@@ -86,6 +88,7 @@ impl Endpoints {
             scope_numbers: HashMap::new(),
             names: HashMap::new(),
             cache: PathCache::default(),
+            room: String::new(),
             routes,
             limit: limit.max(1),
             apart: 0,
@@ -140,8 +143,11 @@ impl Endpoints {
         started_ns: u64,
         moved: &mut Option<Moved>,
     ) -> u32 {
-        let asked = self.cache.key(scope, protocol, method, path);
+        let mut room = std::mem::take(&mut self.room);
+        let alike = self.routes.alike(path, &mut room);
+        let asked = self.cache.key(scope, protocol, method, alike);
         if let Some(endpoint) = self.cache.get(&asked) {
+            self.room = room;
             return endpoint;
         }
         let mut template = self
@@ -155,6 +161,7 @@ impl Endpoints {
         }
         let endpoint = self.number(scope, protocol, first(method, METHOD), &template, services, started_ns);
         self.cache.put(&asked, endpoint);
+        self.room = room;
         endpoint
     }
 

@@ -32,6 +32,10 @@ use text::Text;
 /// Ended exchanges kept for [`Statistics::take_traced`]; what exceeds them is only counted.
 pub const TRACED: usize = 16_384;
 
+/// Open exchanges of which the texts are kept; others are logged without. Clients that send requests ahead could
+/// otherwise make the agent hold gigabytes of paths.
+const TEXTS: usize = 16_384;
+
 /// What the operator can choose.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -454,6 +458,7 @@ impl OpenExchanges {
             });
             u32::try_from(self.all.len() - 1).expect("connections and their pipelines are bounded")
         });
+        let keep_text = keep_text && self.all.len() - self.free.len() <= TEXTS;
         let open = &mut self.all[number as usize];
         open.is_open = true;
         open.protocol = request.protocol;
@@ -473,6 +478,9 @@ impl OpenExchanges {
         let open = self.all.get_mut(ticket.0 as usize).filter(|open| open.is_open)?;
         open.is_open = false;
         std::mem::swap(&mut open.text, text);
+        if ticket.0 as usize >= TEXTS {
+            open.text = Text::default();
+        }
         self.free.push(ticket.0);
         Some(Removed {
             protocol: open.protocol,

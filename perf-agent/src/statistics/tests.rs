@@ -98,6 +98,33 @@ fn operations(snapshot: &Snapshot) -> BTreeMap<String, u64> {
 }
 
 #[test]
+fn the_texts_of_open_exchanges_are_bounded() {
+    let mut statistics = statistics(settings());
+    let mut origin = server();
+    let path = format!("/{}", "a".repeat(500));
+    let mut open = |statistics: &mut Statistics, number: usize| -> Vec<Ticket> {
+        let mut sink = statistics.sink(&mut origin);
+        let asked = request("GET", &path, 1001 * SECOND_NS);
+        (0..number).map(|_| sink.opened(&asked)).collect()
+    };
+    let first = open(&mut statistics, TEXTS);
+    let full = statistics.open.heap_bytes();
+    let more = open(&mut statistics, TEXTS);
+    let each = (statistics.open.heap_bytes() - full) / TEXTS;
+    assert!(each < 2 * size_of::<OpenExchange>(), "{each} bytes");
+    let mut origin = server();
+    for ticket in more.into_iter().chain(first) {
+        let whole = ended(Outcome::Answered, Some(200), 1001 * SECOND_NS, MS);
+        statistics.sink(&mut origin).ended(ticket, &whole);
+    }
+    assert!(statistics.open.heap_bytes() <= 2 * full);
+    let snapshot = statistics.snapshot();
+    assert_eq!(snapshot.recent.recent.last().unwrap().path, path, "among the first");
+    assert_eq!(snapshot.recent.slowest[0].path, "", "one of those beyond");
+    assert_eq!(snapshot.accounting.exchanges.answered, 2 * TEXTS as u64);
+}
+
+#[test]
 fn an_exchange_shows_in_its_endpoint_the_total_the_log_and_the_books() {
     let mut statistics = statistics(settings());
     let mut origin = server();

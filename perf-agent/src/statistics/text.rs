@@ -1,6 +1,6 @@
 //! The texts of a request that outlive it: in one buffer that the next request uses again.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::exchange::Request;
 
@@ -73,7 +73,14 @@ impl Text {
         if !query.is_empty() {
             let mut separate = false;
             for part in query.split('&').take(KEYS) {
-                let key = match memchr(b'=', part.as_bytes()) {
+                // An `=` that was encoded once too often separates a value all the same.
+                let encoded = |&at: &usize| {
+                    part.get(at..at + 3)
+                        .is_some_and(|text| text.eq_ignore_ascii_case("%3d"))
+                };
+                let equals = memchr(b'=', part.as_bytes()).into_iter();
+                let end = equals.chain(memchr_iter(b'%', part.as_bytes()).find(encoded)).min();
+                let key = match end {
                     Some(end) => first(&part[..end], KEY),
                     None if part.len() <= 24 => part,
                     None => continue,
@@ -155,11 +162,14 @@ mod tests {
         let mut text = Text::default();
         text.set(&request(
             "/a;jsessionid=SECRET/b;x",
-            "user=SECRET&flag&=SECRET&p%5B%5D=1",
+            "user=SECRET&flag&=SECRET&p%5B%5D=1&t%3dSECRET&u%3DSECRET=x&%",
             Some("h:1"),
         ));
         assert_eq!((text.method(), text.path()), ("GET", "/a/b"));
-        assert_eq!(text.query_keys().collect::<Vec<_>>(), ["user", "flag", "p%5B%5D"]);
+        assert_eq!(
+            text.query_keys().collect::<Vec<_>>(),
+            ["user", "flag", "p%5B%5D", "t", "u", "%"]
+        );
         assert_eq!((text.host(), text.request_id()), (Some("h:1"), None));
         text.set(&request("/c", "eyJhbGciOiJIUzI1NiJ9.SECRETSECRET", None));
         assert_eq!((text.path(), text.query_keys().count(), text.host()), ("/c", 0, None));

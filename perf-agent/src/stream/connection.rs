@@ -205,8 +205,9 @@ impl Connection {
                 }
                 dissector.closed(Some(sent), at_ns, change, sink);
             }
+            Change::Forgotten => {}
         }
-        if matches!(change, Change::Destroyed) {
+        if matches!(change, Change::Destroyed | Change::Forgotten) {
             dissector.cut(at_ns, Outcome::Unknown, sink);
         }
     }

@@ -179,7 +179,8 @@ pub struct Connections {
     pub opened: u64,
     /// Ended.
     pub closed: u64,
-    /// Not followed to their end, since a table was full.
+    /// Not followed to their end, or not at all, since a table was full. Of the kernel side's table, segments that found
+    /// no place in it: it cannot know of how many connections.
     pub evicted: u64,
     /// Judged to be of no interest by the kernel side.
     pub ignored: u64,

@@ -93,6 +93,11 @@ impl Chunked {
     /// Goes over bytes that were not captured. False if that is not possible: a chunk's size would be among them.
     pub(super) fn skip(&mut self, missing: u64) -> bool {
         match *self {
+            // The chunk's data with the line end behind it.
+            Self::Data(left) if missing == left.saturating_add(2) => {
+                *self = Self::START;
+                true
+            }
             Self::Data(left) if missing <= left => {
                 *self = self.after(missing);
                 true
@@ -191,6 +196,10 @@ mod tests {
         assert_eq!(body, Chunked::DataEnd);
         assert!(!body.skip(1));
         assert!(body.skip(0));
+        let mut body = Chunked::Data(97);
+        assert!(!body.skip(98));
+        assert!(body.skip(99));
+        assert_eq!(body, Chunked::START);
     }
 
     #[test]

@@ -159,9 +159,11 @@ impl<'a> Fields<'a> {
             Name::CorrelationId => self.request_id = self.request_id.or_else(|| text(value)),
             Name::ContentLength => self.take_length(value),
             Name::TransferEncoding => {
-                self.transfer_encoding = true;
-                // Several fields are one list (RFC 9110, 5.3); an empty element says nothing (5.6.1).
-                if let Some(last) = elements(value).last() {
+                // Several fields are one list (RFC 9110, 5.3); an empty element says nothing (5.6.1), nor did `identity`
+                // while there was one (RFC 2616, 3.6).
+                let codings = elements(value).filter(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+                if let Some(last) = codings.last() {
+                    self.transfer_encoding = true;
                     self.chunked = last.eq_ignore_ascii_case(b"chunked");
                 }
             }
@@ -611,6 +613,21 @@ mod tests {
         assert_eq!(length(b"18446744073709551616"), (None, true));
         assert_eq!(length(b"+1"), (None, true));
         assert_eq!(length(b""), (None, true));
+    }
+
+    #[test]
+    fn a_transfer_coding_that_is_none_says_nothing() {
+        let coding = |values: &[&'static str]| {
+            let mut fields = Fields::default();
+            for value in values {
+                fields.take(Name::TransferEncoding, value.as_bytes());
+            }
+            (fields.transfer_encoding, fields.chunked)
+        };
+        assert_eq!(coding(&["Identity"]), (false, false));
+        assert_eq!(coding(&["", ","]), (false, false));
+        assert_eq!(coding(&["chunked", "identity"]), (true, true));
+        assert_eq!(coding(&["chunked, gzip"]), (true, false));
     }
 
     #[test]
