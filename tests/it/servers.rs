@@ -252,6 +252,19 @@ fn http_server_with_threads_is_counted() {
 #[test]
 fn fastapi_agrees_with_its_own_middleware() {
     need!(Agent, Root, Venv);
+    let mut disagreed = vec![];
+    while let Err(why) = fastapi_agrees() {
+        eprintln!("{why}");
+        disagreed.push(why);
+        assert!(disagreed.len() < ROUNDS, "{}", disagreed.join("\n"));
+    }
+}
+
+/// A p99 of a hundred requests is one request. If the machine stops the application between its clock and its socket, the
+/// two truly differ; a machine that does so each time is none to measure on.
+const ROUNDS: usize = 3;
+
+fn fastapi_agrees() -> Result<(), String> {
     let server = Server::fastapi();
     let agent = Agent::start();
     let mut connection = Connection::port(server.port()).expect("uvicorn listens");
@@ -274,7 +287,7 @@ fn fastapi_agrees_with_its_own_middleware() {
     }
     let stats: Value = serde_json::from_slice(&ask("/stats").body).expect("the application speaks JSON");
     let at = server.at();
-    wait::settle(wait::SETTLE, "the agent and the application agree", || {
+    let agreed = wait::settled(wait::SETTLE / 3, || {
         let endpoints = at.endpoints(agent.api(), Role::Server);
         let mut wrong = vec![];
         for (operation, count) in counts.into_iter().chain([("GET /nowhere", 5)]) {
@@ -303,6 +316,7 @@ fn fastapi_agrees_with_its_own_middleware() {
         }
     });
     agent.stop();
+    agreed
 }
 
 /// Against the moments at the socket: 2 % + 100 us. The middleware does not see the reading, parsing and routing around

@@ -34,16 +34,24 @@ pub fn wait_until<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> O
 /// # Panics
 /// If the deadline passes, with the last error.
 #[track_caller]
-pub fn settle<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn settle<T>(deadline: Duration, what: &str, look: impl FnMut() -> Result<T, String>) -> T {
+    match settled(deadline, look) {
+        Ok(found) => found,
+        Err(why) => panic!("{what}: not so after {:.1} s: {why}", patient(deadline).as_secs_f64()),
+    }
+}
+
+/// [`settle`] for those who can try otherwise.
+///
+/// # Errors
+/// The last error, if the deadline passes.
+pub fn settled<T>(deadline: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let started = now_ns();
     let deadline = patient(deadline);
     loop {
         match look() {
-            Ok(found) => return found,
-            Err(why) if Duration::from_nanos(now_ns() - started) >= deadline => {
-                panic!("{what}: not so after {:.1} s: {why}", deadline.as_secs_f64())
-            }
-            Err(_) => std::thread::sleep(POLL),
+            Err(_) if Duration::from_nanos(now_ns() - started) < deadline => std::thread::sleep(POLL),
+            found => return found,
         }
     }
 }
