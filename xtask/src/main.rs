@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod apt;
 mod bench;
 mod bpf;
 mod command;

@@ -1,11 +1,13 @@
 //! What a command needs of the machine. A need knows what it is, why, and what would satisfy it; whether it is there is
 //! found out by asking the machine before the need is made. Everything is announced before anything is installed.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::command;
+use crate::apt::{Apt, Installed, Mirrors};
+use crate::{command, places};
 
 /// Something that is missing on this machine.
 pub(crate) struct Need {
@@ -104,27 +106,64 @@ fn install_packages(packages: &[String]) -> Result<()> {
             packages.join(" ")
         );
     }
-    // A fresh machine has no package lists, an old one has lists of versions that are gone: ask for the URLs first.
-    let known = command::works(
-        Command::new("apt-get")
-            .args(["install", "--simulate"])
-            .args(APT_FLAGS)
+    let fits = || {
+        command::works(
+            Command::new("apt-get")
+                .args(["install", "--simulate"])
+                .args(APT_FLAGS)
+                .args(packages),
+        )
+    };
+    let install = || -> Result<()> { command::run(apt_install()?.args(packages)) };
+    // A fresh machine has no package lists, an old one has lists of versions that the archive has replaced since.
+    if fits() && install().is_ok() {
+        return Ok(());
+    }
+    command::run(command::as_root("apt-get")?.args(["update", "--quiet"]))?;
+    match backports() {
+        Some(backports) if !fits() => install_from(&backports, packages),
+        _ => install(),
+    }
+}
+
+fn apt_install() -> Result<Command> {
+    let mut apt = command::as_root("env")?;
+    apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--quiet"])
+        .args(APT_FLAGS);
+    Ok(apt)
+}
+
+/// The suite of newer packages for this release of Debian.
+fn backports() -> Option<String> {
+    let release = fs::read_to_string("/etc/os-release").ok()?;
+    let value = |name: &str| {
+        let line = release.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim_matches('"').to_owned())
+    };
+    (value("ID=")? == "debian").then_some(format!("{}-backports", value("VERSION_CODENAME=")?))
+}
+
+/// Where some packages are from the backports already, those of the release may not go with them (the parts of QEMU all
+/// have to be of one version). Those of the backports do. The machine's sources are left as they are.
+fn install_from(backports: &str, packages: &[String]) -> Result<()> {
+    println!("the release's packages do not go with what is installed; taking those of {backports}");
+    let release = backports.trim_end_matches("-backports");
+    let security = format!("{release}-security");
+    let folder = places::target().join("apt");
+    let suites = [release, &security, backports];
+    let apt = Apt::new(folder, &suites, &Mirrors::of_machine(), Installed::AsItIs)?;
+    command::run(
+        command::as_root("apt-get")?
+            .args(apt.options())
+            .args(["update", "--quiet"]),
+    )?;
+    let installed = command::run(
+        apt_install()?
+            .args(apt.options())
+            .args(["--target-release", backports])
             .args(packages),
     );
-    if !known {
-        command::run(command::as_root("apt-get")?.args(["update", "--quiet"]))?;
-    }
-    let install = |flags: &[&str]| -> Result<()> {
-        let mut apt = command::as_root("env")?;
-        apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--quiet"])
-            .args(APT_FLAGS)
-            .args(flags);
-        command::run(apt.args(packages))
-    };
-    if known && install(&[]).is_err() {
-        // The lists named a version that the archive has replaced since.
-        command::run(command::as_root("apt-get")?.args(["update", "--quiet"]))?;
-        return install(&[]);
-    }
-    if known { Ok(()) } else { install(&[]) }
+    // By root, to whom the lists belong.
+    command::run(command::as_root("rm")?.arg("-r").arg(&apt.folder))?;
+    installed
 }

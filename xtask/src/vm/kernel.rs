@@ -1,6 +1,5 @@
 //! Debian's kernels, from the suite that each belongs to, without touching this machine's package sources.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::apt::{Apt, Installed, Mirrors};
 use crate::{command, places};
 
 /// A line of kernels that we test on.
@@ -43,18 +43,6 @@ pub(crate) struct Files {
 const NEWEST: &str = "linux-image-amd64";
 /// What the kernel's packages are called; sid splits the image and its modules.
 const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
-/// Used where this machine's own sources name no Debian mirror, or one without the suite.
-const FALLBACK: Mirrors<'static> = Mirrors {
-    main: "http://deb.debian.org/debian",
-    security: "http://deb.debian.org/debian-security",
-};
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mirrors<'a> {
-    main: &'a str,
-    security: &'a str,
-}
 
 impl Kernel {
     /// All lines, oldest first.
@@ -94,24 +82,21 @@ impl Kernel {
             self.suite(),
             folder.display()
         );
-        let own = command::read(
-            Command::new("apt-get")
-                .args(["indextargets", "--format"])
-                .args(["$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]),
-        );
-        let own = own.unwrap_or_default();
-        let mirrors = mirrors(&own);
-        let mut fetched = self.download(&folder, mirrors);
-        if fetched.is_err() && mirrors != FALLBACK {
-            fetched = self.download(&folder, FALLBACK);
+        let mirrors = Mirrors::of_machine();
+        let mut fetched = self.download(&folder, &mirrors);
+        if fetched.is_err() && mirrors != Mirrors::default() {
+            fetched = self.download(&folder, &Mirrors::default());
         }
         fetched.with_context(|| format!("no kernel {}", self.name()))?;
         unpacked(&folder).with_context(|| format!("no kernel and modules in what was unpacked to {}", folder.display()))
     }
 
-    fn download(self, folder: &Path, mirrors: Mirrors<'_>) -> Result<()> {
-        let apt = Apt::new(folder, self.suite(), mirrors)?;
-        command::run(apt.get().args(["update", "--quiet"]))?;
+    fn download(self, folder: &Path, mirrors: &Mirrors) -> Result<()> {
+        let security = format!("{}-security", self.suite());
+        let suites = [self.suite(), &security];
+        let suites = if self == Self::Sid { &suites[..1] } else { &suites };
+        let apt = Apt::new(folder.join("apt"), suites, mirrors, Installed::Nothing)?;
+        command::run(apt.command("apt-get").args(["update", "--quiet"]))?;
         let mut packages = vec![NEWEST.to_owned()];
         let mut parts = Vec::new();
         while let Some(package) = packages.pop() {
@@ -121,7 +106,7 @@ impl Kernel {
             parts.push(package);
         }
         command::run(
-            apt.get()
+            apt.command("apt-get")
                 .current_dir(&apt.folder)
                 .args(["download", "--quiet"])
                 .args(&parts[1..]),
@@ -135,61 +120,6 @@ impl Kernel {
         }
         fs::rename(&partial, &root).with_context(|| format!("cannot put {} in place", root.display()))?;
         fs::remove_dir_all(&apt.folder).with_context(|| format!("cannot clear {}", apt.folder.display()))
-    }
-}
-
-/// apt with its own sources, lists and cache.
-struct Apt {
-    folder: PathBuf,
-    options: Vec<String>,
-}
-
-impl Apt {
-    fn new(folder: &Path, suite: &str, mirrors: Mirrors<'_>) -> Result<Self> {
-        let folder = folder.join("apt");
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
-        }
-        for below in ["lists/partial", "cache/archives/partial"] {
-            let below = folder.join(below);
-            fs::create_dir_all(&below).with_context(|| format!("cannot create {}", below.display()))?;
-        }
-        let signed = if Path::new(KEYRING).is_file() {
-            format!("[signed-by={KEYRING}] ")
-        } else {
-            String::new()
-        };
-        let mut sources = format!("deb {signed}{} {suite} main\n", mirrors.main);
-        if suite != "sid" {
-            writeln!(sources, "deb {signed}{} {suite}-security main", mirrors.security)?;
-        }
-        fs::write(folder.join("sources.list"), sources).context("cannot write the package sources")?;
-        fs::write(folder.join("status"), "").context("cannot write an empty package status")?;
-        let at = |below: &str| folder.join(below).display().to_string();
-        let options = vec![
-            format!("Dir::Etc::sourcelist={}", at("sources.list")),
-            "Dir::Etc::sourceparts=/dev/null".to_owned(),
-            format!("Dir::State::lists={}", at("lists")),
-            format!("Dir::State::status={}", at("status")),
-            format!("Dir::Cache={}", at("cache")),
-            "Acquire::Languages=none".to_owned(),
-            // The folder is the user's own, which apt's unprivileged downloader cannot enter.
-            "APT::Sandbox::User=root".to_owned(),
-            "APT::Update::Post-Invoke-Success=".to_owned(),
-        ];
-        Ok(Self { folder, options })
-    }
-
-    fn get(&self) -> Command {
-        self.command("apt-get")
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        for option in &self.options {
-            command.args(["-o", option]);
-        }
-        command
     }
 }
 
@@ -225,59 +155,9 @@ fn depends(package: &str) -> impl Iterator<Item = &str> {
         .filter_map(|alternative| alternative.split_whitespace().next())
 }
 
-/// The mirrors that this machine's sources (release, component, URI per line) use for Debian itself.
-fn mirrors(sources: &str) -> Mirrors<'_> {
-    let mut found = FALLBACK;
-    let mut words = sources.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let releases = [
-        "bullseye",
-        "bookworm",
-        "trixie",
-        "forky",
-        "sid",
-        "stable",
-        "oldstable",
-        "testing",
-        "unstable",
-    ];
-    let rows: Vec<_> = words
-        .by_ref()
-        .filter(|row| row.len() == 3 && row[1] == "main")
-        .collect();
-    if let Some(row) = rows.iter().find(|row| releases.contains(&row[0])) {
-        found.main = row[2];
-    }
-    if let Some(row) = rows.iter().find(|row| {
-        row[0]
-            .strip_suffix("-security")
-            .is_some_and(|name| releases.contains(&name))
-    }) {
-        found.security = row[2];
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_machines_own_mirrors_are_taken() {
-        let sources = "nodistro main https://other.example/\nbookworm-updates main http://mirror/debian/\n\
-                       bookworm main http://mirror/debian/\nbookworm-security main http://mirror/security/\n";
-        assert_eq!(
-            mirrors(sources),
-            Mirrors {
-                main: "http://mirror/debian/",
-                security: "http://mirror/security/"
-            }
-        );
-    }
-
-    #[test]
-    fn without_debian_sources_the_fallback_is_taken() {
-        assert_eq!(mirrors("noble main http://ubuntu.example/\n"), FALLBACK);
-    }
 
     #[test]
     fn dependencies_lose_versions_and_alternatives() {
