@@ -15,7 +15,9 @@ pub mod names {
     pub const FEATURES: &str = "FEATURES";
     /// `[u32; CGROUP_LEVELS]`: depths in the control group tree at which filters are.
     pub const CGROUP_DEPTHS: &str = "CGROUP_DEPTHS";
-    /// `u32`: bytes in the ring buffer from which its reader is woken.
+    /// `u32`: the number of ring buffers, a power of two, less one.
+    pub const RING_MASK: &str = "RING_MASK";
+    /// `u32`: bytes in a ring buffer from which the reader is woken.
     pub const WAKE_BYTES: &str = "WAKE_BYTES";
     /// `[u32; offset::COUNT]`: where fields lie in this kernel's structs, see [`super::offset`].
     pub const OFFSETS: &str = "OFFSETS";
@@ -94,7 +96,7 @@ pub mod offset {
         };
     }
     /// Number of fields.
-    pub const COUNT: usize = 44;
+    pub const COUNT: usize = 45;
     fields! {
         SK_FAMILY = 0, "sock", "__sk_common.skc_family";
         SK_STATE = 1, "sock", "__sk_common.skc_state";
@@ -140,6 +142,7 @@ pub mod offset {
         SKB_DATA = 41, "sk_buff", "data";
         SKB_CONTROL = 42, "sk_buff", "cb";
         UNIX_CONSUMED = 43, "unix_skb_parms", "consumed";
+        TASK_PID = 44, "task_struct", "pid";
     }
     /// Says that this kernel's BTF has no such field.
     pub const ABSENT: u32 = u32::MAX;
@@ -150,7 +153,7 @@ pub mod offset {
         fn every_field_stands_at_its_index() {
             assert_eq!(super::FIELDS[super::SK_ERR], ("sock", "sk_err"));
             assert_eq!(super::FIELDS[super::TCP_WRITE_SEQ], ("tcp_sock", "write_seq"));
-            assert_eq!(super::FIELDS[super::UNIX_CONSUMED], ("unix_skb_parms", "consumed"));
+            assert_eq!(super::FIELDS[super::TASK_PID], ("task_struct", "pid"));
         }
     }
 }

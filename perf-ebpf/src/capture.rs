@@ -15,8 +15,7 @@ use crate::{
     buffers::{self, forget},
     connection,
     emit::{self, Segment},
-    filter,
-    kernel::{Address, Socket, Stream},
+    kernel::{Address, Socket, Stream, Thread},
     maps::{count, request_budget, response_budget},
     syscall::{self, Kind, Source},
 };
@@ -66,9 +65,7 @@ pub enum Length {
 #[inline(always)]
 pub fn moved(moved: Moved) {
     let socket = moved.socket;
-    let at_ns = emit::now();
-    let (tgid, tid) = filter::current();
-    let Some(state) = connection::find_or_adopt(socket, moved.stream, tgid, at_ns) else {
+    let Some(state) = connection::find_or_adopt(socket, moved.stream) else {
         return;
     };
     // SAFETY: a map value stays readable and writable while the program runs. Two processors may change it at once (one
@@ -77,10 +74,12 @@ pub fn moved(moved: Moved) {
     if state.flags & flags::IGNORED != 0 {
         return;
     }
+    let at_ns = emit::now();
+    let thread = Thread::current();
     let sent = moved.direction == direction::SENT;
     let mut source = Source::none(Kind::Unseen);
     if moved.meaning == Length::ReadSoFar {
-        source = syscall::received(socket);
+        source = syscall::received(thread, socket);
         if source.kind == Kind::Peeked {
             return;
         }
@@ -93,6 +92,10 @@ pub fn moved(moved: Moved) {
     else {
         return;
     };
+    let turned = state.flags & flags::MOVED == 0 || (state.flags & flags::LAST_SENT != 0) != sent;
+    if !turned && state.flags & flags::OPENED == 0 {
+        return; // what began like nothing known goes on
+    }
     match moved.meaning {
         Length::ReadSoFar => {}
         Length::Part { queued, linear } => {
@@ -102,7 +105,7 @@ pub fn moved(moved: Moved) {
                 size: u64::from(linear),
             };
         }
-        _ => source = syscall::source(socket),
+        _ => source = syscall::source(thread, socket),
     }
     let length = forget(length);
     if moved.meaning == Length::ReadSoFar && moved.length != length {
@@ -119,8 +122,8 @@ pub fn moved(moved: Moved) {
         arrival_ns,
         position_end: end,
         length,
-        tgid,
-        tid,
+        tgid: thread.tgid,
+        tid: thread.tid,
         direction: moved.direction,
         flags: match moved.meaning {
             Length::Asked => flag::ASKED,
@@ -129,7 +132,6 @@ pub fn moved(moved: Moved) {
         },
         tail: [0; TAIL_BYTES],
     };
-    let turned = state.flags & flags::MOVED == 0 || (state.flags & flags::LAST_SENT != 0) != sent;
     if turned {
         turn(state, sent);
         segment.flags |= flag::FIRST;
@@ -137,8 +139,6 @@ pub fn moved(moved: Moved) {
             return;
         }
         state.budget = budget(state, sent);
-    } else if state.flags & flags::OPENED == 0 {
-        return;
     } else if state.budget < length && state.flags & flags::FOLDING == 0 && begins_message(source, length) {
         // Pipelined messages: the budget is a message's, not a run's.
         segment.flags |= flag::FIRST;
@@ -193,7 +193,7 @@ pub fn end_of_stream(socket: Socket) {
     if state.flags & flags::OPENED == 0 || state.flags & flags::IGNORED != 0 {
         return;
     }
-    let (tgid, tid) = filter::current();
+    let Thread { tgid, tid, .. } = Thread::current();
     let segment = Segment {
         at_ns: emit::now(),
         arrival_ns: 0,

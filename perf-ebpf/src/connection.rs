@@ -18,8 +18,8 @@ use perf_common::{
 use crate::{
     emit,
     filter::{Wanted, wanted},
-    kernel::{Address, Socket, Stream, follow, read},
-    maps::{CONNECTIONS, EVENTS, PROCESSES, count, features, field_offset, processor},
+    kernel::{Address, Socket, Stream, Thread, follow, read},
+    maps::{CONNECTIONS, PROCESSES, count, features, field_offset, processor},
 };
 
 /// A connection's state in its map.
@@ -31,15 +31,17 @@ pub fn find(socket: Socket) -> Option<State> {
     CONNECTIONS.get_ptr_mut(socket.key())
 }
 
-/// The state of a socket that data of a process just moved on: found, or made. None for what is not followed.
+/// The state of a socket that data of the current process just moved on: found, or made. None for what is not followed.
+/// Nearly always it is found, by nothing but a look into the map.
 #[inline(always)]
-pub fn find_or_adopt(socket: Socket, stream: Stream, tgid: u32, at_ns: u64) -> Option<State> {
+pub fn find_or_adopt(socket: Socket, stream: Stream) -> Option<State> {
     if let Some(state) = find(socket) {
         // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
         let held = unsafe { &mut *state };
         if held.flags & (flags::ARRIVED_ONLY | flags::FILTERED | flags::UNIX) == 0 {
             return Some(state);
         }
+        let tgid = Thread::current().tgid;
         if held.flags & flags::UNIX != 0
             && features() & feature::UNIX_RELEASE == 0
             && held.inode != 0
@@ -50,11 +52,13 @@ pub fn find_or_adopt(socket: Socket, stream: Stream, tgid: u32, at_ns: u64) -> O
                 flush(held);
                 emit::state_change(held.connection, change::DESTROYED);
             }
-            *held = fresh(stream, at_ns);
+            *held = fresh(stream, emit::now());
             held.flags |= flags::ARRIVED_ONLY;
         }
         if held.flags & flags::ARRIVED_ONLY != 0 {
             held.flags &= !flags::ARRIVED_ONLY;
+            // Data arrives on the processor of the peer or of its interrupt; the process is here.
+            held.connection = id(emit::now());
             judge(held, socket, tgid);
         } else if held.flags & flags::FILTERED != 0 && held.tgid != tgid {
             held.flags &= !(flags::FILTERED | flags::IGNORED);
@@ -62,8 +66,8 @@ pub fn find_or_adopt(socket: Socket, stream: Stream, tgid: u32, at_ns: u64) -> O
         }
         return Some(state);
     }
-    let mut state = fresh(stream, at_ns);
-    judge(&mut state, socket, tgid);
+    let mut state = fresh(stream, emit::now());
+    judge(&mut state, socket, Thread::current().tgid);
     let made = insert(socket, &state);
     if made.is_none() {
         count(Counter::ConnectionsEvicted, 1);
@@ -73,11 +77,12 @@ pub fn find_or_adopt(socket: Socket, stream: Stream, tgid: u32, at_ns: u64) -> O
 
 /// Notes when data became readable; makes a state for a socket that no process has touched yet.
 #[inline(always)]
-pub fn arrived(socket: Socket, stream: Stream, at_ns: u64) {
+pub fn arrived(socket: Socket, stream: Stream) {
     if let Some(state) = find(socket) {
         // SAFETY: as in `find_or_adopt`.
         let state = unsafe { &mut *state };
         if state.flags & (flags::IGNORED | flags::CLIENT) == 0 {
+            let at_ns = emit::now();
             state.last_arrival_ns = at_ns;
             if state.arrival_ns == 0 {
                 state.arrival_ns = at_ns;
@@ -85,6 +90,7 @@ pub fn arrived(socket: Socket, stream: Stream, at_ns: u64) {
         }
         return;
     }
+    let at_ns = emit::now();
     let mut state = fresh(stream, at_ns);
     state.flags |= flags::ARRIVED_ONLY;
     state.arrival_ns = at_ns;
@@ -101,13 +107,19 @@ fn insert(socket: Socket, state: &ConnectionState) -> Option<State> {
     find(socket)
 }
 
-/// A state with nothing seen yet. Ids are unique as long as the machine runs: the processor's own clock readings never
-/// repeat, and the processor's number tells processors apart.
+/// A connection's id, unique as long as the machine runs: the processor's own clock readings never repeat, and the
+/// processor's number tells processors apart.
+#[inline(always)]
+fn id(at_ns: u64) -> u64 {
+    (at_ns << 10) | u64::from(processor() & 1023)
+}
+
+/// A state with nothing seen yet.
 #[inline(always)]
 fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
     let kind = if stream == Stream::Unix { flags::UNIX } else { 0 };
     ConnectionState {
-        connection: (at_ns << 10) | u64::from(processor() & 1023),
+        connection: id(at_ns),
         arrival_ns: 0,
         last_arrival_ns: 0,
         folded_ns: 0,
@@ -151,8 +163,7 @@ fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
 /// Emits the open record of a connection that has shown a known protocol.
 #[inline(always)]
 pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: emit::Segment) {
-    let Some(mut entry) = EVENTS.reserve::<OpenRecord>(0) else {
-        count(Counter::Lost, 1);
+    let Some((ring, mut entry)) = emit::reserve::<OpenRecord>(state.connection) else {
         return;
     };
     let record = entry.as_mut_ptr();
@@ -197,7 +208,7 @@ pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segme
             );
         }
     }
-    entry.submit(emit::wakeup());
+    entry.submit(emit::wakeup(ring, segment.at_ns));
     count(Counter::ConnectionsOpened, 1);
     state.flags |= flags::OPENED;
     mark_known(segment.tgid);

@@ -4,6 +4,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
+    maps::ring_buf::RingBufEntry,
 };
 use perf_common::{
     counters::Counter,
@@ -13,7 +14,7 @@ use perf_common::{
 
 use crate::{
     buffers,
-    maps::{EVENTS, count, wake_bytes},
+    maps::{Ring, count, processor, ring, wake_bytes},
     syscall::{Kind, Source},
 };
 
@@ -23,6 +24,9 @@ pub fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_ktime_get_ns() }
 }
+
+/// See [`wakeup`].
+const ASK_EVERY: u64 = 8;
 
 /// A segment on its way into a record.
 #[derive(Clone, Copy)]
@@ -45,6 +49,16 @@ pub struct Segment {
     pub flags: u16,
     /// Its last bytes, if [`flag::TAIL`] says so.
     pub tail: [u8; TAIL_BYTES],
+}
+
+/// Reserves an item in a connection's ring buffer, or counts it as lost. It has to be submitted.
+#[inline(always)]
+pub fn reserve<T: 'static>(connection: u64) -> Option<(&'static Ring, RingBufEntry<T>)> {
+    let entry = ring(connection).and_then(|ring| Some((ring, ring.reserve_untyped::<T>(0)?)));
+    if entry.is_none() {
+        count(Counter::Lost, 1);
+    }
+    entry
 }
 
 /// One size class: the record and room for captured bytes behind it.
@@ -94,8 +108,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
     source: Source,
     wanted: u32,
 ) -> u32 {
-    let Some(mut entry) = EVENTS.reserve::<Class<ROOM>>(0) else {
-        count(Counter::Lost, 1);
+    let Some((ring, mut entry)) = reserve::<Class<ROOM>>(state.connection) else {
         return 0;
     };
     let item = entry.as_mut_ptr();
@@ -131,7 +144,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
         (&raw mut (*record).direction).write(segment.direction);
         (&raw mut (*record).reserved).write([0; 3]);
         (&raw mut (*record).tail).write(segment.tail);
-        entry.submit(wakeup());
+        entry.submit(wakeup(ring, segment.at_ns));
         if captured < segment.length {
             count(Counter::BytesTruncated, u64::from(segment.length - captured));
         }
@@ -142,8 +155,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
 /// Reports what was folded of a message, with the sums kept in the connection's state.
 #[inline(always)]
 pub fn folded(state: &ConnectionState, direction: u8) {
-    let Some(mut entry) = EVENTS.reserve::<DataRecord>(0) else {
-        count(Counter::Lost, 1);
+    let Some((ring, mut entry)) = reserve::<DataRecord>(state.connection) else {
         return;
     };
     entry.write(DataRecord {
@@ -164,55 +176,60 @@ pub fn folded(state: &ConnectionState, direction: u8) {
         reserved: [0; 3],
         tail: state.folded_tail,
     });
-    entry.submit(wakeup());
+    entry.submit(wakeup(ring, state.folded_ns));
 }
 
 /// Reports a change of a connection's TCP state.
 #[inline(always)]
 pub fn state_change(connection: u64, change: u8) {
-    let Some(mut entry) = EVENTS.reserve::<StateRecord>(0) else {
-        count(Counter::Lost, 1);
+    let Some((ring, mut entry)) = reserve::<StateRecord>(connection) else {
         return;
     };
+    let at_ns = now();
     entry.write(StateRecord {
         header: RecordHeader {
             kind: kind::STATE,
             flags: 0,
             size: size_of::<StateRecord>() as u32,
-            at_ns: now(),
+            at_ns,
         },
         connection,
         change,
         reserved: [0; 7],
     });
-    entry.submit(wakeup());
+    entry.submit(wakeup(ring, at_ns));
 }
 
 /// Reports the end of a process, or of its program.
 #[inline(always)]
 pub fn process_exit(tgid: u32, what: u32) {
-    let Some(mut entry) = EVENTS.reserve::<ExitRecord>(0) else {
-        count(Counter::Lost, 1);
+    let Some((ring, mut entry)) = reserve::<ExitRecord>(u64::from(processor())) else {
         return;
     };
+    let at_ns = now();
     entry.write(ExitRecord {
         header: RecordHeader {
             kind: kind::EXIT,
             flags: 0,
             size: size_of::<ExitRecord>() as u32,
-            at_ns: now(),
+            at_ns,
         },
         tgid,
         what,
     });
-    entry.submit(wakeup());
+    entry.submit(wakeup(ring, at_ns));
 }
 
-/// The reader looks by a timer; it is woken only when much waits for it.
+/// The reader looks by a timer; it is woken only when much waits for it, which one record of [`ASK_EVERY`] asks: chosen
+/// by its time, which is as good as chance.
 #[inline(always)]
-pub fn wakeup() -> u64 {
+pub fn wakeup(ring: &'static Ring, at_ns: u64) -> u64 {
+    if !at_ns.is_multiple_of(ASK_EVERY) {
+        return u64::from(BPF_RB_NO_WAKEUP);
+    }
+    let map = core::ptr::from_ref(ring).cast_mut().cast();
     // SAFETY: the map is a ring buffer; the helper has no other precondition.
-    let waiting = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), u64::from(BPF_RB_AVAIL_DATA)) };
+    let waiting = unsafe { bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) };
     u64::from(if waiting > u64::from(wake_bytes()) {
         BPF_RB_FORCE_WAKEUP
     } else {

@@ -1,6 +1,6 @@
 //! Is this connection ours to observe? Asked once per connection, before any other work.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_pid_tgid};
+use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
 use perf_common::settings::{CGROUP_LEVELS, filter, mark};
 
 use crate::{
@@ -17,14 +17,6 @@ pub enum Wanted {
     No,
     /// Not for this process; another process may come to use the socket.
     NotThisProcess,
-}
-
-/// The current process and thread.
-#[inline(always)]
-pub fn current() -> (u32, u32) {
-    // SAFETY: the helper has no preconditions.
-    let both = unsafe { bpf_get_current_pid_tgid() };
-    ((both >> 32) as u32, both as u32)
 }
 
 /// Judges by process, port and control group. Only in the context of the process that uses the socket.

@@ -4,7 +4,10 @@
 //! checks against BTF, several times cheaper, and possible where a hook hands over a typed pointer (BTF tracepoints,
 //! fentry and fexit).
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf, bpf_skc_to_tcp_sock},
+};
 use perf_common::settings::{feature, offset};
 
 use crate::maps::{features, field_offset};
@@ -23,6 +26,58 @@ pub fn read<T: Copy + Default>(base: Address, field: usize) -> T {
 #[inline(always)]
 pub fn follow(base: Address, field: usize) -> Address {
     read::<u64>(base, field) as Address
+}
+
+/// The thread that runs, and its process.
+#[derive(Clone, Copy)]
+pub struct Thread {
+    /// Its `task_struct`; typed where [`feature::TASK_PT_REGS`] is.
+    pub task: Address,
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+}
+
+impl Thread {
+    /// The current one. Two typed loads cost less than the helper that gives both numbers.
+    #[inline(always)]
+    pub fn current() -> Self {
+        if features() & feature::TASK_PT_REGS == 0 {
+            // SAFETY: the helpers have no preconditions.
+            let (task, both) = unsafe { (bpf_get_current_task() as Address, bpf_get_current_pid_tgid()) };
+            return Self {
+                task,
+                tgid: (both >> 32) as u32,
+                tid: both as u32,
+            };
+        }
+        // SAFETY: the helper has no preconditions.
+        let task = unsafe { bpf_get_current_task_btf() } as Address;
+        Self {
+            task,
+            tgid: typed(task, offset::TASK_TGID),
+            tid: typed(task, offset::TASK_PID),
+        }
+    }
+
+    /// A field of its `task_struct`.
+    #[inline(always)]
+    pub fn field<T: Copy + Default>(self, field: usize) -> T {
+        if features() & feature::TASK_PT_REGS == 0 {
+            read(self.task, field)
+        } else {
+            typed(self.task, field)
+        }
+    }
+}
+
+/// Reads a field of an object that the verifier knows the type of.
+#[inline(always)]
+fn typed<T: Copy>(base: Address, field: usize) -> T {
+    // SAFETY: callers pass a live object of the field's struct.
+    // VERIFIER: the offset is a constant to it, since the globals are frozen before the program loads.
+    unsafe { core::ptr::read_volatile(base.add(field_offset(field)).cast::<T>()) }
 }
 
 /// A socket, and how its fields are read.
@@ -85,9 +140,7 @@ impl Socket {
     #[inline(always)]
     fn field<T: Copy + Default>(self, field: usize) -> T {
         if self.typed {
-            // SAFETY: `address` is a live `struct sock` (the hook's argument) and the offset is the field's.
-            // VERIFIER: the offset is a constant to it, since the globals are frozen before the program loads.
-            unsafe { core::ptr::read_volatile(self.address.add(field_offset(field)).cast::<T>()) }
+            typed(self.address, field)
         } else {
             read(self.address, field)
         }
@@ -164,12 +217,10 @@ impl Socket {
             if tcp.is_null() {
                 return None;
             }
-            // SAFETY: as in `field`, with a typed `struct tcp_sock`.
-            let load = |field| unsafe { core::ptr::read_volatile(tcp.add(field_offset(field)).cast::<u32>()) };
             return Some(Positions {
-                written: load(offset::TCP_WRITE_SEQ),
-                copied: load(offset::TCP_COPIED_SEQ),
-                arrived: load(offset::TCP_RCV_NXT),
+                written: typed(tcp, offset::TCP_WRITE_SEQ),
+                copied: typed(tcp, offset::TCP_COPIED_SEQ),
+                arrived: typed(tcp, offset::TCP_RCV_NXT),
             });
         }
         Some(Positions {

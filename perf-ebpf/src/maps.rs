@@ -1,9 +1,10 @@
 //! Every map and every global, in one place: who writes it, who reads it, what evicts.
 
 use aya_ebpf::{
+    btf_maps::{ArrayOfMaps, RingBuf},
     helpers::generated::bpf_get_smp_processor_id,
-    macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    macros::{btf_map, map},
+    maps::{HashMap, PerCpuArray},
 };
 use perf_common::{
     counters::{COUNTERS, Counter},
@@ -11,9 +12,13 @@ use perf_common::{
     state::ConnectionState,
 };
 
-/// Records, from here to the user side's reader. Sized by the user side before it loads.
-#[map]
-pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+/// A ring buffer of records, from here to the user side's reader.
+pub type Ring = RingBuf<u8, 4096>;
+
+/// The ring buffers: one for all processors would be a lock and a line of memory that all of them fight for. The user
+/// side makes them, as many and as large as it wants, before the programs run.
+#[btf_map]
+static RINGS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 /// Connection state by the socket's address. Written here; the user side reads open bulk messages and marks what is of
 /// no interest. An entry goes when its socket does; when the map is full new connections are not followed, and counted.
@@ -63,6 +68,12 @@ pub fn count(counter: Counter, by: u64) {
     }
 }
 
+/// The ring buffer of a connection: of the processor that it was first used on, as its id says.
+#[inline(always)]
+pub fn ring(connection: u64) -> Option<&'static Ring> {
+    RINGS.get(connection as u32 & ring_mask())
+}
+
 /// Number of the processor this runs on.
 #[inline(always)]
 pub fn processor() -> u32 {
@@ -96,7 +107,9 @@ globals! {
     FILTERS: u32 = 0, filters;
     /// What this kernel has.
     FEATURES: u32 = 0, features;
-    /// Bytes in the ring buffer from which its reader is woken.
+    /// Ring buffers, less one: a mask of the processor's number.
+    RING_MASK: u32 = 0, ring_mask;
+    /// Bytes in a ring buffer from which the reader is woken.
     WAKE_BYTES: u32 = 1 << 20, wake_bytes;
 }
 

@@ -3,12 +3,12 @@
 //! No state is carried from a call's entry to its return, and calls that move no socket data cost nothing. Register
 //! access for each architecture stands here and nowhere else; x86-64 so far.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use perf_common::settings::{feature, offset};
 
 use crate::{
     buffers,
-    kernel::{Address, Socket, follow, read},
+    kernel::{Address, Socket, Thread, follow},
     maps::{features, field_offset},
 };
 
@@ -113,10 +113,10 @@ const MMSGHDR_BYTES: usize = 64;
 /// Descriptors above this are not looked up; only threads that use `io_uring` are asked at all.
 const MAX_DESCRIPTOR: u64 = 1 << 20;
 
-/// Finds the current system call's buffers.
+/// Finds the buffers of the thread's system call.
 #[inline(always)]
-pub fn source(socket: Socket) -> Source {
-    match current_call(socket) {
+pub fn source(thread: Thread, socket: Socket) -> Source {
+    match call_of(thread, socket) {
         Some(call) => source_of(&call),
         None => Source::none(Kind::Unseen),
     }
@@ -124,8 +124,8 @@ pub fn source(socket: Socket) -> Source {
 
 /// [`source`] for hooks that are not told the flags of a receiving call.
 #[inline(always)]
-pub fn received(socket: Socket) -> Source {
-    let Some(call) = current_call(socket) else {
+pub fn received(thread: Thread, socket: Socket) -> Source {
+    let Some(call) = call_of(thread, socket) else {
         return Source::none(Kind::Unseen);
     };
     let flags = match call.number {
@@ -189,65 +189,47 @@ fn vector(array: Address, count: u64) -> Source {
     }
 }
 
-/// The system call that the current thread is in, if it is in one.
+/// The system call that the thread is in, if it is in one.
 #[inline(always)]
-fn current_call(socket: Socket) -> Option<Call> {
+fn call_of(thread: Thread, socket: Socket) -> Option<Call> {
+    if thread.field::<u32>(offset::TASK_FLAGS) & PF_NO_SYSTEM_CALL != 0 {
+        return None;
+    }
     let (call, code) = if features() & feature::TASK_PT_REGS != 0 {
-        // SAFETY: the helpers have no preconditions; the registers' address is typed, and its layout is ABI.
-        unsafe {
-            let task = bpf_get_current_task_btf();
-            let registers = (bpf_task_pt_regs(task) as Address).cast_mut().cast_const();
-            let load = |at: usize| core::ptr::read_volatile(registers.add(at).cast::<u64>());
-            let call = Call {
-                number: load(arch::ORIG_AX),
-                first: load(arch::DI),
-                second: load(arch::SI),
-                third: load(arch::DX),
-                fourth: load(arch::R10),
-            };
-            let flags = core::ptr::read_volatile((task as Address).add(field_offset(offset::TASK_FLAGS)).cast::<u32>());
-            if flags & PF_NO_SYSTEM_CALL != 0 {
-                return None;
-            }
-            // Kernels built without io_uring lack the field.
-            if field_offset(offset::TASK_IO_URING) != offset::ABSENT as usize {
-                let ring =
-                    core::ptr::read_volatile((task as Address).add(field_offset(offset::TASK_IO_URING)).cast::<u64>());
-                if ring != 0 && !names_socket(task as Address, call.first, socket) {
-                    return None;
-                }
-            }
-            (call, load(arch::CS))
-        }
+        // SAFETY: the task is typed.
+        let registers = unsafe { bpf_task_pt_regs(thread.task.cast_mut().cast()) } as Address;
+        // SAFETY: the registers' address is typed, and their layout is ABI.
+        registers_of(|at| unsafe { core::ptr::read_volatile(registers.add(at).cast::<u64>()) })
     } else {
         // Before 5.15: `task_pt_regs` by hand. No padding above the registers on x86-64.
-        // SAFETY: the helper has no preconditions.
-        let task = unsafe { bpf_get_current_task() } as Address;
-        if read::<u32>(task, offset::TASK_FLAGS) & PF_NO_SYSTEM_CALL != 0 {
-            return None;
-        }
-        let stack = follow(task, offset::TASK_STACK);
+        let stack = follow(thread.task, offset::TASK_STACK);
         // SAFETY: only the address is computed; it is read by a helper that checks it.
         let registers = unsafe { stack.add(arch::STACK_BYTES - arch::BYTES) };
         // SAFETY: as above.
-        let load = |at: usize| unsafe {
+        registers_of(|at| unsafe {
             aya_ebpf::helpers::bpf_probe_read_kernel(registers.add(at).cast::<u64>()).unwrap_or(u64::MAX)
-        };
-        let call = Call {
-            number: load(arch::ORIG_AX),
-            first: load(arch::DI),
-            second: load(arch::SI),
-            third: load(arch::DX),
-            fourth: load(arch::R10),
-        };
-        let uses_ring = field_offset(offset::TASK_IO_URING) != offset::ABSENT as usize
-            && read::<u64>(task, offset::TASK_IO_URING) != 0;
-        if uses_ring && !names_socket(task, call.first, socket) {
-            return None;
-        }
-        (call, load(arch::CS))
+        })
     };
+    // Kernels built without io_uring lack the field.
+    let uses_ring = field_offset(offset::TASK_IO_URING) != offset::ABSENT as usize
+        && thread.field::<u64>(offset::TASK_IO_URING) != 0;
+    if uses_ring && !names_socket(thread.task, call.first, socket) {
+        return None;
+    }
     (code == arch::USER_CS).then_some(call)
+}
+
+/// A call's registers, and its code segment.
+#[inline(always)]
+fn registers_of(load: impl Fn(usize) -> u64) -> (Call, u64) {
+    let call = Call {
+        number: load(arch::ORIG_AX),
+        first: load(arch::DI),
+        second: load(arch::SI),
+        third: load(arch::DX),
+        fourth: load(arch::R10),
+    };
+    (call, load(arch::CS))
 }
 
 /// Is the call's descriptor this socket? A thread that uses `io_uring` may run its requests at the end of any system

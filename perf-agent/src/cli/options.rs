@@ -94,7 +94,8 @@ pub struct CaptureOptions {
     /// Not processes in these control groups.
     #[arg(long, value_name = "PATH", value_delimiter = ',')]
     exclude_cgroup: Vec<PathBuf>,
-    /// Size of the ring buffer between kernel and agent, a power of two; bigger survives longer bursts.
+    /// Memory of the ring buffers between kernel and agent, divided among the processors; a power of two; bigger survives
+    /// longer bursts.
     #[arg(long, value_name = "BYTES", default_value = "8M", help_heading = "Limits")]
     ring_bytes: String,
     /// Bytes of each request message that may be copied; must hold the head. 4024 fill an item of 4 KiB of the ring buffer.

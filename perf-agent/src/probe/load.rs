@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use aya::maps::{MapData, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use perf_common::settings::{CGROUP_LEVELS, MAX_PIECES, feature, names};
@@ -11,6 +12,7 @@ use super::OBJECT;
 use super::btf::{BtfError, KernelTypes, VMLINUX};
 use super::filters::Marks;
 use super::points::{AttachPoint, POINTS, Point};
+use super::rings::{self, Shape};
 use crate::config::CaptureSettings;
 use crate::source::{
     Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, Report, SourceError,
@@ -20,6 +22,8 @@ use crate::source::{
 pub struct Loaded {
     /// The object's maps and programs.
     pub ebpf: Ebpf,
+    /// The processors' ring buffers.
+    pub rings: Vec<RingBuf<MapData>>,
     /// What was attached and what not.
     pub report: Report,
 }
@@ -230,7 +234,10 @@ pub(super) fn attach(
     let own = std::process::id();
     let features = machine.features(backend);
     let filters = marks.filters;
-    let wake_bytes = settings.ring_bytes / 4;
+    let processors = aya::util::online_cpus().map_or(1, |processors| processors.len());
+    let shape = Shape::of(settings.ring_bytes, processors);
+    let wake_bytes = shape.bytes / 4;
+    let ring_mask = shape.count - 1;
     let depths: [u32; CGROUP_LEVELS] = marks.cgroup_depths;
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&machine.btf))
@@ -239,14 +246,17 @@ pub(super) fn attach(
         .override_global(names::FILTERS, &filters, true)
         .override_global(names::REQUEST_BUDGET, &settings.request_bytes, true)
         .override_global(names::RESPONSE_BUDGET, &settings.response_bytes, true)
+        .override_global(names::RING_MASK, &ring_mask, true)
         .override_global(names::WAKE_BYTES, &wake_bytes, true)
         .override_global(names::CGROUP_DEPTHS, &depths, true)
         .override_global(names::OFFSETS, &machine.types.offsets, true)
         .verifier_log_level(log_level())
-        .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries(rings::OUTER, shape.count)
         .map_max_entries("CONNECTIONS", settings.max_connections)
         .load(OBJECT)
         .map_err(|error| load_error("load the BPF object".to_owned(), Box::new(error)))?;
+    let rings = rings::make(&mut ebpf, shape)
+        .map_err(|error| load_error("make the ring buffers".to_owned(), Box::new(error)))?;
     marks.write_fixed(&mut ebpf).map_err(Refusal::Everything)?;
 
     let mut hooks = Vec::new();
@@ -299,7 +309,7 @@ pub(super) fn attach(
         hooks,
         blind_spots,
     };
-    Ok(Loaded { ebpf, report })
+    Ok(Loaded { ebpf, rings, report })
 }
 
 /// The verifier says in any case why it refuses a program. The way there is long, and told only to those who debug: it

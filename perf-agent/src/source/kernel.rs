@@ -1,15 +1,16 @@
-//! The running kernel as a source: its ring buffer, its connection states, its counters.
+//! The running kernel as a source: its ring buffers, its connection states, its counters.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
 use hashbrown::HashMap;
 use perf_common::counters::{COUNTERS, Counter};
 use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, flag, kind};
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
 use rustix::event::{Timespec, epoll};
 
+use super::rings::Rings;
 use super::unix_sockets::{self, UnixSocket, UnixSockets};
 use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError};
 use crate::clock;
@@ -20,9 +21,13 @@ use crate::probe::points::POINTS;
 
 /// Records handed over by one call, so that the caller's clock goes on under any load.
 const BATCH: usize = 8192;
-/// How long to let records gather when some came last time. Records carry their own times, so this only delays reports;
-/// a buffer that fills sooner wakes the reader.
-const BUSY_WAIT: Duration = Duration::from_millis(10);
+/// How long to let records gather when some came last time, at most and at least. Records carry their own times, so this
+/// only delays reports; a buffer that fills sooner wakes the reader.
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// Records that are read at once without standing in the way of those who are observed: while the reader has a processor
+/// that a busy server wants, its clients soon have nothing to do. When more come, they are let gather for less long.
+const GENTLE: usize = 512;
 /// How often the sums of open bulk messages are read.
 const BULK_INTERVAL_NS: u64 = 100_000_000;
 /// Bulk messages whose sums are read; more are reported at their turn of direction only.
@@ -39,18 +44,15 @@ const SWEEP_INTERVAL_NS: u64 = 300_000_000_000;
 pub struct KernelSource {
     loaded: Option<Loaded>,
     report: Report,
-    ring: RingBuf<MapData>,
+    rings: Rings,
     connections: BpfHashMap<MapData, u64, [u8; STATE_BYTES]>,
     counts: PerCpuArray<MapData, u64>,
     wakeups: OwnedFd,
     bulk: Vec<Bulk>,
     bulk_read_ns: u64,
-    /// Their states that are to be handed over, by connection.
-    sums: HashMap<u64, StateView>,
     unix: UnixSockets,
-    /// Unix sockets whose end is to be.
-    ended: Vec<UnixSocket>,
     followed: Followed,
+    found: Found,
     /// Records lost when [`Self::followed`] was last compared with the connections' states.
     lost_compared: u64,
     lost: u64,
@@ -58,6 +60,28 @@ pub struct KernelSource {
     unix_read_ns: u64,
     swept_ns: u64,
     busy: bool,
+    /// How long records are let gather.
+    gather: Duration,
+}
+
+/// What was found beside the ring buffers. It is newer than what waits in them, so it is handed over when all that went
+/// before it has been.
+#[derive(Default)]
+struct Found {
+    /// When.
+    at_ns: u64,
+    /// States of open bulk messages that went on, by connection.
+    sums: HashMap<u64, StateView>,
+    /// Unix sockets that ended.
+    ended: Vec<UnixSocket>,
+    /// Connections whose states are gone.
+    forgotten: Vec<u64>,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.sums.is_empty() && self.ended.is_empty() && self.forgotten.is_empty()
+    }
 }
 
 /// An open bulk message.
@@ -113,52 +137,63 @@ impl KernelSource {
         let mut loaded = load(&machine, settings, &marks)?;
         drop(machine);
         give_back_memory();
-        let ring = RingBuf::try_from(take(&mut loaded, "EVENTS")).map_err(map_error("open the ring buffer"))?;
+        let rings = Rings::new(std::mem::take(&mut loaded.rings));
         let connections =
             BpfHashMap::try_from(take(&mut loaded, "CONNECTIONS")).map_err(map_error("open the connection table"))?;
         let counts = PerCpuArray::try_from(take(&mut loaded, "COUNTS")).map_err(map_error("open the counters"))?;
         let wakeups = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io("create an epoll descriptor"))?;
         // Edge-triggered: only a forced wakeup of the kernel side ends a wait, not the mere presence of records.
         let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&wakeups, ring.as_fd(), epoll::EventData::new_u64(0), interest)
-            .map_err(io("watch the ring buffer"))?;
+        for ring in rings.iter() {
+            epoll::add(&wakeups, ring.as_fd(), epoll::EventData::new_u64(0), interest)
+                .map_err(io("watch a ring buffer"))?;
+        }
         let report = loaded.report.clone();
         let now_ns = clock::monotonic_ns();
         Ok(Self {
             loaded: Some(loaded),
             report,
-            ring,
+            rings,
             connections,
             counts,
             wakeups,
             bulk: Vec::new(),
             bulk_read_ns: now_ns,
-            sums: HashMap::new(),
             unix: UnixSockets::default(),
-            ended: Vec::new(),
             followed: Followed {
                 sockets: HashMap::new(),
                 most: settings.max_connections as usize,
             },
+            found: Found::default(),
             lost_compared: 0,
             lost: 0,
             compared_ns: now_ns,
             unix_read_ns: now_ns,
             swept_ns: now_ns,
             busy: false,
+            gather: LONGEST_WAIT,
         })
     }
 
-    /// Reads the sums of open bulk messages that went on since the last time. They are newer than what waits in the ring
-    /// buffer, so they are handed over when that is empty.
+    /// Looks beside the ring buffers, once what was found before has been handed over.
+    fn look(&mut self) {
+        if !self.found.is_empty() {
+            return;
+        }
+        self.read_bulk();
+        self.sweep_unix();
+        self.find_forgotten();
+        self.found.at_ns = clock::monotonic_ns();
+    }
+
+    /// Reads the sums of open bulk messages that went on since the last time.
     fn read_bulk(&mut self) {
         let now_ns = clock::monotonic_ns();
         if self.bulk.is_empty() || now_ns.saturating_sub(self.bulk_read_ns) < BULK_INTERVAL_NS {
             return;
         }
         self.bulk_read_ns = now_ns;
-        self.sums.clear();
-        let (connections, sums) = (&self.connections, &mut self.sums);
+        let (connections, sums) = (&self.connections, &mut self.found.sums);
         self.bulk.retain_mut(|bulk| {
             let Some(state) = state_of(connections, bulk.socket, bulk.connection) else {
                 return false;
@@ -176,8 +211,7 @@ impl KernelSource {
         });
     }
 
-    /// Finds followed Unix sockets that have ended, and frees the states of those of no interest. What the ended ones
-    /// did before may wait in the ring buffer, so their end is handed over when that is empty.
+    /// Finds followed Unix sockets that have ended, and frees the states of those of no interest.
     fn sweep_unix(&mut self) {
         let now_ns = clock::monotonic_ns();
         let sweep = now_ns.saturating_sub(self.swept_ns) >= SWEEP_INTERVAL_NS;
@@ -193,7 +227,7 @@ impl KernelSource {
             // The kernel's list may leave one out when another goes while it is read.
             living.extend(unix_sockets::living(&self.unix.processes()).unwrap_or_default());
         }
-        self.ended.extend(self.unix.take_ended(&living));
+        self.found.ended.extend(self.unix.take_ended(&living));
         if sweep {
             self.swept_ns = now_ns;
             let dead = |state: &StateView| {
@@ -216,28 +250,27 @@ impl KernelSource {
         }
     }
 
-    /// Tells of connections that ended without a record, since it was lost: their states are gone.
-    fn deliver_forgotten(&mut self, deliver: &mut dyn FnMut(&[u8])) {
+    /// Finds connections that ended without a record, since it was lost: their states are gone.
+    fn find_forgotten(&mut self) {
         let now_ns = clock::monotonic_ns();
         if self.lost == self.lost_compared || now_ns.saturating_sub(self.compared_ns) < COMPARE_INTERVAL_NS {
             return;
         }
         (self.lost_compared, self.compared_ns) = (self.lost, now_ns);
-        let connections = &self.connections;
-        let gone = |connection: &u64, socket: &mut u64| state_of(connections, *socket, *connection).is_none();
-        for (connection, _) in self.followed.sockets.extract_if(gone) {
-            self.unix.ended(connection);
-            deliver(&StateRecord::new(connection, change::FORGOTTEN, now_ns).to_bytes());
-        }
+        let followed = &self.followed.sockets;
+        let gone = followed
+            .iter()
+            .filter(|&(&connection, &socket)| state_of(&self.connections, socket, connection).is_none());
+        self.found.forgotten.extend(gone.map(|(connection, _)| *connection));
     }
 
-    /// Hands over what [`Self::read_bulk`] and [`Self::sweep_unix`] found, now that all that went before it has been.
+    /// Hands over what was found, now that all that went before it has been.
     fn deliver_found(&mut self, deliver: &mut dyn FnMut(&[u8])) {
-        for (_, state) in self.sums.drain() {
+        for (_, state) in self.found.sums.drain() {
             deliver(&folded_record(&state).to_bytes());
         }
         let now_ns = clock::monotonic_ns();
-        for ended in self.ended.drain(..) {
+        for ended in self.found.ended.drain(..) {
             if let Some(state) = state_of(&self.connections, ended.socket, ended.connection) {
                 if state.flags & flags::FOLDING != 0 && state.folded_bytes != 0 {
                     deliver(&folded_record(&state).to_bytes());
@@ -247,6 +280,13 @@ impl KernelSource {
             }
             self.followed.sockets.remove(&ended.connection);
             deliver(&StateRecord::new(ended.connection, change::DESTROYED, now_ns).to_bytes());
+        }
+        for connection in self.found.forgotten.drain(..) {
+            // Still followed: its end did not come by after all.
+            if self.followed.sockets.remove(&connection).is_some() {
+                self.unix.ended(connection);
+                deliver(&StateRecord::new(connection, change::FORGOTTEN, now_ns).to_bytes());
+            }
         }
     }
 }
@@ -281,7 +321,7 @@ fn folded_record(state: &StateView) -> DataRecord {
     }
 }
 
-/// Drops the sums of a connection of which the ring buffer held something: an older message, which they do not follow, or
+/// Drops the sums of a connection of which a ring buffer held something: an older message, which they do not follow, or
 /// a newer report of themselves. The next reading has them.
 fn drop_overtaken(sums: &mut HashMap<u64, StateView>, bulk: &mut [Bulk], record: &[u8]) {
     // All records but those of processes' ends have the connection at this place; no id looks like such a process.
@@ -303,30 +343,35 @@ impl Source for KernelSource {
     }
 
     fn poll(&mut self, timeout: Duration, deliver: &mut dyn FnMut(&[u8])) -> Result<Polled, SourceError> {
-        self.read_bulk();
-        self.sweep_unix();
-        let mut records = 0;
-        while records < BATCH {
-            let Some(item) = self.ring.next() else { break };
-            self.followed.note(&item, &mut self.unix);
-            if !self.sums.is_empty() {
-                drop_overtaken(&mut self.sums, &mut self.bulk, &item);
+        self.look();
+        let until_ns = self.rings.settled_ns(clock::monotonic_ns());
+        let (found, followed) = (&mut self.found, &mut self.followed);
+        let taken = self.rings.take(until_ns, BATCH, |record| {
+            followed.note(record, &mut self.unix);
+            if !found.sums.is_empty() {
+                drop_overtaken(&mut found.sums, &mut self.bulk, record);
             }
-            deliver(&item);
-            records += 1;
-        }
-        if records == BATCH {
+            deliver(record);
+        });
+        if !taken.all {
             self.busy = true;
             return Ok(Polled::More);
         }
-        self.deliver_found(deliver);
-        self.deliver_forgotten(deliver);
-        let wait = if records > 0 || self.busy {
-            timeout.min(BUSY_WAIT)
+        if self.found.at_ns <= until_ns {
+            self.deliver_found(deliver);
+        }
+        let waiting = taken.younger || !self.found.is_empty();
+        let wait = if taken.records > 0 || waiting || self.busy {
+            timeout.min(self.gather)
         } else {
             timeout
         };
-        self.busy = records > 0;
+        self.busy = taken.records > 0;
+        self.gather = match taken.records {
+            many if many > GENTLE => (self.gather / 2).max(SHORTEST_WAIT),
+            few if few < GENTLE / 4 => (self.gather * 2).min(LONGEST_WAIT),
+            _ => self.gather,
+        };
         if !wait.is_zero() {
             let wait = Timespec {
                 tv_sec: wait.as_secs().cast_signed(),
@@ -405,8 +450,9 @@ impl Source for KernelSource {
     }
 
     fn detach(&mut self) {
-        // Programs and links go with their descriptors; the ring buffer is kept apart and can still be read.
+        // Programs and links go with their descriptors; the ring buffers are kept apart and can still be read.
         self.loaded = None;
+        self.rings.end();
     }
 }
 

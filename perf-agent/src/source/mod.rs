@@ -12,6 +12,8 @@ pub mod live;
 pub mod processes;
 pub mod record;
 pub mod replay;
+#[cfg(feature = "kernel")]
+mod rings;
 pub mod scrub;
 #[cfg(feature = "kernel")]
 pub mod unix_sockets;

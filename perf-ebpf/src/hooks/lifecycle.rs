@@ -7,7 +7,7 @@ use aya_ebpf::{
 use perf_common::settings::offset;
 
 use crate::{
-    connection, emit,
+    connection,
     kernel::{Socket, Stream, follow},
 };
 
@@ -46,7 +46,7 @@ fn arrived(socket: Socket) {
     if stream == Stream::Other || socket.state() == TCP_LISTEN {
         return;
     }
-    connection::arrived(socket, stream, emit::now());
+    connection::arrived(socket, stream);
 }
 
 // hook: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)   since 4.16

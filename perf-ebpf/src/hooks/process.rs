@@ -9,8 +9,7 @@ use perf_common::{
 
 use crate::{
     emit,
-    filter::current,
-    kernel::{Address, follow, read},
+    kernel::{Address, Thread, follow, read},
     maps::{EXES, ExeKey, PROCESSES, filters},
 };
 
@@ -18,7 +17,7 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_fork")]
 #[inline(always)]
 fn process_forked(ctx: BtfTracePointContext) -> i32 {
-    let (tgid, _) = current();
+    let Thread { tgid, .. } = Thread::current();
     let child: u32 = read(ctx.arg::<Address>(1), offset::TASK_TGID);
     if child == tgid {
         return 0; // a thread
@@ -36,7 +35,7 @@ fn process_forked(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 #[inline(always)]
 fn process_executed(ctx: BtfTracePointContext) -> i32 {
-    let (tgid, _) = current();
+    let Thread { tgid, .. } = Thread::current();
     // SAFETY: a value of 4 bytes is read whole.
     let before = unsafe { PROCESSES.get(tgid) }.copied().unwrap_or(0);
     if before & mark::KNOWN != 0 {
@@ -57,7 +56,7 @@ fn process_executed(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 #[inline(always)]
 fn process_exited(_ctx: BtfTracePointContext) -> i32 {
-    let (tgid, tid) = current();
+    let Thread { tgid, tid, .. } = Thread::current();
     if tgid != tid {
         return 0; // a thread; the process ends with its first one
     }
