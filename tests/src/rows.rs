@@ -256,12 +256,14 @@ fn add_counts(counts: &mut BTreeMap<String, u64>, of: &Value) {
 /// Waits until the agent shows these exchanges at this place in this role, no more and no less.
 ///
 /// # Panics
-/// If it does not in time, with both pictures.
+/// If it does not in time, with both pictures and what was lost.
 #[track_caller]
 pub fn expect(api: &Api, at: &At, role: Role, expected: &Picture) {
     let what = format!("{at:?} in the {} role", role.name());
     wait::settle(wait::SETTLE, &what, || {
-        expected.matches(&Picture::seen(&api.endpoints(), at, role))
+        let matched = expected.matches(&Picture::seen(&api.endpoints(), at, role));
+        // What was lost, if anything: a machine that others keep busy can overflow the ring buffers.
+        matched.map_err(|difference| format!("{difference}\n  {}", api.accounting()["records"]))
     });
 }
 
