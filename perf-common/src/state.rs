@@ -46,7 +46,9 @@ pub struct ConnectionState {
     /// Light records of the current message so far; folding begins at a limit.
     pub continuations: u32,
     /// Turns of direction seen without anything known; at a limit the connection is ignored.
-    pub misses: u32,
+    pub misses: u16,
+    /// The ring buffer of its records: of the processor that its process first used it on.
+    pub ring: u16,
     /// Bytes folded since the last report.
     pub folded_bytes: u32,
     /// Position behind the last folded segment.

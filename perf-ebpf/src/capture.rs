@@ -24,7 +24,7 @@ use crate::{
 const FOLD_AFTER: u32 = 32;
 /// Turns of direction without a known protocol before a connection is ignored. Some, since it may have been joined in
 /// the middle of a message.
-const MISSES: u32 = 12;
+const MISSES: u16 = 12;
 /// Folded bytes that are reported even without a turn of direction, so that the sum cannot overflow.
 const FOLD_LIMIT: u32 = 1 << 30;
 
@@ -193,6 +193,7 @@ pub fn end_of_stream(socket: Socket) {
     if state.flags & flags::OPENED == 0 || state.flags & flags::IGNORED != 0 {
         return;
     }
+    connection::flush(state);
     let Thread { tgid, tid, .. } = Thread::current();
     let segment = Segment {
         at_ns: emit::now(),

@@ -35,44 +35,38 @@ pub fn find(socket: Socket) -> Option<State> {
 /// Nearly always it is found, by nothing but a look into the map.
 #[inline(always)]
 pub fn find_or_adopt(socket: Socket, stream: Stream) -> Option<State> {
-    if let Some(state) = find(socket) {
-        // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
-        let held = unsafe { &mut *state };
-        if held.flags & (flags::ARRIVED_ONLY | flags::FILTERED | flags::UNIX) == 0 {
-            return Some(state);
-        }
-        let tgid = Thread::current().tgid;
-        if held.flags & flags::UNIX != 0
-            && features() & feature::UNIX_RELEASE == 0
-            && held.inode != 0
-            && held.inode != socket.inode() as u32
-        {
-            // Another socket at an address whose end no hook told of.
-            if held.flags & flags::OPENED != 0 {
-                flush(held);
-                emit::state_change(held.connection, change::DESTROYED);
-            }
-            *held = fresh(stream, emit::now());
-            held.flags |= flags::ARRIVED_ONLY;
-        }
-        if held.flags & flags::ARRIVED_ONLY != 0 {
-            held.flags &= !flags::ARRIVED_ONLY;
-            // Data arrives on the processor of the peer or of its interrupt; the process is here.
-            held.connection = id(emit::now());
-            judge(held, socket, tgid);
-        } else if held.flags & flags::FILTERED != 0 && held.tgid != tgid {
-            held.flags &= !(flags::FILTERED | flags::IGNORED);
-            judge(held, socket, tgid);
-        }
+    let Some(state) = find(socket).or_else(|| insert(socket, &fresh(stream, emit::now()))) else {
+        count(Counter::ConnectionsEvicted, 1);
+        return None;
+    };
+    // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
+    let held = unsafe { &mut *state };
+    if held.flags & (flags::ARRIVED_ONLY | flags::FILTERED | flags::UNIX) == 0 {
         return Some(state);
     }
-    let mut state = fresh(stream, emit::now());
-    judge(&mut state, socket, Thread::current().tgid);
-    let made = insert(socket, &state);
-    if made.is_none() {
-        count(Counter::ConnectionsEvicted, 1);
+    if held.flags & flags::UNIX != 0
+        && features() & feature::UNIX_RELEASE == 0
+        && held.inode != 0
+        && held.inode != socket.inode() as u32
+    {
+        // Another socket at an address whose end no hook told of.
+        if held.flags & flags::OPENED != 0 {
+            flush(held);
+            emit::state_change(held, change::DESTROYED);
+        }
+        *held = fresh(stream, emit::now());
     }
-    made
+    let tgid = Thread::current().tgid;
+    if held.flags & flags::ARRIVED_ONLY != 0 {
+        held.flags &= !flags::ARRIVED_ONLY;
+        // Data arrives on the processor of the peer or of an interrupt; the process is here.
+        held.ring = processor();
+        judge(held, socket, tgid);
+    } else if held.flags & flags::FILTERED != 0 && held.tgid != tgid {
+        held.flags &= !(flags::FILTERED | flags::IGNORED);
+        judge(held, socket, tgid);
+    }
+    Some(state)
 }
 
 /// Notes when data became readable; makes a state for a socket that no process has touched yet.
@@ -92,7 +86,6 @@ pub fn arrived(socket: Socket, stream: Stream) {
     }
     let at_ns = emit::now();
     let mut state = fresh(stream, at_ns);
-    state.flags |= flags::ARRIVED_ONLY;
     state.arrival_ns = at_ns;
     state.last_arrival_ns = at_ns;
     // A full table is counted when a process touches the data.
@@ -107,26 +100,21 @@ fn insert(socket: Socket, state: &ConnectionState) -> Option<State> {
     find(socket)
 }
 
-/// A connection's id, unique as long as the machine runs: the processor's own clock readings never repeat, and the
-/// processor's number tells processors apart.
-#[inline(always)]
-fn id(at_ns: u64) -> u64 {
-    (at_ns << 10) | u64::from(processor() & 1023)
-}
-
-/// A state with nothing seen yet.
+/// A state with nothing seen yet. Ids are unique as long as the machine runs: the processor's own clock readings never
+/// repeat, and the processor's number tells processors apart.
 #[inline(always)]
 fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
     let kind = if stream == Stream::Unix { flags::UNIX } else { 0 };
     ConnectionState {
-        connection: id(at_ns),
+        connection: (at_ns << 10) | u64::from(processor() & 1023),
         arrival_ns: 0,
         last_arrival_ns: 0,
         folded_ns: 0,
-        flags: kind,
+        flags: kind | flags::ARRIVED_ONLY,
         budget: 0,
         continuations: 0,
         misses: 0,
+        ring: 0,
         folded_bytes: 0,
         folded_position: 0,
         received: 0,
@@ -163,7 +151,7 @@ fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
 /// Emits the open record of a connection that has shown a known protocol.
 #[inline(always)]
 pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: emit::Segment) {
-    let Some((ring, mut entry)) = emit::reserve::<OpenRecord>(state.connection) else {
+    let Some((ring, mut entry)) = emit::reserve::<OpenRecord>(state.ring) else {
         return;
     };
     let record = entry.as_mut_ptr();
@@ -208,7 +196,7 @@ pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segme
             );
         }
     }
-    entry.submit(emit::wakeup(ring, segment.at_ns));
+    entry.submit(emit::wakeup::<OpenRecord>(ring, segment.at_ns));
     count(Counter::ConnectionsOpened, 1);
     state.flags |= flags::OPENED;
     mark_known(segment.tgid);
@@ -329,7 +317,7 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
         let state = unsafe { &mut *state };
         if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
             flush(state);
-            emit::state_change(state.connection, what);
+            emit::state_change(state, what);
         }
     }
 }
@@ -341,7 +329,8 @@ pub fn peer_closed(socket: Socket) {
         // SAFETY: as in `find_or_adopt`.
         let state = unsafe { &mut *state };
         if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
-            emit::state_change(state.connection, change::PEER_CLOSED);
+            flush(state);
+            emit::state_change(state, change::PEER_CLOSED);
         }
     }
 }
@@ -354,7 +343,7 @@ pub fn destroyed(socket: Socket) {
         let state = unsafe { &mut *state };
         if state.flags & flags::OPENED != 0 {
             flush(state);
-            emit::state_change(state.connection, change::DESTROYED);
+            emit::state_change(state, change::DESTROYED);
             count(Counter::ConnectionsClosed, 1);
         }
         // A second deletion of the same key is no error of ours.

@@ -51,10 +51,10 @@ pub struct Segment {
     pub tail: [u8; TAIL_BYTES],
 }
 
-/// Reserves an item in a connection's ring buffer, or counts it as lost. It has to be submitted.
+/// Reserves an item in a processor's ring buffer, or counts it as lost. It has to be submitted.
 #[inline(always)]
-pub fn reserve<T: 'static>(connection: u64) -> Option<(&'static Ring, RingBufEntry<T>)> {
-    let entry = ring(connection).and_then(|ring| Some((ring, ring.reserve_untyped::<T>(0)?)));
+pub fn reserve<T: 'static>(processor: u16) -> Option<(&'static Ring, RingBufEntry<T>)> {
+    let entry = ring(processor).and_then(|ring| Some((ring, ring.reserve_untyped::<T>(0)?)));
     if entry.is_none() {
         count(Counter::Lost, 1);
     }
@@ -73,8 +73,9 @@ const TINY: u32 = 184;
 const SMALL: u32 = 952;
 const MEDIUM: u32 = 4024;
 const LARGE: u32 = 16_320;
-/// Rooms of the two classes for vectors, which need it twice (see [`buffers::gather`]).
+/// Rooms of the classes for vectors, which need it twice (see [`buffers::gather`]).
 const SMALL_VECTOR: u32 = 1 << 10;
+const MEDIUM_VECTOR: u32 = 1 << 12;
 const LARGE_VECTOR: u32 = 1 << 14;
 
 /// Emits a data record with the first `wanted` bytes of the segment. Gives the bytes that were captured.
@@ -95,6 +96,9 @@ pub fn segment(state: &ConnectionState, segment: Segment, source: Source, wanted
         Kind::Vector if wanted < SMALL_VECTOR => {
             fill::<{ 2 * SMALL_VECTOR as usize }, SMALL_VECTOR, true>(state, segment, source, wanted)
         }
+        Kind::Vector if wanted < MEDIUM_VECTOR => {
+            fill::<{ 2 * MEDIUM_VECTOR as usize }, MEDIUM_VECTOR, true>(state, segment, source, wanted)
+        }
         Kind::Vector => fill::<{ 2 * LARGE_VECTOR as usize }, LARGE_VECTOR, true>(state, segment, source, wanted),
         _ => fill::<0, 0, false>(state, segment, source, 0),
     }
@@ -108,7 +112,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
     source: Source,
     wanted: u32,
 ) -> u32 {
-    let Some((ring, mut entry)) = reserve::<Class<ROOM>>(state.connection) else {
+    let Some((ring, mut entry)) = reserve::<Class<ROOM>>(state.ring) else {
         return 0;
     };
     let item = entry.as_mut_ptr();
@@ -144,7 +148,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
         (&raw mut (*record).direction).write(segment.direction);
         (&raw mut (*record).reserved).write([0; 3]);
         (&raw mut (*record).tail).write(segment.tail);
-        entry.submit(wakeup(ring, segment.at_ns));
+        entry.submit(wakeup::<Class<ROOM>>(ring, segment.at_ns));
         if captured < segment.length {
             count(Counter::BytesTruncated, u64::from(segment.length - captured));
         }
@@ -155,7 +159,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
 /// Reports what was folded of a message, with the sums kept in the connection's state.
 #[inline(always)]
 pub fn folded(state: &ConnectionState, direction: u8) {
-    let Some((ring, mut entry)) = reserve::<DataRecord>(state.connection) else {
+    let Some((ring, mut entry)) = reserve::<DataRecord>(state.ring) else {
         return;
     };
     entry.write(DataRecord {
@@ -176,13 +180,13 @@ pub fn folded(state: &ConnectionState, direction: u8) {
         reserved: [0; 3],
         tail: state.folded_tail,
     });
-    entry.submit(wakeup(ring, state.folded_ns));
+    entry.submit(wakeup::<DataRecord>(ring, state.folded_ns));
 }
 
 /// Reports a change of a connection's TCP state.
 #[inline(always)]
-pub fn state_change(connection: u64, change: u8) {
-    let Some((ring, mut entry)) = reserve::<StateRecord>(connection) else {
+pub fn state_change(state: &ConnectionState, change: u8) {
+    let Some((ring, mut entry)) = reserve::<StateRecord>(state.ring) else {
         return;
     };
     let at_ns = now();
@@ -193,17 +197,17 @@ pub fn state_change(connection: u64, change: u8) {
             size: size_of::<StateRecord>() as u32,
             at_ns,
         },
-        connection,
+        connection: state.connection,
         change,
         reserved: [0; 7],
     });
-    entry.submit(wakeup(ring, at_ns));
+    entry.submit(wakeup::<StateRecord>(ring, at_ns));
 }
 
 /// Reports the end of a process, or of its program.
 #[inline(always)]
 pub fn process_exit(tgid: u32, what: u32) {
-    let Some((ring, mut entry)) = reserve::<ExitRecord>(u64::from(processor())) else {
+    let Some((ring, mut entry)) = reserve::<ExitRecord>(processor()) else {
         return;
     };
     let at_ns = now();
@@ -217,14 +221,16 @@ pub fn process_exit(tgid: u32, what: u32) {
         tgid,
         what,
     });
-    entry.submit(wakeup(ring, at_ns));
+    entry.submit(wakeup::<ExitRecord>(ring, at_ns));
 }
 
-/// The reader looks by a timer; it is woken only when much waits for it, which one record of [`ASK_EVERY`] asks: chosen
-/// by its time, which is as good as chance.
+/// The reader looks by a timer; it is woken only when much waits for it. Of small items one in [`ASK_EVERY`] asks, chosen
+/// by its time.
 #[inline(always)]
-pub fn wakeup(ring: &'static Ring, at_ns: u64) -> u64 {
-    if !at_ns.is_multiple_of(ASK_EVERY) {
+pub fn wakeup<T>(ring: &'static Ring, at_ns: u64) -> u64 {
+    // Multiplied, since a coarse clock's last digits are always the same.
+    let chance = at_ns.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    if size_of::<T>() < SMALL as usize && !chance.is_multiple_of(ASK_EVERY) {
         return u64::from(BPF_RB_NO_WAKEUP);
     }
     let map = core::ptr::from_ref(ring).cast_mut().cast();

@@ -68,17 +68,17 @@ pub fn count(counter: Counter, by: u64) {
     }
 }
 
-/// The ring buffer of a connection: of the processor that it was first used on, as its id says.
+/// A processor's ring buffer.
 #[inline(always)]
-pub fn ring(connection: u64) -> Option<&'static Ring> {
-    RINGS.get(connection as u32 & ring_mask())
+pub fn ring(processor: u16) -> Option<&'static Ring> {
+    RINGS.get(u32::from(processor) & ring_mask())
 }
 
 /// Number of the processor this runs on.
 #[inline(always)]
-pub fn processor() -> u32 {
+pub fn processor() -> u16 {
     // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_smp_processor_id() }
+    unsafe { bpf_get_smp_processor_id() as u16 }
 }
 
 macro_rules! globals {

@@ -47,6 +47,31 @@ fn every_ending_leaves_nothing_in_the_kernel() {
     }
 }
 
+/// Records carry the host's clock; the agent's own may be set back.
+#[test]
+fn in_a_time_namespace_it_sees_the_same() {
+    need!(Agent, Root, Python, Unshare);
+    if !std::path::Path::new("/proc/self/timens_offsets").exists() {
+        need::note("this kernel has no time namespaces (Linux 5.6)");
+        return;
+    }
+    let uptime = std::fs::read_to_string("/proc/uptime").expect("the kernel tells its uptime");
+    let whole = uptime.split('.').next().and_then(|seconds| seconds.parse::<i64>().ok());
+    let back = whole.expect("seconds since the start") / 2;
+    let run = agent::command(["run"]);
+    let mut command = Command::new("unshare");
+    command
+        .args(["--time", "--fork", "--kill-child=SIGTERM", "--monotonic"])
+        .arg((-back).to_string())
+        .arg(run.get_program())
+        .args(run.get_args());
+    let agent = Agent::serving(command);
+    let server = Server::threads();
+    let mut connection = Connection::port(server.port()).expect("the server listens");
+    connection.get("/hello").expect("the server answers");
+    rows::expect_both(agent.api(), &server.at(), &answered("GET /hello", 200).times(1), None);
+}
+
 /// The message names the capability, so that the operator can give it.
 #[test]
 fn without_privileges_it_says_which_are_missing() {

@@ -207,6 +207,33 @@ fn two_hundred_short_connections_are_all_seen() {
     agent.stop();
 }
 
+/// A response without a length, most of it folded when the connection ends.
+#[test]
+fn a_response_that_ends_with_the_connection_is_counted_whole() {
+    need!(Agent, Root);
+    let directory = Workdir::new();
+    let agent = Agent::start();
+    for family in [Family::V4, Family::Unix] {
+        let listener = Listener::new(family, directory.path());
+        let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+        let mut steps = vec![Step::Client(REQUEST.to_vec()), Step::Server(head.to_vec())];
+        steps.extend((0..300).map(|_| Step::Server(vec![b'q'; 1000])));
+        steps.push(Step::ServerClose);
+        Wire::new(listener.pair()).play(&steps);
+        let bytes = Bytes {
+            received: REQUEST.len() as u64,
+            sent: (head.len() + 300 * 1000) as u64,
+        };
+        rows::expect_both(
+            agent.api(),
+            &listener.at(),
+            &answered("GET /plain", 200).times(1),
+            Some(bytes),
+        );
+    }
+    agent.stop();
+}
+
 /// A new listener at the old one's port, and clients that come from the port of the last client.
 #[test]
 fn ports_that_are_used_again_at_once_are_counted() {

@@ -26,6 +26,8 @@ pub enum Need {
     BpfObject,
     /// `setpriv`, to run something without root.
     Setpriv,
+    /// `unshare`, to run something in namespaces of its own.
+    Unshare,
 }
 
 impl Need {
@@ -42,6 +44,7 @@ impl Need {
             Self::Nginx => program("nginx"),
             Self::Wrk => program("wrk"),
             Self::Setpriv => program("setpriv"),
+            Self::Unshare => program("unshare"),
             Self::Python => (!Path::new(crate::python::SYSTEM).exists())
                 .then(|| format!("{} is not installed", crate::python::SYSTEM)),
             Self::Venv => {

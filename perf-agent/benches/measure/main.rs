@@ -63,7 +63,7 @@ enum Measure {
         plan: Pairs,
         #[arg(long, default_value_t = 3)]
         pairs: usize,
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
     /// The agent on an idle host. As root.

@@ -1,6 +1,7 @@
 //! nginx under wrk with the agent and without, in turns: what the agent costs those that are observed, and whether it
 //! counted everything.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -133,7 +134,10 @@ pub(crate) fn guest(plan: &Plan) -> Result<Report> {
     let counting = enable_stats(Stats::RunTime).context("cannot switch the kernel's counting of program runs on")?;
     let before = program_runs();
     let counted = nginx.observed(plan.seconds, Some(&agent))?;
-    let runs = program_runs() - before;
+    let mut runs = program_runs();
+    for (program, before) in before {
+        *runs.entry(program).or_default() -= before;
+    }
     drop((counting, agent));
     let kept: Vec<f64> = off.iter().zip(&on).map(|(off, on)| on.rate / off.rate).collect();
     report.at_least(
@@ -153,8 +157,11 @@ pub(crate) fn guest(plan: &Plan) -> Result<Report> {
         MOST_RUNS,
         format!("{backend}: program runs per request"),
         "",
-        &[runs / counted.requests],
+        &[runs.values().sum::<f64>() / counted.requests],
     );
+    for (program, runs) in runs {
+        report.row(format!("{backend}: of {program}"), "", &[runs / counted.requests]);
+    }
     let server: Vec<f64> = off
         .iter()
         .zip(&on)
@@ -373,10 +380,12 @@ impl Drop for Nginx {
     }
 }
 
-/// Runs of all BPF programs since they were loaded.
-fn program_runs() -> f64 {
-    loaded_programs()
-        .flatten()
-        .map(|program| program.run_count() as f64)
-        .sum()
+/// Runs of every program that is loaded, by name.
+fn program_runs() -> BTreeMap<String, f64> {
+    let mut runs = BTreeMap::new();
+    for program in loaded_programs().flatten() {
+        let name = program.name_as_str().unwrap_or("?").to_owned();
+        *runs.entry(name).or_default() += program.run_count() as f64;
+    }
+    runs
 }

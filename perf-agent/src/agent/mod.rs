@@ -29,8 +29,6 @@ const TICK_NS: u64 = 1_000_000_000;
 const WAIT: Duration = Duration::from_millis(100);
 /// Ticks between two looks at what the programs cost.
 const PROGRAM_TICKS: u64 = 5;
-/// Calls of `poll` that may pass after the hooks are off, to fetch what is left in the ring buffer.
-const LAST_POLLS: usize = 64;
 /// Batches of ended exchanges that may wait to be printed.
 const TRACE_BATCHES: usize = 256;
 /// How long a recording waits before it offers a batch again.
@@ -212,11 +210,8 @@ impl Core {
             }
         }
         self.source.detach();
-        for _ in 0..LAST_POLLS {
-            if !self.live || self.poll(Duration::ZERO)? != Polled::More {
-                break;
-            }
-        }
+        // Nothing more is written to the ring buffers, so what is left in them comes to an end.
+        while self.live && self.poll(Duration::ZERO)? == Polled::More {}
         self.pipeline.finish();
         self.last_tick_of_all()?;
         self.hand_out();

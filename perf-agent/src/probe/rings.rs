@@ -7,9 +7,9 @@ use aya::maps::{ArrayOfMaps, Map, MapData, MapError, RingBuf};
 use aya::{Ebpf, EbpfError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 
-/// Bytes that a ring buffer has at least when the memory is divided: what a processor gives in the ten milliseconds
-/// between two looks of the reader, several times over.
-const LEAST_BYTES: u32 = 512 << 10;
+/// Bytes that a ring buffer has at least when the memory is divided: one processor may give all that there is, between
+/// two looks of the reader that are ten milliseconds apart.
+const LEAST_BYTES: u32 = 2 << 20;
 
 /// The map of the object that the ring buffers are put into.
 pub(super) const OUTER: &str = "RINGS";
@@ -63,9 +63,10 @@ mod tests {
         };
         assert_eq!(shape(8 << 20, 1), (1, 8 << 20));
         assert_eq!(shape(8 << 20, 2), (2, 4 << 20));
-        assert_eq!(shape(8 << 20, 6), (8, 1 << 20));
-        assert_eq!(shape(8 << 20, 64), (16, 512 << 10));
-        assert_eq!(shape(64 << 20, 64), (64, 1 << 20));
+        assert_eq!(shape(8 << 20, 3), (4, 2 << 20));
+        assert_eq!(shape(8 << 20, 64), (4, 2 << 20));
+        assert_eq!(shape(128 << 20, 64), (64, 2 << 20));
+        assert_eq!(shape(2 << 20, 64), (1, 2 << 20));
         assert_eq!(shape(16 << 10, 64), (1, 16 << 10));
         assert_eq!(shape(4096, 0), (1, 4096));
     }
