@@ -107,7 +107,7 @@ pub enum Change {
     Reset,
     /// The socket is gone.
     Destroyed,
-    /// The socket is gone, and the record of how was lost.
+    /// The socket is gone, and records of its last bytes or of how it went were lost.
     Forgotten,
 }
 

@@ -25,6 +25,10 @@ pub mod flags {
     pub const UNIX: u32 = 1 << 8;
     /// Ignored because of the process in `tgid`: judged anew when another process uses the socket.
     pub const FILTERED: u32 = 1 << 9;
+    /// The record of the last bytes received was lost. (A later one would show the gap.)
+    pub const LOST_RECEIVED: u32 = 1 << 10;
+    /// The record of the last bytes sent was lost.
+    pub const LOST_SENT: u32 = 1 << 11;
 }
 
 /// One connection, as the kernel side knows it.

@@ -181,7 +181,8 @@ pub fn moved(moved: Moved) {
             state.flags |= flags::FOLDING;
         }
     }
-    state.budget -= emit::segment(state, segment, source, wanted).min(state.budget);
+    let captured = emit::segment(state, segment, source, wanted);
+    state.budget = state.budget.saturating_sub(captured);
 }
 
 /// The peer of a Unix socket closed: a read gave 0.

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use perf_common::{
     counters::Counter,
-    record::{DataRecord, ExitRecord, RecordHeader, StateRecord, TAIL_BYTES, flag, kind},
-    state::ConnectionState,
+    record::{DataRecord, ExitRecord, RecordHeader, StateRecord, TAIL_BYTES, change, direction, flag, kind},
+    state::{ConnectionState, flags},
 };
 
 use crate::{
@@ -80,7 +80,7 @@ const LARGE_VECTOR: u32 = 1 << 14;
 
 /// Emits a data record with the first `wanted` bytes of the segment. Gives the bytes that were captured.
 #[inline(always)]
-pub fn segment(state: &ConnectionState, segment: Segment, source: Source, wanted: u32) -> u32 {
+pub fn segment(state: &mut ConnectionState, segment: Segment, source: Source, wanted: u32) -> u32 {
     match source.kind {
         _ if wanted == 0 => fill::<0, 0, false>(state, segment, source, 0),
         Kind::Buffer | Kind::Queued if wanted <= TINY => {
@@ -107,12 +107,14 @@ pub fn segment(state: &ConnectionState, segment: Segment, source: Source, wanted
 /// Reserves an item of one class and fills it. `ROOM` bytes are reserved behind the record, `LIMIT` of them are used.
 #[inline(always)]
 fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
-    state: &ConnectionState,
+    state: &mut ConnectionState,
     segment: Segment,
     source: Source,
     wanted: u32,
 ) -> u32 {
-    let Some((ring, mut entry)) = reserve::<Class<ROOM>>(state.ring) else {
+    let reserved = reserve::<Class<ROOM>>(state.ring);
+    note_loss(state, segment.direction, reserved.is_none());
+    let Some((ring, mut entry)) = reserved else {
         return 0;
     };
     let item = entry.as_mut_ptr();
@@ -156,10 +158,27 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
     }
 }
 
+/// Remembers whether the newest bytes of a direction are told of.
+#[inline(always)]
+fn note_loss(state: &mut ConnectionState, moved: u8, lost: bool) {
+    let flag = if moved == direction::SENT {
+        flags::LOST_SENT
+    } else {
+        flags::LOST_RECEIVED
+    };
+    if lost {
+        state.flags |= flag;
+    } else {
+        state.flags &= !flag;
+    }
+}
+
 /// Reports what was folded of a message, with the sums kept in the connection's state.
 #[inline(always)]
-pub fn folded(state: &ConnectionState, direction: u8) {
-    let Some((ring, mut entry)) = reserve::<DataRecord>(state.ring) else {
+pub fn folded(state: &mut ConnectionState, direction: u8) {
+    let reserved = reserve::<DataRecord>(state.ring);
+    note_loss(state, direction, reserved.is_none());
+    let Some((ring, mut entry)) = reserved else {
         return;
     };
     entry.write(DataRecord {
@@ -183,9 +202,15 @@ pub fn folded(state: &ConnectionState, direction: u8) {
     entry.submit(wakeup::<DataRecord>(ring, state.folded_ns));
 }
 
-/// Reports a change of a connection's TCP state.
+/// Reports a change of a connection's TCP state. Where the record of its last bytes was lost, what a close means for them
+/// would be a guess: then only its end is told, as [`change::FORGOTTEN`].
 #[inline(always)]
-pub fn state_change(state: &ConnectionState, change: u8) {
+pub fn state_change(state: &ConnectionState, what: u8) {
+    let lost = state.flags & (flags::LOST_RECEIVED | flags::LOST_SENT) != 0;
+    let change = if lost { change::FORGOTTEN } else { what };
+    if lost && what != change::DESTROYED {
+        return;
+    }
     let Some((ring, mut entry)) = reserve::<StateRecord>(state.ring) else {
         return;
     };

@@ -115,7 +115,7 @@ impl Followed {
             }
             Some(kind::STATE) => {
                 if let Ok(Record::State(state)) = decode(record)
-                    && state.change == change::DESTROYED
+                    && matches!(state.change, change::DESTROYED | change::FORGOTTEN)
                 {
                     unix.ended(state.connection);
                     self.sockets.remove(&state.connection);
@@ -271,15 +271,19 @@ impl KernelSource {
         }
         let now_ns = clock::monotonic_ns();
         for ended in self.found.ended.drain(..) {
+            let mut how = change::DESTROYED;
             if let Some(state) = state_of(&self.connections, ended.socket, ended.connection) {
                 if state.flags & flags::FOLDING != 0 && state.folded_bytes != 0 {
                     deliver(&folded_record(&state).to_bytes());
+                }
+                if state.flags & (flags::LOST_RECEIVED | flags::LOST_SENT) != 0 {
+                    how = change::FORGOTTEN;
                 }
                 // Gone meanwhile: nothing to free.
                 let _gone = self.connections.remove(&ended.socket);
             }
             self.followed.sockets.remove(&ended.connection);
-            deliver(&StateRecord::new(ended.connection, change::DESTROYED, now_ns).to_bytes());
+            deliver(&StateRecord::new(ended.connection, how, now_ns).to_bytes());
         }
         for connection in self.found.forgotten.drain(..) {
             // Still followed: its end did not come by after all.

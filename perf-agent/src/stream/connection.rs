@@ -138,7 +138,8 @@ impl Connection {
         };
         let half = half_of(segment.direction, *requests);
         let mut verdict = Verdict::Continue;
-        if segment.length > 0 {
+        // An end of stream has no bytes, but a place: what is missing before it is missed.
+        if segment.length > 0 || segment.end_of_stream {
             let flow = match segment.direction {
                 Direction::Received => &mut self.received,
                 Direction::Sent => &mut self.sent,

@@ -114,6 +114,8 @@ mod tests {
             &[(10, 10), (30, 10), (20, 10), (40, 10)],
             &[(0, 0, 10), (10, 0, 10), (0, 10, 0), (0, 0, 10)],
         );
+        // At the end of a stream nothing comes, and that shows it too.
+        check(&[(10, 10), (30, 0)], &[(0, 0, 10), (20, 0, 0)]);
     }
 
     #[test]

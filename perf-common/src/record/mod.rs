@@ -92,7 +92,8 @@ pub mod change {
     pub const RESET: u8 = 3;
     /// The socket is gone; no record of this connection follows.
     pub const DESTROYED: u8 = 4;
-    /// The socket is gone, and how it ended was lost; written by the user side when it finds out.
+    /// The socket is gone, and records of its last bytes or of how it ended were lost. Written by the user side as well,
+    /// when it finds out.
     pub const FORGOTTEN: u8 = 5;
 }
 
