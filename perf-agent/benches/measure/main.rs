@@ -82,6 +82,9 @@ enum Measure {
     Profile {
         #[arg(long, default_value_t = 2)]
         batches: u32,
+        /// Of one busy server, not of a busy host.
+        #[arg(long)]
+        narrow: bool,
     },
     /// Both ends of a connection, for `kernel`.
     #[command(hide = true)]
@@ -152,7 +155,7 @@ fn main() -> Result<()> {
         Measure::Guest { plan, pairs, seconds } => nginx::guest(&plan.plan(pairs, seconds))?.print(),
         Measure::Idle { agent, seconds } => idle::run(&agent, seconds)?.print(),
         Measure::Memory => pipeline::memory(),
-        Measure::Profile { batches } => pipeline::profile(batches),
+        Measure::Profile { batches, narrow } => pipeline::profile(batches, narrow),
         Measure::Talk { kind, milliseconds } => talk::run(kind, Duration::from_millis(milliseconds)),
         Measure::Serve { port } => serve::serve(port),
     }

@@ -10,7 +10,7 @@ use perf_agent::snapshot::Snapshot;
 use perf_agent::statistics;
 
 use crate::host::{self, Memory};
-use crate::records::{Batch, CONNECTIONS, ENDPOINTS, Traffic, tick};
+use crate::records::{Batch, NARROW, Shape, Traffic, WIDE, tick};
 use crate::report::{Report, thread_seconds};
 
 /// Exchanges per second of record time: the bar, so that ticks and snapshots weigh what they would.
@@ -52,18 +52,27 @@ pub(crate) fn run(samples: usize, memory: bool) -> Result<Report> {
         report.row("of it anonymous", "MB", &[mb("anonymous")?]);
         report.row("highest resident memory on the way", "MB", &[mb("highest")?]);
         report.how(format!(
-            "Memory: of a process of its own that was fed a day's records, {} exchanges of {ENDPOINTS} endpoints over \
-             {CONNECTIONS} connections, the last hour at {HOUR_RATE} per second, with a snapshot every second.",
-            found["exchanges"]
+            "Memory: of a process of its own that was fed a day's records, {} exchanges of {} endpoints over {} \
+             connections, the last hour at {HOUR_RATE} per second, with a snapshot every second.",
+            found["exchanges"],
+            WIDE.endpoints(),
+            WIDE.connections,
         ));
     }
-    throughput(samples, &mut report)?;
+    host::pin(&[0])?;
+    throughput(WIDE, "exchanges per second on one processor", samples, &mut report)?;
+    throughput(
+        NARROW,
+        "exchanges per second on one processor, one busy server",
+        samples,
+        &mut report,
+    )?;
     Ok(report)
 }
 
 /// For profilers: nothing but batches, and no clock, whose page some of them cannot show to the program.
-pub(crate) fn profile(batches: u32) -> Result<()> {
-    let mut load = Load::new()?;
+pub(crate) fn profile(batches: u32, narrow: bool) -> Result<()> {
+    let mut load = Load::new(if narrow { NARROW } else { WIDE })?;
     for _ in 0..batches {
         load.feed();
         load.tick();
@@ -72,9 +81,8 @@ pub(crate) fn profile(batches: u32) -> Result<()> {
     Ok(())
 }
 
-fn throughput(samples: usize, report: &mut Report) -> Result<()> {
-    host::pin(&[0])?;
-    let mut load = Load::new()?;
+fn throughput(shape: Shape, what: &str, samples: usize, report: &mut Report) -> Result<()> {
+    let mut load = Load::new(shape)?;
     load.run(PER_RUN);
     let (mut rates, mut snapshots) = (Vec::new(), Vec::new());
     for _ in 0..samples {
@@ -84,12 +92,15 @@ fn throughput(samples: usize, report: &mut Report) -> Result<()> {
         snapshots.push(load.snapshots / taken * 100.0);
     }
     load.check()?;
-    report.at_least(LEAST_PER_SECOND, "exchanges per second on one processor", "1/s", &rates);
-    report.row("share of ticks and snapshots", "%", &snapshots);
+    report.at_least(LEAST_PER_SECOND, what, "1/s", &rates);
+    report.row(format!("{what}: share of ticks and snapshots"), "%", &snapshots);
     report.how(format!(
-        "Throughput: {BATCH} exchanges ({} records, {} MB) made once, moved on in time and replayed; decode, put in order, \
-         dissect, aggregate, request log, and at every second of record time a tick and a snapshot. {PER_RUN} exchanges per \
-         sample, by the thread's own processor time.",
+        "{what}: {} exchanges of {} endpoints over {} keep-alive connections ({} records, {} MB) made once, moved on in \
+         time and replayed; decode, put in order, dissect, aggregate, request log, and at every second of record time a \
+         tick and a snapshot. {PER_RUN} exchanges per sample, by the thread's own processor time.",
+        load.exchanges,
+        shape.endpoints(),
+        shape.connections,
         load.batch.len(),
         load.batch.bytes() / 1_000_000,
     ));
@@ -98,6 +109,7 @@ fn throughput(samples: usize, report: &mut Report) -> Result<()> {
 
 /// A pipeline and what it is fed.
 struct Load {
+    shape: Shape,
     pipeline: Pipeline,
     batch: Batch,
     /// Record time that the batch takes.
@@ -114,9 +126,9 @@ struct Load {
 }
 
 impl Load {
-    fn new() -> Result<Self> {
+    fn new(shape: Shape) -> Result<Self> {
         let mut pipeline = pipeline()?;
-        let mut traffic = Traffic::new(RATE, START_NS);
+        let mut traffic = Traffic::new(shape, RATE, START_NS);
         traffic.begin(&mut |record, _| pipeline.apply(record));
         let mut batch = Batch::default();
         while traffic.exchanges() < BATCH {
@@ -126,6 +138,7 @@ impl Load {
         }
         let end_ns = traffic.finish(&mut |record, connection| batch.push(record, connection));
         Ok(Self {
+            shape,
             pipeline,
             batch,
             length_ns: end_ns - START_NS,
@@ -182,11 +195,11 @@ impl Load {
     fn check(&mut self) -> Result<()> {
         self.pipeline.apply(&tick(self.now_ns + 1));
         let snapshot = self.pipeline.snapshot();
-        check(&snapshot, self.fed, 2 * self.fed)
+        check(&snapshot, self.shape, self.fed, 2 * self.fed)
     }
 }
 
-fn check(snapshot: &Snapshot, exchanges: u64, least_records: u64) -> Result<()> {
+fn check(snapshot: &Snapshot, shape: Shape, exchanges: u64, least_records: u64) -> Result<()> {
     let accounting: &Accounting = &snapshot.accounting;
     ensure!(
         accounting.exchanges.answered == exchanges && accounting.records.received >= least_records,
@@ -194,9 +207,10 @@ fn check(snapshot: &Snapshot, exchanges: u64, least_records: u64) -> Result<()> 
         accounting.exchanges.answered
     );
     ensure!(
-        snapshot.endpoints.len() == ENDPOINTS,
-        "{} endpoints instead of {ENDPOINTS}",
-        snapshot.endpoints.len()
+        snapshot.endpoints.len() == shape.endpoints(),
+        "{} endpoints instead of {}",
+        snapshot.endpoints.len(),
+        shape.endpoints()
     );
     Ok(())
 }
@@ -217,7 +231,7 @@ const HOUR: u64 = 3600;
 /// In a process of its own: feeds a day, and prints what it came to.
 pub(crate) fn memory() -> Result<()> {
     let mut pipeline = pipeline()?;
-    let mut traffic = Traffic::new(DAY_RATE, START_NS);
+    let mut traffic = Traffic::new(WIDE, DAY_RATE, START_NS);
     traffic.begin(&mut |record, _| pipeline.apply(record));
     let mut newest = None;
     // 26 hours, so that the running and twelve closed two-hour slots are there.
@@ -237,12 +251,12 @@ pub(crate) fn memory() -> Result<()> {
     }
     let snapshot = newest.context("time went on")?;
     ensure!(
-        pipeline.connections() == CONNECTIONS,
+        pipeline.connections() == WIDE.connections,
         "{} connections",
         pipeline.connections()
     );
     let flying = snapshot.accounting.exchanges.in_flight;
-    check(&snapshot, traffic.exchanges() - flying, 0)?;
+    check(&snapshot, WIDE, traffic.exchanges() - flying, 0)?;
     let Memory {
         resident,
         anonymous,

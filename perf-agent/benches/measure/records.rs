@@ -1,5 +1,5 @@
-//! Records as the kernel side would give them for a busy host: several services, a thousand endpoints, ten thousand
-//! keep-alive connections in both roles, and some that are short.
+//! Records as the kernel side would give them: for a busy host ([`WIDE`]: several services, a thousand endpoints, ten
+//! thousand keep-alive connections in both roles, and some that are short), and for one busy server ([`NARROW`]).
 //!
 //! Everything comes from one seed, so every run sees the same bytes.
 
@@ -12,16 +12,60 @@ use perf_common::record::{
     UNIX_PATH_BYTES, change, direction, family, flag, kind, origin,
 };
 
-/// Endpoints: four services of [`PER_SERVICE`], and as many that the first one calls at two others.
-pub(crate) const ENDPOINTS: usize = 1000;
-/// Connections that stay open.
-pub(crate) const CONNECTIONS: usize = 10_000;
-const PER_SERVICE: usize = 200;
-const SERVERS: usize = 4;
-/// Of the connections, those in the client role.
-const CLIENTS: usize = CONNECTIONS / 5;
-/// Every so many exchanges have a connection of their own.
-const SHORT: u64 = 100;
+/// How much of what there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Services that are asked; the first one asks as many endpoints of two others, if it has client connections.
+    servers: usize,
+    /// Endpoints of each.
+    per_service: usize,
+    /// Connections that stay open.
+    pub(crate) connections: usize,
+    /// Of them, those in the client role.
+    clients: usize,
+    /// Every so many exchanges have a connection of their own; `None` if none has.
+    short: Option<u64>,
+    /// Median time of the fastest endpoint; that of the slowest is fifty times as long.
+    fastest_ns: u64,
+}
+
+/// A busy host.
+pub(crate) const WIDE: Shape = Shape {
+    servers: 4,
+    per_service: 200,
+    connections: 10_000,
+    clients: 2_000,
+    short: Some(100),
+    fastest_ns: 100_000,
+};
+
+/// One busy server behind a proxy. It is fast enough for its few connections to carry the bar's rate.
+pub(crate) const NARROW: Shape = Shape {
+    servers: 1,
+    per_service: 10,
+    connections: 32,
+    clients: 0,
+    short: None,
+    fastest_ns: 1_000,
+};
+
+impl Shape {
+    /// Endpoints in all.
+    pub(crate) fn endpoints(&self) -> usize {
+        (self.servers + usize::from(self.clients > 0)) * self.per_service
+    }
+
+    /// Time between two writes of one answer.
+    fn apart_ns(&self) -> u64 {
+        self.fastest_ns / 5
+    }
+
+    /// When the bytes that were moved at this moment had become readable.
+    fn arrival_ns(&self, at_ns: u64) -> u64 {
+        at_ns - at_ns % (2 * self.apart_ns()) - self.apart_ns() / 10
+    }
+}
+
 /// Bytes of a response that the kernel side copies.
 const RESPONSE_BUDGET: usize = 1024;
 /// Ids in paths are drawn from so many, the popular ones most (Zipf's law).
@@ -36,6 +80,7 @@ pub(crate) type Emit<'a> = dyn FnMut(&[u8], u64) + 'a;
 
 /// See the module.
 pub(crate) struct Traffic {
+    shape: Shape,
     random: Random,
     endpoints: Vec<Endpoint>,
     connections: Vec<Connection>,
@@ -76,21 +121,24 @@ struct Connection {
 
 impl Traffic {
     /// So many exchanges per second, from `start_ns` on.
-    pub(crate) fn new(per_second: u64, start_ns: u64) -> Self {
+    pub(crate) fn new(shape: Shape, per_second: u64, start_ns: u64) -> Self {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        let endpoints = endpoints(&mut random);
-        let connections: Vec<_> = (0..CONNECTIONS)
+        let endpoints = endpoints(shape, &mut random);
+        let Shape {
+            servers, per_service, ..
+        } = shape;
+        let connections: Vec<_> = (0..shape.connections)
             .map(|number| {
-                let is_client = number < CLIENTS;
-                let service = if is_client { 0 } else { number % SERVERS };
+                let is_client = number < shape.clients;
+                let service = if is_client { 0 } else { number % servers };
                 let (first, count) = if is_client {
                     // Half of the client endpoints belong to each of the two peers.
-                    let half = PER_SERVICE / 2;
-                    (SERVERS * PER_SERVICE + (number % 2) * half, half)
+                    let half = per_service / 2;
+                    (servers * per_service + (number % 2) * half, half)
                 } else {
-                    (service * PER_SERVICE, PER_SERVICE)
+                    (service * per_service, per_service)
                 };
-                let worker = u32::try_from(number / SERVERS % 4).unwrap_or(0);
+                let worker = u32::try_from(number / servers % 4).unwrap_or(0);
                 let tgid = 1000 + u32::try_from(service).unwrap_or(0) * 10 + worker;
                 Connection {
                     service,
@@ -108,6 +156,7 @@ impl Traffic {
             .map(|_| b"abcdefghijklmnopqrstuvwxyz0123456789\": {},"[random.below(42)])
             .collect();
         Self {
+            shape,
             random,
             endpoints,
             connections,
@@ -148,7 +197,7 @@ impl Traffic {
         }
         for number in 0..self.connections.len() {
             let id = id_of(number);
-            emit(&open(id, &self.connections[number], at_ns).to_bytes(), id);
+            emit(&open(self.shape, id, &self.connections[number], at_ns).to_bytes(), id);
         }
     }
 
@@ -199,10 +248,15 @@ impl Traffic {
             };
         let endpoint = connection.first + index(rank, connection.count);
         let latency_ns = (self.endpoints[endpoint].median_ns * (0.5 * self.random.normal()).exp()).min(LONGEST_NS);
-        if self.exchanges.is_multiple_of(SHORT) {
+        if self
+            .shape
+            .short
+            .is_some_and(|every| self.exchanges.is_multiple_of(every))
+        {
             // A connection of its own, over in no time.
-            let id = id_of(CONNECTIONS + index(self.random.unit(), CONNECTIONS));
-            emit(&open(id, &connection, at_ns).to_bytes(), id);
+            let kept = self.shape.connections;
+            let id = id_of(kept + index(self.random.unit(), kept));
+            emit(&open(self.shape, id, &connection, at_ns).to_bytes(), id);
             let mut short = Connection {
                 received: 0,
                 sent: 0,
@@ -269,6 +323,7 @@ impl Traffic {
         let bytes = [text.as_bytes(), &self.body[..body]];
         segment(
             &mut self.record,
+            self.shape,
             id,
             to,
             to.is_client,
@@ -303,6 +358,7 @@ impl Traffic {
                 text.push_str("Transfer-Encoding: chunked\r\n\r\n");
                 segment(
                     &mut self.record,
+                    self.shape,
                     id,
                     to,
                     sent,
@@ -318,11 +374,12 @@ impl Traffic {
                 let captured = chunk.len().min(RESPONSE_BUDGET - text.len());
                 segment(
                     &mut self.record,
+                    self.shape,
                     id,
                     to,
                     sent,
                     0,
-                    at_ns + 20_000,
+                    at_ns + self.shape.apart_ns(),
                     chunk.len(),
                     &[&chunk[..captured]],
                 );
@@ -337,6 +394,7 @@ impl Traffic {
                 write!(text, "Content-Length: {body}\r\n\r\n").expect("a string takes everything");
                 segment(
                     &mut self.record,
+                    self.shape,
                     id,
                     to,
                     sent,
@@ -349,11 +407,12 @@ impl Traffic {
                 let captured = body.min(RESPONSE_BUDGET - text.len());
                 segment(
                     &mut self.record,
+                    self.shape,
                     id,
                     to,
                     sent,
                     0,
-                    at_ns + 20_000,
+                    at_ns + self.shape.apart_ns(),
                     body,
                     &[&self.body[..captured]],
                 );
@@ -364,6 +423,7 @@ impl Traffic {
                 let bytes = [text.as_bytes(), &self.body[..captured]];
                 segment(
                     &mut self.record,
+                    self.shape,
                     id,
                     to,
                     sent,
@@ -384,7 +444,7 @@ pub(crate) fn tick(at_ns: u64) -> Vec<u8> {
     TickRecord::new(at_ns, EPOCH_NS + at_ns).to_bytes().to_vec()
 }
 
-fn endpoints(random: &mut Random) -> Vec<Endpoint> {
+fn endpoints(shape: Shape, random: &mut Random) -> Vec<Endpoint> {
     let resources = [
         "users", "orders", "items", "carts", "prices", "stocks", "offers", "reviews", "images", "brands", "shops",
         "taxes", "coupons", "refunds", "parcels", "routes", "events", "topics", "teams", "roles", "tokens", "devices",
@@ -396,20 +456,20 @@ fn endpoints(random: &mut Random) -> Vec<Endpoint> {
         ("/", Some("/history")),
         ("/", Some("/items")),
     ];
-    let mut all = Vec::with_capacity(ENDPOINTS);
-    for group in 0..=SERVERS {
-        let is_client = group == SERVERS;
-        for number in 0..PER_SERVICE {
+    let mut all = Vec::with_capacity(shape.endpoints());
+    for group in 0..shape.endpoints() / shape.per_service {
+        let is_client = group == shape.servers;
+        for number in 0..shape.per_service {
             let resource = resources[number / 8 % resources.len()];
             let (slash, behind_id) = shapes[number % 4];
             let method = if number / 4 % 2 == 0 { "GET" } else { "POST" };
-            let host = match (is_client, number / (PER_SERVICE / 2)) {
+            let host = match (is_client, number / (shape.per_service / 2)) {
                 (true, 0) => "payments.example",
                 (true, _) => "search.example",
                 (false, _) => "shop.example",
             };
-            // From 0.1 to 5 ms, every magnitude alike.
-            let median_ns = 1e5 * 50f64.powf(random.unit());
+            // Every magnitude alike.
+            let median_ns = shape.fastest_ns as f64 * 50f64.powf(random.unit());
             all.push(Endpoint {
                 method,
                 before_id: format!("/api/v1/{resource}{slash}"),
@@ -474,14 +534,14 @@ fn process(tgid: u32, at_ns: u64, name: &str) -> Vec<u8> {
     .concat()
 }
 
-fn open(id: u64, connection: &Connection, at_ns: u64) -> OpenRecord {
+fn open(shape: Shape, id: u64, connection: &Connection, at_ns: u64) -> OpenRecord {
     let port = 8000 + u16::try_from(connection.service).unwrap_or(0);
     let ephemeral = 20_000 + u16::try_from(id >> 10 & 0x3fff).unwrap_or(0);
     let (local_port, remote_port, last) = if connection.is_client {
         (
             ephemeral,
             443,
-            100 + u8::from(!connection.first.is_multiple_of(PER_SERVICE)),
+            100 + u8::from(!connection.first.is_multiple_of(shape.per_service)),
         )
     } else {
         (port, ephemeral, 7)
@@ -527,6 +587,7 @@ fn state(id: u64, what: u8, at_ns: u64) -> Vec<u8> {
 )]
 fn segment(
     out: &mut Vec<u8>,
+    shape: Shape,
     id: u64,
     on: &mut Connection,
     sent: bool,
@@ -542,7 +603,7 @@ fn segment(
     let record = DataRecord {
         header: header::<DataRecord>(kind::DATA, flags, captured, at_ns),
         connection: id,
-        arrival_ns: if sent { 0 } else { at_ns - at_ns % 40_000 - 2_000 },
+        arrival_ns: if sent { 0 } else { shape.arrival_ns(at_ns) },
         position_end: *position,
         length,
         captured: u32::try_from(captured).expect("budgets are small"),
@@ -594,8 +655,8 @@ impl Batch {
         self.bytes.extend_from_slice(record);
         self.ends.push((self.bytes.len(), connection));
         let number = usize::try_from(connection >> 10).expect("connections are few");
-        if record[0] == 1 && number <= CONNECTIONS {
-            self.moved.resize(CONNECTIONS + 1, [0; 2]);
+        if record[0] == 1 && number <= WIDE.connections {
+            self.moved.resize(WIDE.connections + 1, [0; 2]);
             let length = u32::from_le_bytes(record[36..40].try_into().expect("four bytes"));
             let sum = &mut self.moved[number][usize::from(record[place::DIRECTION])];
             *sum = sum.wrapping_add(length);
@@ -637,7 +698,7 @@ impl Batch {
             }
             let number = usize::try_from(connection >> 10).expect("connections are few");
             // The short connections begin anew each time.
-            if number <= CONNECTIONS {
+            if number <= WIDE.connections {
                 let moved = self.moved[number][usize::from(record[place::DIRECTION])];
                 let position = &mut record[place::POSITION_END..place::POSITION_END + 4];
                 let end = u32::from_le_bytes((&*position).try_into().expect("four bytes")).wrapping_add(moved);
