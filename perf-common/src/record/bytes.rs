@@ -58,21 +58,28 @@ impl core::fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
-/// Reads little-endian fields one after the other. Out-of-bounds reads give 0: [`decode`] checks the size before.
-struct Fields<'a> {
-    bytes: &'a [u8],
+/// Reads little-endian fields one after the other from the bytes of a record's struct. That all of them are there was
+/// checked once, for the whole struct; reads beyond it give 0.
+struct Fields<'a, const N: usize> {
+    bytes: &'a [u8; N],
     at: usize,
 }
 
-impl Fields<'_> {
+impl<'a, const N: usize> Fields<'a, N> {
+    /// From the first field, and what follows the struct.
     #[inline]
-    fn array<const N: usize>(&mut self) -> [u8; N] {
+    fn of(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
+        let (bytes, rest) = bytes.split_first_chunk().ok_or(DecodeError::Short)?;
+        Ok((Self { bytes, at: 0 }, rest))
+    }
+    #[inline]
+    fn array<const M: usize>(&mut self) -> [u8; M] {
         let value = self
             .bytes
-            .get(self.at..self.at + N)
+            .get(self.at..self.at + M)
             .and_then(|slice| slice.try_into().ok())
-            .unwrap_or([0; N]);
-        self.at += N;
+            .unwrap_or([0; M]);
+        self.at += M;
         value
     }
     #[inline]
@@ -108,52 +115,56 @@ impl Fields<'_> {
 /// [`DecodeError`] if the bytes are no record of this version; nothing is read beyond them.
 #[inline]
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
-    if bytes.len() < size_of::<RecordHeader>() {
-        return Err(DecodeError::Short);
-    }
-    let mut fields = Fields { bytes, at: 0 };
+    let (mut fields, _) = Fields::<{ size_of::<RecordHeader>() }>::of(bytes)?;
     let header = fields.header();
     let bytes = bytes.get(..header.size as usize).ok_or(DecodeError::Short)?;
-    match header.kind {
-        kind::DATA => data(header, fields, after::<DataRecord>(bytes)?),
-        kind::OPEN => after::<OpenRecord>(bytes).and_then(|_| open(header, fields)),
-        kind::STATE => after::<StateRecord>(bytes).map(|_| {
-            Record::State(StateRecord {
-                header,
+    if header.kind == kind::DATA {
+        data(bytes)
+    } else {
+        other(header.kind, bytes)
+    }
+}
+
+/// Records that are few.
+#[inline(never)]
+fn other(kind: u16, bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    match kind {
+        kind::OPEN => open(bytes),
+        kind::STATE => {
+            let (mut fields, _) = Fields::<{ size_of::<StateRecord>() }>::of(bytes)?;
+            Ok(Record::State(StateRecord {
+                header: fields.header(),
                 connection: fields.u64(),
                 change: fields.u8(),
                 reserved: fields.array(),
-            })
-        }),
-        kind::EXIT => after::<ExitRecord>(bytes).map(|_| {
-            Record::Exit(ExitRecord {
-                header,
+            }))
+        }
+        kind::EXIT => {
+            let (mut fields, _) = Fields::<{ size_of::<ExitRecord>() }>::of(bytes)?;
+            Ok(Record::Exit(ExitRecord {
+                header: fields.header(),
                 tgid: fields.u32(),
                 what: fields.u32(),
-            })
-        }),
-        kind::PROCESS => process(header, fields, after::<ProcessRecord>(bytes)?),
-        kind::TICK => after::<TickRecord>(bytes).map(|_| {
-            Record::Tick(TickRecord {
-                header,
+            }))
+        }
+        kind::PROCESS => process(bytes),
+        kind::TICK => {
+            let (mut fields, _) = Fields::<{ size_of::<TickRecord>() }>::of(bytes)?;
+            Ok(Record::Tick(TickRecord {
+                header: fields.header(),
                 wall_ns: fields.u64(),
-            })
-        }),
-        kind::COUNTERS => counters(header, fields, after::<CountersRecord>(bytes)?),
+            }))
+        }
+        kind::COUNTERS => counters(bytes),
         other => Err(DecodeError::Kind(other)),
     }
 }
 
-/// What follows a record's struct.
 #[inline]
-fn after<T>(bytes: &[u8]) -> Result<&[u8], DecodeError> {
-    bytes.get(size_of::<T>()..).ok_or(DecodeError::Short)
-}
-
-#[inline]
-fn data<'a>(header: RecordHeader, mut fields: Fields<'_>, payload: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+fn data(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (mut fields, payload) = Fields::<{ size_of::<DataRecord>() }>::of(bytes)?;
     let record = DataRecord {
-        header,
+        header: fields.header(),
         connection: fields.u64(),
         arrival_ns: fields.u64(),
         position_end: fields.u32(),
@@ -171,9 +182,10 @@ fn data<'a>(header: RecordHeader, mut fields: Fields<'_>, payload: &'a [u8]) -> 
     Ok(Record::Data(record, payload))
 }
 
-fn open(header: RecordHeader, mut fields: Fields<'_>) -> Result<Record<'static>, DecodeError> {
+fn open(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
+    let (mut fields, _) = Fields::<{ size_of::<OpenRecord>() }>::of(bytes)?;
     let record = OpenRecord {
-        header,
+        header: fields.header(),
         connection: fields.u64(),
         socket: fields.u64(),
         cgroup: fields.u64(),
@@ -198,7 +210,9 @@ fn open(header: RecordHeader, mut fields: Fields<'_>) -> Result<Record<'static>,
     Ok(Record::Open(record))
 }
 
-fn process<'a>(header: RecordHeader, mut fields: Fields<'_>, texts: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+fn process(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (mut fields, texts) = Fields::<{ size_of::<ProcessRecord>() }>::of(bytes)?;
+    let header = fields.header();
     let tgid = fields.u32();
     let [exe, comm, cgroup] = [(); 3].map(|()| usize::from(fields.u16()));
     if texts.len() != exe + comm + cgroup {
@@ -213,9 +227,10 @@ fn process<'a>(header: RecordHeader, mut fields: Fields<'_>, texts: &'a [u8]) ->
     })
 }
 
-fn counters<'a>(header: RecordHeader, mut fields: Fields<'_>, values: &'a [u8]) -> Result<Record<'a>, DecodeError> {
+fn counters(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (mut fields, values) = Fields::<{ size_of::<CountersRecord>() }>::of(bytes)?;
     let record = CountersRecord {
-        header,
+        header: fields.header(),
         count: fields.u32(),
         reserved: fields.u32(),
     };
