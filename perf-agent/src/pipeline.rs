@@ -9,7 +9,7 @@ use compact_str::CompactString;
 
 use crate::endpoint::RouteError;
 use crate::event::{Change, Event, Open, Peers, Segment};
-use crate::exchange::Outcome;
+use crate::exchange::{Outcome, Role};
 use crate::snapshot::Snapshot;
 use crate::statistics::{self, Origin, Statistics};
 use crate::stream::connection::{Attention, Connection, Interest};
@@ -69,6 +69,7 @@ pub struct Pipeline {
 }
 
 /// A connection with what is known of its ends.
+#[repr(C)]
 struct Followed {
     connection: Connection,
     /// Kernel address of the socket, 0 if its open record was lost.
@@ -135,23 +136,22 @@ impl Pipeline {
     fn segment(&mut self, segment: &Segment<'_>) {
         let id = segment.connection;
         self.now_ns = self.now_ns.max(segment.at_ns);
-        if self.connections.get_mut(id).is_none() {
-            // Its open record was lost: where it goes is not known.
-            self.insert(
-                id,
-                Followed::new(Connection::new(false), 0, Arc::new(Peers::Unknown), ""),
-            );
-        }
-        let Some(followed) = self.connections.get_mut(id) else {
+        let place = self.connections.find(id).or_else(|| {
+            self.joined(id);
+            self.connections.find(id)
+        });
+        let Some(followed) = place.and_then(|place| self.connections.at(place)) else {
             return;
         };
-        let socket = followed.socket;
         match followed.connection.interest(segment) {
             Interest::None => {}
-            Interest::GivenUp => self.hint(Hint::Ignore { socket, connection: id }),
+            Interest::GivenUp => {
+                let socket = followed.socket;
+                self.hint(Hint::Ignore { socket, connection: id });
+            }
             Interest::Role(role) => {
-                if let Some((peers, comm)) = followed.ends.take() {
-                    followed.origin = Some(Origin::new(role, peers, &comm));
+                if followed.origin.is_none() {
+                    followed.begin(role);
                 }
                 let Some(origin) = &mut followed.origin else {
                     return;
@@ -159,20 +159,42 @@ impl Pipeline {
                 let mut sink = self.statistics.sink(origin);
                 match followed.connection.segment(segment, &mut sink) {
                     Attention::Same => {}
-                    Attention::BulkBegan => self.hint(Hint::PollBulk { socket, connection: id }),
-                    Attention::BulkEnded => self.hint(Hint::StopBulk { socket, connection: id }),
-                    Attention::Opaque { bulk } => {
-                        followed.origin = None;
-                        if bulk {
-                            self.hint(Hint::StopBulk { socket, connection: id });
-                        }
-                        self.hint(Hint::Ignore { socket, connection: id });
-                    }
+                    attention => self.attend(id, attention),
                 }
             }
         }
     }
 
+    #[cold]
+    fn attend(&mut self, id: u64, attention: Attention) {
+        let Some(followed) = self.connections.get_mut(id) else {
+            return;
+        };
+        let socket = followed.socket;
+        match attention {
+            Attention::Same => {}
+            Attention::BulkBegan => self.hint(Hint::PollBulk { socket, connection: id }),
+            Attention::BulkEnded => self.hint(Hint::StopBulk { socket, connection: id }),
+            Attention::Opaque { bulk } => {
+                followed.origin = None;
+                if bulk {
+                    self.hint(Hint::StopBulk { socket, connection: id });
+                }
+                self.hint(Hint::Ignore { socket, connection: id });
+            }
+        }
+    }
+
+    /// A connection of which the open record was lost: where it goes is not known.
+    #[cold]
+    fn joined(&mut self, id: u64) {
+        self.insert(
+            id,
+            Followed::new(Connection::new(false), 0, Arc::new(Peers::Unknown), ""),
+        );
+    }
+
+    #[inline(never)]
     fn other(&mut self, event: Event<'_>) {
         match event {
             Event::Segment(segment) => self.segment(&segment),
@@ -265,6 +287,14 @@ impl Followed {
             socket,
             ends: Some((peers, comm.into())),
             origin: None,
+        }
+    }
+
+    /// Its role is known.
+    #[cold]
+    fn begin(&mut self, role: Role) {
+        if let Some((peers, comm)) = self.ends.take() {
+            self.origin = Some(Origin::new(role, peers, &comm));
         }
     }
 

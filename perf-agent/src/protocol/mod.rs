@@ -8,13 +8,15 @@
 //! any chunking of the same bytes gives the same exchanges (their times aside); any bytes at all end without panic and
 //! within a memory bound; after any gap it recovers or stops honestly.
 //!
-//! Adding a protocol: one file, one line in [`PROTOCOLS`], one fuzz target, one recording.
+//! Adding a protocol: one file, one line in [`PROTOCOLS`], a variant of [`AnyDissector`], one fuzz target, one recording.
 
 pub mod http1;
 #[cfg(test)]
 pub(crate) mod recorder;
 #[cfg(test)]
 mod tests;
+
+use std::ops::{Deref, DerefMut};
 
 use crate::event::{Change, Direction};
 use crate::exchange::Sink;
@@ -98,7 +100,35 @@ pub struct ProtocolEntry {
     /// Could these be the first bytes of a message that went in this direction? If so, which direction requests go.
     pub detect: fn(first: &[u8], direction: Direction) -> Option<Direction>,
     /// A dissector for a new connection. `from_start`: nothing went before.
-    pub dissector: fn(from_start: bool) -> Box<dyn Dissector>,
+    pub dissector: fn(from_start: bool) -> AnyDissector,
+}
+
+/// A dissector in place: it lies with its connection, not somewhere else. Every connection takes the room of the largest
+/// one, so a protocol keeps on the heap what not every message needs.
+#[derive(Debug)]
+pub enum AnyDissector {
+    /// See [`http1`].
+    Http1(http1::Http1),
+}
+
+impl Deref for AnyDissector {
+    type Target = dyn Dissector;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Http1(dissector) => dissector,
+        }
+    }
+}
+
+impl DerefMut for AnyDissector {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::Http1(dissector) => dissector,
+        }
+    }
 }
 
 /// All protocols, in the order in which they are asked.

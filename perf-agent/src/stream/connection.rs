@@ -3,34 +3,40 @@
 
 use crate::event::{Change, Direction, Segment};
 use crate::exchange::{Loss, Outcome, Role, Sink};
-use crate::protocol::{Chunk, Dissector, Gap, Half, PROTOCOLS, Verdict};
+use crate::protocol::{AnyDissector, Chunk, Dissector, Gap, Half, PROTOCOLS, Verdict};
 
 use super::Flow;
 
 /// After so many segments in which no protocol begins, or turns of direction, nobody looks any more.
 const MISSES: u8 = 64;
 
-/// One connection.
+/// One connection. What every segment needs comes first, together.
+#[repr(C)]
 pub struct Connection {
     received: Flow,
     sent: Flow,
-    stage: Stage,
     /// The first byte of both directions was, or will be, seen.
     from_start: bool,
-    /// When the peer's FIN came.
-    peer_closed_ns: Option<u64>,
     local_closed: bool,
     /// A message of this direction is reported in sums.
     bulk: Option<Direction>,
+    stage: Stage,
+    /// When the peer's FIN came.
+    peer_closed_ns: Option<u64>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections that are followed are in the large one"
+)]
+#[repr(u8)]
 enum Stage {
     /// No message was recognised yet.
     Listening { misses: u8, last: Option<Direction> },
     /// A protocol was.
     Following {
-        dissector: Box<dyn Dissector>,
         requests: Direction,
+        dissector: AnyDissector,
     },
     /// Of no interest.
     Ignored,
@@ -85,7 +91,7 @@ impl Connection {
     /// Heap bytes held beyond the struct itself, for the memory bound.
     pub fn heap_bytes(&self) -> usize {
         match &self.stage {
-            Stage::Following { dissector, .. } => size_of_val(&**dissector) + dissector.heap_bytes(),
+            Stage::Following { dissector, .. } => dissector.heap_bytes(),
             _ => 0,
         }
     }

@@ -3,35 +3,55 @@
 //! Which one is the clock's choice ("second chance"): a hand goes round, spares each entry once that was used since it
 //! last came by, and takes the first one that was not. That costs O(1) on average and one bit per entry.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// Entries by id, at most so many.
 #[derive(Debug)]
 pub struct Table<T> {
-    /// Ids come from the kernel side but count connections that others open: the hasher is seeded at random.
-    places: HashMap<u64, usize>,
+    /// Numbers of slots by their ids: so little that it stays close to the processor. Ids come from the kernel side but
+    /// count connections that others open: the hasher is seeded at random.
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
     slots: Vec<Option<Slot<T>>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
     hand: usize,
     capacity: usize,
 }
 
+/// As long as whole cache lines, so that no two entries share one. What is asked first stands in the first one.
 #[derive(Debug)]
+#[repr(C, align(64))]
 struct Slot<T> {
     id: u64,
-    used: bool,
+    used: Used,
     value: T,
 }
+
+/// Since the hand last came by. Wider than it need be: that a slot is empty is then said here, where the compiler finds
+/// most room for it, and not at some place in the entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Used {
+    No,
+    Yes,
+}
+
+/// Where an entry lies, until it is removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(u32);
 
 impl<T> Table<T> {
     /// A table for at most `capacity` entries, at least one. Nothing is allocated yet.
     pub fn new(capacity: usize) -> Self {
         Self {
-            places: HashMap::new(),
+            places: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             slots: Vec::new(),
             free: Vec::new(),
             hand: 0,
-            capacity: capacity.max(1),
+            capacity: capacity.clamp(1, u32::MAX as usize),
         }
     }
 
@@ -45,13 +65,26 @@ impl<T> Table<T> {
         self.places.is_empty()
     }
 
+    /// Where the entry of this id lies.
+    #[inline]
+    pub fn find(&self, id: u64) -> Option<Place> {
+        let is = |place: &u32| id_at(&self.slots, *place) == Some(id);
+        self.places.find(self.hasher.hash_one(id), is).copied().map(Place)
+    }
+
+    /// The entry that lies there; it counts as used.
+    #[inline]
+    pub fn at(&mut self, place: Place) -> Option<&mut T> {
+        let slot = self.slots.get_mut(place.0 as usize)?.as_mut()?;
+        slot.used = Used::Yes;
+        Some(&mut slot.value)
+    }
+
     /// The entry of this id; it counts as used.
     #[inline]
     pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
-        let place = *self.places.get(&id)?;
-        let slot = self.slots.get_mut(place)?.as_mut()?;
-        slot.used = true;
-        Some(&mut slot.value)
+        let place = self.find(id)?;
+        self.at(place)
     }
 
     /// Puts in an entry. Gives back what had to go: the id's former entry, or another one if the table is full.
@@ -61,23 +94,31 @@ impl<T> Table<T> {
             None if self.len() >= self.capacity => self.evict(),
             None => None,
         };
-        let slot = Some(Slot { id, used: true, value });
+        let slot = Some(Slot {
+            id,
+            used: Used::Yes,
+            value,
+        });
         let place = if let Some(place) = self.free.pop() {
-            self.slots[place] = slot;
+            self.slots[place as usize] = slot;
             place
         } else {
             self.slots.push(slot);
-            self.slots.len() - 1
+            // The capacity is less.
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         };
-        self.places.insert(id, place);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let hash = |place: &u32| hasher.hash_one(id_at(slots, *place).unwrap_or_default());
+        self.places.insert_unique(hasher.hash_one(id), place, hash);
         gone
     }
 
     /// Takes out an entry.
     pub fn remove(&mut self, id: u64) -> Option<T> {
-        let place = self.places.remove(&id)?;
+        let is = |place: &u32| id_at(&self.slots, *place) == Some(id);
+        let (place, _) = self.places.find_entry(self.hasher.hash_one(id), is).ok()?.remove();
         self.free.push(place);
-        self.slots.get_mut(place)?.take().map(|slot| slot.value)
+        self.slots.get_mut(place as usize)?.take().map(|slot| slot.value)
     }
 
     /// All entries, in no order.
@@ -91,8 +132,8 @@ impl<T> Table<T> {
             let place = self.hand;
             self.hand = (self.hand + 1) % self.slots.len();
             if let Some(slot) = &mut self.slots[place] {
-                if slot.used {
-                    slot.used = false;
+                if slot.used == Used::Yes {
+                    slot.used = Used::No;
                 } else {
                     let id = slot.id;
                     return self.remove(id).map(|value| (id, value));
@@ -101,6 +142,11 @@ impl<T> Table<T> {
         }
         None
     }
+}
+
+#[inline]
+fn id_at<T>(slots: &[Option<Slot<T>>], place: u32) -> Option<u64> {
+    slots.get(place as usize)?.as_ref().map(|slot| slot.id)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Where the strict parser `httparse` accepts a head, this one reads the same from it: a property test holds it to that.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
@@ -92,63 +93,110 @@ enum Name {
 }
 
 impl Name {
-    /// The name of a field line and its value, if it is of interest. Most lines are told by their first byte.
+    /// The name of a field line and what follows its colon from the first letter on, if it is of interest. Most lines
+    /// are told by their first byte and one of the bytes behind.
     #[inline]
     fn of(line: &[u8]) -> Option<(Self, &[u8])> {
-        let named = |name: &[u8], this: Self| {
-            let (head, rest) = line.split_at_checked(name.len())?;
-            if !head.eq_ignore_ascii_case(name) {
-                return None;
-            }
-            // No space may stand before the colon; where one does, it means nothing else (RFC 9112, 5.1).
-            Some((this, rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii()))
+        let has = |place: usize, letter: u8| line.get(place).is_some_and(|byte| byte | 0x20 == letter);
+        let (this, behind) = match line.first()? | 0x20 {
+            b'h' => (Self::Host, behind(line, b"Host", b"host")?),
+            b'e' => (Self::Expect, behind(line, b"Expect", b"expect")?),
+            b'x' if has(2, b'r') => (Self::RequestId, behind(line, b"X-Request-Id", b"x-request-id")?),
+            b'x' if has(2, b'c') => (
+                Self::CorrelationId,
+                behind(line, b"X-Correlation-Id", b"x-correlation-id")?,
+            ),
+            b'c' if has(8, b'l') => (Self::ContentLength, behind(line, b"Content-Length", b"content-length")?),
+            b't' if has(9, b'e') => (
+                Self::TransferEncoding,
+                behind(line, b"Transfer-Encoding", b"transfer-encoding")?,
+            ),
+            _ => return None,
         };
-        match line.first()? | 0x20 {
-            b'h' => named(b"host", Self::Host),
-            b'e' => named(b"expect", Self::Expect),
-            b'x' => named(b"x-request-id", Self::RequestId).or_else(|| named(b"x-correlation-id", Self::CorrelationId)),
-            // Many names begin with `Content-`.
-            b'c' if line.get(8).is_some_and(|byte| byte | 0x20 == b'l') => {
-                named(b"content-length", Self::ContentLength)
-            }
-            b't' => named(b"transfer-encoding", Self::TransferEncoding),
-            _ => None,
+        // No space may stand before the colon; where one does, it means nothing else (RFC 9112, 5.1).
+        let value = match behind {
+            [b':', value @ ..] => value,
+            _ => behind.trim_ascii_start().strip_prefix(b":")?,
+        };
+        Some((this, value.trim_ascii_start()))
+    }
+
+    /// Do lines that begin like this have no name of interest, and are they neither empty nor folded? Most are such.
+    #[inline]
+    fn is_none(begin: &[u8]) -> bool {
+        match begin.first() {
+            Some(b'c' | b'C') => begin.get(8).is_some_and(|byte| byte | 0x20 != b'l'),
+            Some(&first) => UNNAMED[usize::from(first)],
+            None => false,
         }
     }
 }
 
+/// What follows a name in a line. It is nearly always written in one of two ways, and those are told fastest.
+#[inline]
+fn behind<'a, const N: usize>(line: &'a [u8], usual: &[u8; N], small: &[u8; N]) -> Option<&'a [u8]> {
+    let (name, rest) = line.split_first_chunk::<N>()?;
+    (name == usual || name == small || name.eq_ignore_ascii_case(small)).then_some(rest)
+}
+
+/// First bytes of lines that have no name of interest.
+const UNNAMED: [bool; 256] = {
+    let mut table = [true; 256];
+    let bytes = b"hHeExXcCtT\r\n \t";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = false;
+        at += 1;
+    }
+    table
+};
+
 impl<'a> Fields<'a> {
-    /// Reads field lines up to the empty line; where that ends, if it is there.
-    #[inline]
-    fn of_lines(lines: &'a [u8]) -> (Self, Option<usize>) {
+    /// Reads the field lines of a head, from `begin` on up to the empty line; where that ends, if it is there.
+    fn of_head(head: &'a [u8], begin: usize) -> (Self, Option<usize>, Known<'a>) {
         let mut fields = Self::default();
+        let mut known = Known(None);
         let mut last = None;
-        let mut at = 0;
-        while let Some(end) = memchr(b'\n', &lines[at..]) {
-            let line = &lines[at..at + end];
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            at += end + 1;
-            match line.first() {
-                None => return (fields, Some(at)),
+        let mut rest = head.get(begin..).unwrap_or_default();
+        while let Some(length) = LineEnd::find(rest) {
+            let (line, next) = (&rest[..length], &rest[length + 1..]);
+            let is_none = Name::is_none(rest);
+            rest = next;
+            if is_none {
+                last = None;
+                continue;
+            }
+            let at = head.len() - rest.len();
+            match line {
+                [] | [b'\r'] => return (fields, Some(at), known),
                 // A folded line (RFC 9112, 5.2). For the lists of interest it is as good as another field.
-                Some(b' ' | b'\t') => {
+                [b' ' | b'\t', ..] => {
                     if let Some(name) = last {
                         fields.take(name, line.trim_ascii());
                     }
                 }
-                Some(_) => {
+                _ => {
                     last = None;
                     if let Some((name, value)) = Name::of(line) {
                         last = Some(name);
-                        let folded = lines.get(at).is_some_and(|&byte| byte == b' ' || byte == b'\t');
-                        if !(folded && value.is_empty()) {
+                        let begin = at - 1 - value.len();
+                        let value = value.trim_ascii_end();
+                        let folded = matches!(rest.first(), Some(b' ' | b'\t'));
+                        if matches!(name, Name::Host) && fields.host.is_none() {
+                            // The first line comes with it.
+                            known = Known::of(&head[..begin + value.len()]);
+                            fields.host = known.text(head, begin..begin + value.len());
+                            if folded && value.is_empty() {
+                                fields.host = None;
+                            }
+                        } else if !(folded && value.is_empty()) {
                             fields.take(name, value);
                         }
                     }
                 }
             }
         }
-        (fields, None)
+        (fields, None, known)
     }
 
     fn take(&mut self, name: Name, value: &'a [u8]) {
@@ -189,6 +237,43 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The end of a head's line. Lines are short, so what counts is how a search begins: it is compiled in here, where
+/// `memchr` itself asks the processor first what it can do.
+struct LineEnd;
+
+impl LineEnd {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    #[inline]
+    fn find(bytes: &[u8]) -> Option<usize> {
+        // Every such processor has these instructions.
+        memchr::arch::x86_64::sse2::memchr::One::new(b'\n')?.find(bytes)
+    }
+
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    #[inline]
+    fn find(bytes: &[u8]) -> Option<usize> {
+        memchr::arch::all::memchr::One::new(b'\n').find(bytes)
+    }
+}
+
+/// As much of a head's beginning as is known to be text, if it was looked at: once for several of its parts, since that
+/// takes longest at the ends.
+#[derive(Clone, Copy)]
+struct Known<'a>(Option<&'a str>);
+
+impl<'a> Known<'a> {
+    fn of(beginning: &'a [u8]) -> Self {
+        Self(text(beginning))
+    }
+
+    /// A part of the head as text, if it is text.
+    #[inline]
+    fn text(self, head: &'a [u8], part: Range<usize>) -> Option<&'a str> {
+        let known = self.0.and_then(|known| known.get(part.clone()));
+        known.or_else(|| text(head.get(part)?))
+    }
+}
+
 fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
 }
@@ -212,32 +297,29 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// Reads a request's head that begins with the first of `bytes`.
 #[inline]
 pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead<'_>> {
-    let Some(line_end) = memchr(b'\n', bytes) else {
+    let Some(line_end) = LineEnd::find(bytes) else {
         return if could_be_request(bytes) {
             Parsed::Partial
         } else {
             Parsed::Malformed
         };
     };
-    let Some((method, target, protocol)) = request_line(&bytes[..line_end]) else {
+    let Some(line) = RequestLine::of(&bytes[..line_end]) else {
         return Parsed::Malformed;
     };
-    match Fields::of_lines(&bytes[line_end + 1..]) {
-        (fields, Some(end)) => Parsed::Complete(RequestHead {
-            protocol,
-            method,
-            target: printable(target),
-            fields,
-            bytes: line_end + 1 + end,
-        }),
-        (_, None) => Parsed::Partial,
+    let (fields, Some(end), known) = Fields::of_head(bytes, line_end + 1) else {
+        return Parsed::Partial;
+    };
+    match line.head(bytes, fields, known, end) {
+        Some(head) => Parsed::Complete(head),
+        None => Parsed::Malformed,
     }
 }
 
 /// Reads a response's head that begins with the first of `bytes`.
 #[inline]
 pub(super) fn response(bytes: &[u8]) -> Parsed<ResponseHead<'_>> {
-    let Some(line_end) = memchr(b'\n', bytes) else {
+    let Some(line_end) = LineEnd::find(bytes) else {
         return if could_be_response(bytes) {
             Parsed::Partial
         } else {
@@ -247,13 +329,13 @@ pub(super) fn response(bytes: &[u8]) -> Parsed<ResponseHead<'_>> {
     let Some(status) = status_of(&bytes[..line_end]) else {
         return Parsed::Malformed;
     };
-    match Fields::of_lines(&bytes[line_end + 1..]) {
-        (fields, Some(end)) => Parsed::Complete(ResponseHead {
+    match Fields::of_head(bytes, line_end + 1) {
+        (fields, Some(end), _) => Parsed::Complete(ResponseHead {
             status,
             fields,
-            bytes: line_end + 1 + end,
+            bytes: end,
         }),
-        (_, None) => Parsed::Partial,
+        (_, None, _) => Parsed::Partial,
     }
 }
 
@@ -261,14 +343,9 @@ pub(super) fn response(bytes: &[u8]) -> Parsed<ResponseHead<'_>> {
 /// within its path is given as empty, since half a path names another resource.
 pub(super) fn cut_request(bytes: &[u8]) -> Option<RequestHead<'_>> {
     if let Some(line_end) = memchr(b'\n', bytes) {
-        let (method, target, protocol) = request_line(&bytes[..line_end])?;
-        return Some(RequestHead {
-            protocol,
-            method,
-            target: printable(target),
-            fields: Fields::of_lines(&bytes[line_end + 1..]).0,
-            bytes: bytes.len(),
-        });
+        let line = RequestLine::of(&bytes[..line_end])?;
+        let (fields, _, known) = Fields::of_head(bytes, line_end + 1);
+        return line.head(bytes, fields, known, bytes.len());
     }
     let (method, rest) = method(bytes)?;
     let rest = rest.trim_ascii_start();
@@ -286,7 +363,7 @@ pub(super) fn cut_request(bytes: &[u8]) -> Option<RequestHead<'_>> {
             Protocol::Http11
         },
         method,
-        target: printable(known),
+        target: printable(known, text(known)),
         fields: Fields::default(),
         bytes: bytes.len(),
     })
@@ -297,7 +374,7 @@ pub(super) fn cut_response(bytes: &[u8]) -> Option<ResponseHead<'_>> {
     Some(ResponseHead {
         status: status_of(bytes)?,
         fields: match memchr(b'\n', bytes) {
-            Some(line_end) => Fields::of_lines(&bytes[line_end + 1..]).0,
+            Some(line_end) => Fields::of_head(bytes, line_end + 1).0,
             None => Fields::default(),
         },
         bytes: bytes.len(),
@@ -307,7 +384,7 @@ pub(super) fn cut_response(bytes: &[u8]) -> Option<ResponseHead<'_>> {
 /// Could a request's head begin with these bytes, however many there are?
 pub(super) fn could_be_request(bytes: &[u8]) -> bool {
     if let Some(line_end) = memchr(b'\n', bytes) {
-        return request_line(&bytes[..line_end]).is_some();
+        return RequestLine::of(&bytes[..line_end]).is_some();
     }
     let letters = bytes.iter().take_while(|&&byte| is_token(byte)).count();
     letters > 0 && letters <= METHOD_BYTES && bytes.get(letters).is_none_or(|&byte| byte == b' ')
@@ -371,25 +448,59 @@ fn is_token(byte: u8) -> bool {
 /// A method and what follows the space behind it.
 #[inline]
 fn method(bytes: &[u8]) -> Option<(&str, &[u8])> {
-    let end = bytes.iter().take(METHOD_BYTES + 1).position(|&byte| !is_token(byte))?;
-    let (method, rest) = bytes.split_at(end);
-    let rest = rest.strip_prefix(b" ")?;
-    (end > 0).then_some((text(method)?, rest))
+    let end = end_of_method(bytes)?;
+    Some((text(&bytes[..end])?, &bytes[end + 1..]))
 }
 
-/// Method, target and version of a complete first line. The target may contain spaces: some clients send them.
+/// Where a method ends that a space follows.
 #[inline]
-fn request_line(line: &[u8]) -> Option<(&str, &[u8], Protocol)> {
-    let (method, rest) = method(line)?;
-    let rest = rest.trim_ascii_end();
-    let (target, version) = rest.split_at_checked(rest.len().checked_sub(9)?)?;
-    let protocol = match version.strip_prefix(b" HTTP/1.")? {
-        b"0" => Protocol::Http10,
-        [digit] if digit.is_ascii_digit() => Protocol::Http11,
-        _ => return None,
-    };
-    let target = target.trim_ascii();
-    (!target.is_empty()).then_some((method, target, protocol))
+fn end_of_method(bytes: &[u8]) -> Option<usize> {
+    let end = bytes.iter().take(METHOD_BYTES + 1).position(|&byte| !is_token(byte))?;
+    (end > 0 && bytes[end] == b' ').then_some(end)
+}
+
+/// Where the parts of a complete first line are.
+#[derive(Debug)]
+struct RequestLine {
+    method: Range<usize>,
+    target: Range<usize>,
+    protocol: Protocol,
+}
+
+impl RequestLine {
+    /// The target may contain spaces: some clients send them.
+    #[inline]
+    fn of(line: &[u8]) -> Option<Self> {
+        let method_end = end_of_method(line)?;
+        let rest = line[method_end + 1..].trim_ascii_end();
+        let (target, version) = rest.split_at_checked(rest.len().checked_sub(9)?)?;
+        let protocol = match version.strip_prefix(b" HTTP/1.")? {
+            b"0" => Protocol::Http10,
+            [digit] if digit.is_ascii_digit() => Protocol::Http11,
+            _ => return None,
+        };
+        let begin = target.trim_ascii_start();
+        let target_begin = method_end + 1 + (target.len() - begin.len());
+        let target_end = target_begin + begin.trim_ascii_end().len();
+        (target_end > target_begin).then_some(Self {
+            method: 0..method_end,
+            target: target_begin..target_end,
+            protocol,
+        })
+    }
+
+    /// With what else is known of a head that begins with this line.
+    #[inline]
+    fn head<'a>(self, bytes: &'a [u8], fields: Fields<'a>, known: Known<'a>, end: usize) -> Option<RequestHead<'a>> {
+        let target = self.target;
+        Some(RequestHead {
+            protocol: self.protocol,
+            method: known.text(bytes, self.method)?,
+            target: printable(bytes.get(target.clone())?, known.text(bytes, target)),
+            fields,
+            bytes: end,
+        })
+    }
 }
 
 /// Status of a first line of which at least version, space and three digits are there.
@@ -400,14 +511,14 @@ fn status_of(bytes: &[u8]) -> Option<u16> {
     (status >= 100 && rest.get(3).is_none_or(|byte| !byte.is_ascii_digit())).then_some(status)
 }
 
-/// Text without control characters: it ends up in terminals.
+/// Text without control characters: it ends up in terminals. `text` are the same bytes, if they are text.
 #[inline]
-fn printable(bytes: &[u8]) -> Cow<'_, str> {
+fn printable<'a>(bytes: &'a [u8], text: Option<&'a str>) -> Cow<'a, str> {
     // Without a branch per byte, for the vector unit.
     let plain = bytes
         .iter()
         .fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte));
-    match text(bytes) {
+    match text {
         Some(text) if plain => Cow::Borrowed(text),
         _ => Cow::Owned(String::from_utf8_lossy(bytes).replace(char::is_control, "\u{fffd}")),
     }

@@ -18,7 +18,7 @@ mod tests;
 
 use self::body::{Chunked, Recent};
 use self::queue::{Pending, Queue};
-use super::{Chunk, Dissector, Gap, Half, ProtocolEntry, Verdict};
+use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Verdict};
 use crate::event::{Change, Direction};
 use crate::exchange::{Ended, Loss, Outcome, Sink, Times};
 
@@ -26,7 +26,7 @@ use crate::exchange::{Ended, Loss, Outcome, Sink, Times};
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "http/1",
     detect,
-    dissector: |from_start| Box::new(Http1::new(from_start)),
+    dissector: |from_start| AnyDissector::Http1(Http1::new(from_start)),
 };
 
 /// A head that is not complete by then is taken as cut.
@@ -126,23 +126,17 @@ struct Answer {
     strayed: bool,
 }
 
-/// The dissector of one connection.
+/// The dissector of one connection. What every message needs comes first: a host's connections are more than the
+/// processor's caches hold.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts about a connection, each read on its own"
-)]
-struct Http1 {
+#[repr(C)]
+pub struct Http1 {
     request: Side,
     response: Side,
     queue: Queue,
-    answer: Answer,
-    /// A complete response without request: its request's record may be late by a moment.
-    early: Option<Answer>,
-    request_closed_ns: Option<u64>,
-    response_closed_ns: Option<u64>,
     /// When the server last moved bytes, or a request came that can't be paired.
     quiet_since_ns: u64,
+    answer: Answer,
     /// The last request in the queue is still being sent.
     receiving: bool,
     /// Nothing was missed since the connection began.
@@ -163,6 +157,10 @@ struct Http1 {
     proven: bool,
     opaque: bool,
     strays: u8,
+    /// A complete response without request: its request's record may be late by a moment.
+    early: Option<Box<Answer>>,
+    request_closed_ns: Option<u64>,
+    response_closed_ns: Option<u64>,
 }
 
 impl Dissector for Http1 {
@@ -252,7 +250,8 @@ impl Dissector for Http1 {
                 .as_ref()
                 .map_or(0, |partial| size_of::<PartialHead>() + partial.bytes.capacity())
         };
-        partial(&self.request) + partial(&self.response) + self.queue.heap_bytes()
+        let early = self.early.as_ref().map_or(0, |_| size_of::<Answer>());
+        partial(&self.request) + partial(&self.response) + self.queue.heap_bytes() + early
     }
 }
 

@@ -32,12 +32,17 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     front: Option<Pending>,
-    rest: VecDeque<Pending>,
+    #[expect(
+        clippy::box_collection,
+        reason = "nearly always there is none: it is to take no room in place"
+    )]
+    rest: Option<Box<VecDeque<Pending>>>,
 }
 
 impl Queue {
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        usize::from(self.front.is_some()) + self.rest.len()
+        usize::from(self.front.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
     pub(super) fn is_empty(&self) -> bool {
         self.front.is_none()
@@ -46,19 +51,22 @@ impl Queue {
         self.front.as_mut()
     }
     pub(super) fn back_mut(&mut self) -> Option<&mut Pending> {
-        self.rest.back_mut().or(self.front.as_mut())
+        let last = self.rest.as_mut().and_then(|rest| rest.back_mut());
+        last.or(self.front.as_mut())
     }
     pub(super) fn push(&mut self, pending: Pending) {
         if self.front.is_none() {
             self.front = Some(pending);
         } else {
-            self.rest.push_back(pending);
+            self.rest.get_or_insert_default().push_back(pending);
         }
     }
     pub(super) fn pop(&mut self) -> Option<Pending> {
-        std::mem::replace(&mut self.front, self.rest.pop_front())
+        let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
+        std::mem::replace(&mut self.front, next)
     }
     pub(super) fn heap_bytes(&self) -> usize {
-        self.rest.capacity() * size_of::<Pending>()
+        let heap = |rest: &VecDeque<Pending>| size_of_val(rest) + rest.capacity() * size_of::<Pending>();
+        self.rest.as_ref().map_or(0, |rest| heap(rest))
     }
 }

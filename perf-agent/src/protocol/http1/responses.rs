@@ -225,7 +225,7 @@ impl Http1 {
             return;
         }
         if answer.orphan {
-            if !answer.counted && self.early.replace(answer).is_some() {
+            if !answer.counted && self.early.replace(Box::new(answer)).is_some() {
                 sink.lost(Loss::ResponseWithoutRequest);
             }
             return;
