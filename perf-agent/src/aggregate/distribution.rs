@@ -57,14 +57,17 @@ impl Moments {
     /// Adds a sample.
     #[inline]
     pub(crate) fn record(&mut self, value_ns: u64) {
-        self.merge(&Self {
-            count: 1,
-            sum: value_ns.into(),
-            squares: u128::from(value_ns) * u128::from(value_ns),
-            min: value_ns,
-            max: value_ns,
-            beyond: u64::from(value_ns > HIGHEST_NS),
-        });
+        self.min = if self.count == 0 {
+            value_ns
+        } else {
+            self.min.min(value_ns)
+        };
+        self.max = self.max.max(value_ns);
+        self.count += 1;
+        self.sum += u128::from(value_ns);
+        let square = u128::from(value_ns) * u128::from(value_ns);
+        self.squares = self.squares.saturating_add(square);
+        self.beyond += u64::from(value_ns > HIGHEST_NS);
     }
 
     /// Adds another set's.

@@ -20,6 +20,7 @@
 
 pub mod distribution;
 mod packing;
+mod running;
 mod samples;
 mod slot;
 pub mod window;
@@ -32,7 +33,7 @@ pub use distribution::{Distribution, Summary};
 pub use window::Window;
 
 use crate::exchange::{Ended, Outcome, Role};
-use samples::Samples;
+use running::Running;
 use slot::Slot;
 use window::{History, SECOND_NS, Size};
 
@@ -165,28 +166,33 @@ pub struct LatencyPoint {
 
 /// Counts and distributions of one endpoint, or of a sum of endpoints.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Aggregate {
-    role: Role,
-    started_ns: u64,
     /// The last moment heard of.
     now_ns: u64,
     in_flight: u32,
-    running: Slot<Samples>,
-    history: Arc<History>,
+    /// Something was counted since this was last set back.
+    pub(crate) changed: bool,
+    running: Running,
+    /// Up to its first number, what every exchange needs is in one cache line.
     seconds: Seconds,
+    history: Arc<History>,
+    started_ns: u64,
+    role: Role,
 }
 
 impl Aggregate {
     /// An empty one; `role` decides which bytes were received and which sent.
     pub fn new(role: Role, started_ns: u64) -> Self {
         Self {
-            role,
-            started_ns,
             now_ns: started_ns,
             in_flight: 0,
-            running: Slot::default(),
-            history: Arc::default(),
+            changed: true,
+            running: Running::default(),
             seconds: Seconds::default(),
+            history: Arc::default(),
+            started_ns,
+            role,
         }
     }
 
@@ -194,6 +200,7 @@ impl Aggregate {
     #[inline]
     pub fn opened(&mut self, at_ns: u64) {
         self.advance(at_ns);
+        self.changed = true;
         self.in_flight += 1;
         self.running.max_in_flight = self.running.max_in_flight.max(self.in_flight);
     }
@@ -203,6 +210,7 @@ impl Aggregate {
     pub fn ended(&mut self, ended: &Ended, rule: &ErrorRule) {
         let at_ns = ended.times.response_last_ns;
         self.advance(at_ns);
+        self.changed = true;
         self.running.max_in_flight = self.running.max_in_flight.max(self.in_flight);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.running.record(self.role, ended, rule);
@@ -228,7 +236,7 @@ impl Aggregate {
         }
         let history = Arc::make_mut(&mut self.history);
         if closing {
-            history.close(Size::TenSeconds.number(from_ns), &self.running.sorted());
+            history.close(Size::TenSeconds.number(from_ns), &self.running.sorted(self.role));
             self.running.clear();
         }
         history.roll(from_ns, to_ns);
@@ -243,7 +251,7 @@ impl Aggregate {
             return later.window(window, at_ns);
         }
         let at_ns = self.now_ns;
-        let mut sum = self.running.sorted();
+        let mut sum = self.running.sorted(self.role);
         for slot in self.history.of_window(window, at_ns) {
             sum.merge(&Slot::unpack(slot));
         }
@@ -267,10 +275,10 @@ impl Aggregate {
             current_rps: f64::from(self.seconds.of((at_ns / SECOND_NS).wrapping_sub(1))),
             average_rps: (covered_ns > 0).then(|| requests as f64 * SECOND_NS as f64 / covered_ns as f64),
             peak_rps: f64::from(sum.best_second),
-            response_time: sum.response_time,
-            time_to_first_byte: sum.time_to_first_byte,
-            queue_time: sum.queue_time,
-            processing: sum.processing,
+            response_time: sum.times.response_time,
+            time_to_first_byte: sum.times.time_to_first_byte,
+            queue_time: sum.times.queue_time,
+            processing: sum.times.processing,
         }
     }
 
@@ -317,7 +325,7 @@ impl Aggregate {
         self.series(window, self.now_ns, |at_ns, length_ns, slot| LatencyPoint {
             at_ns,
             length_ns,
-            response_time: slot.response_time.summary(),
+            response_time: slot.times.response_time.summary(),
         })
     }
 
@@ -333,7 +341,7 @@ impl Aggregate {
             }
         }
         if let Some(slot) = slots.get_mut(&newest) {
-            slot.merge(&self.running.sorted());
+            slot.merge(&self.running.sorted(self.role));
         }
         slots
             .into_iter()
@@ -352,6 +360,7 @@ impl Aggregate {
         self.advance(now_ns);
         other.advance(now_ns);
         self.in_flight += other.in_flight;
+        other.add_up();
         self.running.merge(&other.running);
         self.running.max_in_flight = self.running.max_in_flight.max(self.in_flight);
         self.seconds.merge(&other.seconds);
@@ -364,9 +373,14 @@ impl Aggregate {
         self.running.requests() + history.into_iter().map(|slot| Slot::unpack_requests(slot)).sum::<u64>()
     }
 
+    /// Before a copy is made: what it would have to add up for itself.
+    pub(crate) fn add_up(&mut self) {
+        self.running.add_up(self.role);
+    }
+
     /// Heap bytes of the running slot: what a copy does not share.
     pub(crate) fn running_bytes(&self) -> usize {
-        self.running.heap_bytes()
+        self.running.copy_bytes()
     }
 
     /// Heap bytes held, as if nothing were shared.
@@ -377,6 +391,7 @@ impl Aggregate {
 
 /// How many exchanges ended in each of the last [`SECONDS`] seconds.
 #[derive(Clone, Debug)]
+#[repr(C)]
 struct Seconds {
     newest: u64,
     counts: [u32; SECONDS],

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use super::STATUSES;
 use super::distribution::Distribution;
 use super::packing::{Reader, put};
+use super::running::{AnswerTimes, Counted};
 use super::samples::Samples;
 use super::window::Closed;
-use super::{ErrorRule, STATUSES};
-use crate::exchange::{Ended, Outcome, Role};
+use crate::exchange::Role;
 
-/// Counts and distributions of one stretch of time. `Slot<Samples>` is the running one, [`Slot`] one to be read.
+/// Counts and distributions of one stretch of time. `Slot<RunningTimes>` is the running one, [`Slot`] one to be read.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Slot<D = Distribution> {
-    /// In the order of [`Outcome::ALL`].
+pub(crate) struct Slot<T = Times> {
+    /// In the order of [`crate::exchange::Outcome::ALL`].
     pub(crate) outcomes: [u64; 5],
     pub(crate) errors: u64,
     pub(crate) client_errors: u64,
@@ -24,21 +25,30 @@ pub(crate) struct Slot<D = Distribution> {
     pub(crate) max_in_flight: u32,
     /// Exchanges that ended in the best second.
     pub(crate) best_second: u32,
-    pub(crate) response_time: D,
-    pub(crate) time_to_first_byte: D,
-    pub(crate) queue_time: D,
-    pub(crate) processing: D,
+    pub(crate) times: T,
 }
 
-impl<D> Slot<D> {
+/// The distributions, to be read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) response_time: Distribution,
+    pub(crate) time_to_first_byte: Distribution,
+    pub(crate) queue_time: Distribution,
+    pub(crate) processing: Distribution,
+}
+
+/// The distributions, as they grow.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunningTimes {
+    /// Response time, time to first byte, processing: all the same if request and answer are one segment each.
+    answer: Samples<3>,
+    queue: Samples<1>,
+}
+
+impl<T> Slot<T> {
     /// Exchanges that ended.
     pub(crate) fn requests(&self) -> u64 {
         self.outcomes.iter().sum()
-    }
-
-    /// True if nothing happened.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.max_in_flight == 0 && self.requests() == 0
     }
 
     /// Adds another slot's counts. Of the highest number in flight and the best second the larger one is taken.
@@ -67,50 +77,48 @@ impl<D> Slot<D> {
     }
 }
 
-impl Slot<Samples> {
+impl Slot<RunningTimes> {
     /// Counts an exchange.
     #[inline]
-    pub(crate) fn record(&mut self, role: Role, ended: &Ended, errors: &ErrorRule) {
-        self.outcomes[ended.outcome as usize] += 1;
-        if let Some(status) = ended.status {
+    pub(super) fn count(&mut self, role: Role, counted: &Counted) {
+        self.outcomes[counted.outcome as usize] += 1;
+        if let Some(status) = counted.status {
             self.count_status(status, 1);
         }
-        self.errors += u64::from(errors.is_error(ended));
-        self.client_errors += u64::from(errors.is_client_error(ended));
+        self.errors += u64::from(counted.is_error);
+        self.client_errors += u64::from(counted.is_client_error);
         let (received, sent) = match role {
-            Role::Server => (ended.request_bytes, ended.response_bytes),
-            Role::Client => (ended.response_bytes, ended.request_bytes),
+            Role::Server => (counted.request_bytes, counted.response_bytes),
+            Role::Client => (counted.response_bytes, counted.request_bytes),
         };
         self.bytes_received = self.bytes_received.saturating_add(received);
         self.bytes_sent = self.bytes_sent.saturating_add(sent);
-        let times = &ended.times;
-        if ended.outcome == Outcome::Answered {
-            self.response_time.record(times.response_time_ns());
+        let RunningTimes { answer, queue } = &mut self.times;
+        match counted.answer_times() {
+            AnswerTimes::Same(time) => answer.record_all(time),
+            AnswerTimes::Each(times) => {
+                for (kind, time) in times.into_iter().enumerate() {
+                    if let Some(time) = time {
+                        answer.record(kind, time);
+                    }
+                }
+            }
         }
-        if !matches!(ended.outcome, Outcome::Cut | Outcome::Unknown) {
-            if let Some(time) = times.time_to_first_byte_ns() {
-                self.time_to_first_byte.record(time);
-            }
-            if let Some(time) = times.processing_ns() {
-                self.processing.record(time);
-            }
-            if let (Role::Server, Some(time)) = (role, times.queue_time_ns()) {
-                self.queue_time.record(time);
-            }
+        if let (Role::Server, Some(time)) = (role, counted.queue_time()) {
+            queue.record(0, time);
         }
     }
 
     /// Adds another running slot.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.merge_counts(other);
-        self.response_time.merge(&other.response_time);
-        self.time_to_first_byte.merge(&other.time_to_first_byte);
-        self.queue_time.merge(&other.queue_time);
-        self.processing.merge(&other.processing);
+        self.times.answer.merge(&other.times.answer);
+        self.times.queue.merge(&other.times.queue);
     }
 
     /// As a slot to be read.
     pub(crate) fn sorted(&self) -> Slot {
+        let RunningTimes { answer, queue } = &self.times;
         Slot {
             outcomes: self.outcomes,
             errors: self.errors,
@@ -121,10 +129,12 @@ impl Slot<Samples> {
             bytes_sent: self.bytes_sent,
             max_in_flight: self.max_in_flight,
             best_second: self.best_second,
-            response_time: self.response_time.sorted(),
-            time_to_first_byte: self.time_to_first_byte.sorted(),
-            queue_time: self.queue_time.sorted(),
-            processing: self.processing.sorted(),
+            times: Times {
+                response_time: answer.sorted(0),
+                time_to_first_byte: answer.sorted(1),
+                queue_time: queue.sorted(0),
+                processing: answer.sorted(2),
+            },
         }
     }
 
@@ -132,25 +142,17 @@ impl Slot<Samples> {
     pub(crate) fn clear(&mut self) {
         let mut old = std::mem::take(self);
         old.statuses.clear();
+        old.times.answer.clear();
+        old.times.queue.clear();
         self.statuses = old.statuses;
-        for (mine, mut theirs) in [
-            (&mut self.response_time, old.response_time),
-            (&mut self.time_to_first_byte, old.time_to_first_byte),
-            (&mut self.queue_time, old.queue_time),
-            (&mut self.processing, old.processing),
-        ] {
-            theirs.clear();
-            *mine = theirs;
-        }
+        self.times = old.times;
     }
 
     /// Heap bytes held.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.statuses.capacity() * size_of::<(u16, u64)>()
-            + self.response_time.heap_bytes()
-            + self.time_to_first_byte.heap_bytes()
-            + self.queue_time.heap_bytes()
-            + self.processing.heap_bytes()
+            + self.times.answer.heap_bytes()
+            + self.times.queue.heap_bytes()
     }
 }
 
@@ -158,10 +160,10 @@ impl Slot {
     /// Adds another slot.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.merge_counts(other);
-        self.response_time.merge(&other.response_time);
-        self.time_to_first_byte.merge(&other.time_to_first_byte);
-        self.queue_time.merge(&other.queue_time);
-        self.processing.merge(&other.processing);
+        self.times.response_time.merge(&other.times.response_time);
+        self.times.time_to_first_byte.merge(&other.times.time_to_first_byte);
+        self.times.queue_time.merge(&other.times.queue_time);
+        self.times.processing.merge(&other.times.processing);
     }
 
     /// The compact form.
@@ -182,12 +184,16 @@ impl Slot {
         put(&mut out, self.bytes_sent.into());
         put(&mut out, self.max_in_flight.into());
         put(&mut out, self.best_second.into());
-        self.response_time.pack(&mut out);
-        self.queue_time.pack(&mut out);
+        self.times.response_time.pack(&mut out);
+        self.times.queue_time.pack(&mut out);
         // An answer in one segment begins when it ends, and a request in one segment ends when it begins: then these are
         // the same times once more.
-        self.time_to_first_byte.pack_after(&self.response_time, &mut out);
-        self.processing.pack_after(&self.time_to_first_byte, &mut out);
+        self.times
+            .time_to_first_byte
+            .pack_after(&self.times.response_time, &mut out);
+        self.times
+            .processing
+            .pack_after(&self.times.time_to_first_byte, &mut out);
         Arc::from(out)
     }
 
@@ -207,12 +213,14 @@ impl Slot {
             bytes_sent: reader.u64(),
             max_in_flight: reader.u32(),
             best_second: reader.u32(),
-            response_time: Distribution::unpack(reader),
-            queue_time: Distribution::unpack(reader),
-            ..Self::default()
+            times: Times {
+                response_time: Distribution::unpack(reader),
+                queue_time: Distribution::unpack(reader),
+                ..Times::default()
+            },
         };
-        slot.time_to_first_byte = Distribution::unpack_after(&slot.response_time, reader);
-        slot.processing = Distribution::unpack_after(&slot.time_to_first_byte, reader);
+        slot.times.time_to_first_byte = Distribution::unpack_after(&slot.times.response_time, reader);
+        slot.times.processing = Distribution::unpack_after(&slot.times.time_to_first_byte, reader);
         slot
     }
 

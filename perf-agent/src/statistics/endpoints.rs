@@ -43,18 +43,17 @@ struct Scope {
     tree: Tree,
 }
 
-/// One endpoint.
+/// One endpoint. The aggregate comes first, at the beginning of a cache line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Endpoint {
+    pub(super) aggregate: Aggregate,
     scope: u32,
     named: Named,
     reason: RouteReason,
     by_pattern: bool,
     /// Takes what exceeds the number of endpoints.
-    pub(super) other: bool,
-    pub(super) aggregate: Aggregate,
-    /// Since the last snapshot.
-    pub(super) changed: bool,
+    other: bool,
     shared: Option<Arc<EndpointSnapshot>>,
 }
 
@@ -214,7 +213,6 @@ impl Endpoints {
             by_pattern: template.by_pattern,
             other,
             aggregate: Aggregate::new(key.role, started_ns),
-            changed: true,
             shared: None,
             named: Named::new(key),
         });
@@ -309,7 +307,7 @@ impl Endpoints {
             moved.push(if let Some(number) = known {
                 let into = &mut self.all[number as usize];
                 into.aggregate.merge(endpoint.aggregate);
-                into.changed = true;
+                into.aggregate.changed = true;
                 self.apart -= 1;
                 number
             } else {
@@ -330,6 +328,13 @@ impl Endpoints {
         &mut self.all[number as usize]
     }
 
+    /// Does this one take what exceeds the number of endpoints?
+    #[inline]
+    pub(super) fn is_other(&self, number: u32) -> bool {
+        // As long as there is none of them, none is looked at.
+        self.apart < self.all.len() && self.all[number as usize].other
+    }
+
     /// Endpoints kept apart.
     pub(super) fn apart(&self) -> usize {
         self.apart
@@ -338,7 +343,7 @@ impl Endpoints {
     /// Time went on.
     pub(super) fn tick(&mut self, at_ns: u64) {
         for endpoint in &mut self.all {
-            endpoint.changed |= endpoint.aggregate.advance(at_ns);
+            endpoint.aggregate.changed |= endpoint.aggregate.advance(at_ns);
         }
     }
 
@@ -351,8 +356,12 @@ impl Endpoints {
                 let scope = &scopes[endpoint.scope as usize];
                 let service = services.get(scope.service);
                 match &endpoint.shared {
-                    Some(shared) if !endpoint.changed && Arc::ptr_eq(&shared.service, service) => Arc::clone(shared),
+                    Some(shared) if !endpoint.aggregate.changed && Arc::ptr_eq(&shared.service, service) => {
+                        Arc::clone(shared)
+                    }
                     _ => {
+                        endpoint.aggregate.add_up();
+                        endpoint.aggregate.changed = false;
                         let shared = Arc::new(EndpointSnapshot {
                             id: Arc::clone(&endpoint.named.id),
                             key: Arc::clone(&endpoint.named.key),
@@ -361,7 +370,6 @@ impl Endpoints {
                             reason: endpoint.reason.clone(),
                             aggregate: Arc::new(endpoint.aggregate.clone()),
                         });
-                        endpoint.changed = false;
                         endpoint.shared = Some(Arc::clone(&shared));
                         shared
                     }
@@ -400,7 +408,7 @@ impl Endpoint {
         let mut key = EndpointKey::clone(&self.named.key);
         key.operation.route = template.route;
         self.named = Named::new(key);
-        self.changed = true;
+        self.aggregate.changed = true;
         // What was said before stays: that a place was a number is known no more from the route.
         for (place, why) in template.reason.parts {
             if !self.reason.parts.iter().any(|(other, _)| *other == place) {

@@ -17,15 +17,20 @@ use crate::snapshot::{LoggedExchange, RequestLog};
 const PERIOD_NS: u64 = 600_000_000_000;
 const PERIODS: usize = 7;
 
-/// An ended exchange.
-#[derive(Debug)]
-pub(super) struct Entry {
+/// An ended exchange, but for its texts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
     pub(super) number: u64,
     pub(super) endpoint: u32,
     pub(super) peer: Option<SocketAddr>,
     pub(super) tgid: u32,
     pub(super) ended: Ended,
-    pub(super) text: Text,
+}
+
+#[derive(Debug)]
+struct Entry {
+    facts: Facts,
+    text: Text,
 }
 
 /// What an entry's endpoint is called.
@@ -55,10 +60,9 @@ impl Clock {
     }
 }
 
-impl Entry {
+impl Facts {
     /// As outputs read it.
-    pub(super) fn logged(&self, named: &Named, clock: Clock) -> LoggedExchange {
-        let text = &self.text;
+    pub(super) fn logged(&self, text: &Text, named: &Named, clock: Clock) -> LoggedExchange {
         LoggedExchange {
             id: self.number,
             endpoint: Arc::clone(&named.id),
@@ -171,19 +175,25 @@ impl Log {
         self.slow_changed = true;
     }
 
-    /// Keeps one of the newest. The entry comes back with texts that nobody needs any more.
+    /// Keeps one of the newest. Its texts change places with some that nobody needs any more.
     #[inline]
-    pub(super) fn keep_recent(&mut self, entry: &mut Entry) {
+    pub(super) fn keep_recent(&mut self, facts: &Facts, text: &mut Text) {
         if self.recent == 0 {
             return;
         }
-        if self.ring.len() < self.recent {
-            let text = entry.text.clone();
-            self.ring.push(Entry { text, ..*entry });
+        if let Some(entry) = self.ring.get_mut(self.next) {
+            entry.facts = *facts;
+            std::mem::swap(&mut entry.text, text);
         } else {
-            std::mem::swap(&mut self.ring[self.next], entry);
+            self.ring.push(Entry {
+                facts: *facts,
+                text: text.clone(),
+            });
         }
-        self.next = (self.next + 1) % self.recent;
+        self.next += 1;
+        if self.next == self.recent {
+            self.next = 0;
+        }
         self.fresh = (self.fresh + 1).min(self.recent);
     }
 
@@ -198,8 +208,9 @@ impl Log {
             if self.read.len() == self.recent {
                 self.read.pop_front();
             }
-            let logged = entry.logged(&named(entry.endpoint), clock);
-            self.read.push_back((entry.endpoint, Arc::new(logged)));
+            let endpoint = entry.facts.endpoint;
+            let logged = entry.facts.logged(&entry.text, &named(endpoint), clock);
+            self.read.push_back((endpoint, Arc::new(logged)));
         }
         self.fresh = 0;
         let slowest = if self.slow_changed {
@@ -226,7 +237,8 @@ impl Log {
     /// Endpoints were merged: `moved` gives the new number of each old one.
     pub(super) fn moved(&mut self, moved: &[u32], named: impl Fn(u32) -> Named) {
         for entry in &mut self.ring {
-            entry.endpoint = moved[entry.endpoint as usize];
+            let endpoint = &mut entry.facts.endpoint;
+            *endpoint = moved[*endpoint as usize];
         }
         for (endpoint, exchange) in self
             .read

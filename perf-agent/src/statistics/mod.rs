@@ -21,12 +21,12 @@ use compact_str::CompactString;
 use crate::aggregate::{Aggregate, ErrorRule};
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::Peers;
-use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, Ticket, Times};
+use crate::exchange::{Ended, Loss, Protocol, Request, Role, Sink, Ticket};
 use crate::ledger::Ledger;
 use crate::process::{Processes, ServiceKey, Services};
 use crate::snapshot::{LoggedExchange, Snapshot};
 use endpoints::{Endpoints, Moved, host_name};
-use log::{Clock, Entry, Log};
+use log::{Clock, Facts, Log};
 use text::Text;
 
 /// Ended exchanges kept for [`Statistics::take_traced`]; what exceeds them is only counted.
@@ -68,45 +68,55 @@ impl Default for Settings {
 
 /// Where a connection's exchanges come from; lives as long as the connection and remembers what was looked up for it.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Origin {
     role: Role,
+    found: Option<Found>,
+    remote: Option<SocketAddr>,
     peers: Arc<Peers>,
     comm: CompactString,
-    found: Option<Found>,
 }
 
 /// What a look-up gave, and what it depended on.
 #[derive(Clone, Debug)]
+#[repr(C)]
 struct Found {
-    tgid: u32,
     generation: u64,
-    host: CompactString,
+    tgid: u32,
     scope: u32,
-    /// It was known who the process is.
-    known: bool,
+    process: Process,
+    /// In the client role.
+    host: CompactString,
+}
+
+/// Was it known who the process is? Wider than it need be, so that the compiler says here, and not at some place further
+/// behind, that nothing was found yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Process {
+    Unknown,
+    Known,
 }
 
 impl Origin {
     /// A connection with these ends, in this role, first seen moving bytes in a thread of this name.
     pub fn new(role: Role, peers: Arc<Peers>, comm: &str) -> Self {
+        let remote = match &*peers {
+            Peers::Inet { remote, .. } => Some(*remote),
+            Peers::Unix { .. } | Peers::Unknown => None,
+        };
         Self {
             role,
+            found: None,
+            remote,
             peers,
             comm: comm.into(),
-            found: None,
         }
     }
 
     /// The side of the exchanges that the observed process is on.
     pub fn role(&self) -> Role {
         self.role
-    }
-
-    fn remote(&self) -> Option<SocketAddr> {
-        match &*self.peers {
-            Peers::Inet { remote, .. } => Some(*remote),
-            Peers::Unix { .. } | Peers::Unknown => None,
-        }
     }
 }
 
@@ -130,8 +140,8 @@ pub struct Statistics {
     clock: Clock,
     /// Exchanges that ended so far; the last one's number.
     ended: u64,
-    /// For the texts of the exchange that just ended.
-    entry: Entry,
+    /// Of the exchange that just ended.
+    text: Text,
 }
 
 impl Statistics {
@@ -158,20 +168,7 @@ impl Statistics {
             wall_ns: 0,
             clock: Clock::default(),
             ended: 0,
-            entry: Entry {
-                number: 0,
-                endpoint: 0,
-                peer: None,
-                tgid: 0,
-                ended: Ended {
-                    outcome: Outcome::Unknown,
-                    status: None,
-                    times: Times::default(),
-                    request_bytes: 0,
-                    response_bytes: 0,
-                },
-                text: Text::default(),
-            },
+            text: Text::default(),
         })
     }
 
@@ -222,6 +219,7 @@ impl Statistics {
 
     /// An immutable picture as of the last tick.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        self.total.add_up();
         let total = self.shared_total.get_or_insert_with(|| Arc::new(self.total.clone()));
         let endpoints = &self.endpoints;
         let recent = self
@@ -266,8 +264,8 @@ impl Statistics {
         if let Some(found) = &origin.found
             && found.tgid == tgid
             && found.generation == generation
-            && found.host == host
-            && (found.known || anyway)
+            && (origin.role == Role::Server || found.host == host)
+            && (found.process == Process::Known || anyway)
         {
             return Some(found.scope);
         }
@@ -296,7 +294,7 @@ impl Statistics {
             // A name too long to be one is not worth keeping: it is looked up again each time.
             host: text::first(host, 256).into(),
             scope,
-            known,
+            process: if known { Process::Known } else { Process::Unknown },
         });
         Some(scope)
     }
@@ -342,7 +340,6 @@ impl Sink for ConnectionSink<'_> {
             let number = this.endpoint(scope, operation, started_ns);
             let endpoint = this.endpoints.get_mut(number);
             endpoint.aggregate.opened(request.first_ns);
-            endpoint.changed = true;
             number
         });
         let keep_text = endpoint.is_none() || this.log.is_on() || this.traced.is_some();
@@ -351,7 +348,7 @@ impl Sink for ConnectionSink<'_> {
 
     fn ended(&mut self, ticket: Ticket, ended: &Ended) {
         let this = &mut *self.statistics;
-        let Some(open) = this.open.remove(ticket, &mut this.entry.text) else {
+        let Some(open) = this.open.remove(ticket, &mut this.text) else {
             return;
         };
         this.ledger.exchange_ended(ended.outcome);
@@ -362,34 +359,32 @@ impl Sink for ConnectionSink<'_> {
         let number = open.endpoint.unwrap_or_else(|| this.late(self.origin, &open, ended));
         let endpoint = this.endpoints.get_mut(number);
         endpoint.aggregate.ended(ended, &this.rule);
-        endpoint.changed = true;
-        if endpoint.other {
+        if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();
         }
         this.ended += 1;
         if !this.log.is_on() && this.traced.is_none() {
             return;
         }
-        this.entry = Entry {
+        let facts = Facts {
             number: this.ended,
             endpoint: number,
-            peer: self.origin.remote(),
+            peer: self.origin.remote,
             tgid: open.tgid,
             ended: *ended,
-            text: std::mem::take(&mut this.entry.text),
         };
         if this.log.is_slow(ended) {
-            let exchange = this.entry.logged(endpoint.named(), this.clock);
+            let exchange = facts.logged(&this.text, this.endpoints.get(number).named(), this.clock);
             this.log.keep_slow(number, exchange);
         }
         if let Some(traced) = &mut this.traced {
             if traced.len() < TRACED {
-                traced.push(this.entry.logged(endpoint.named(), this.clock));
+                traced.push(facts.logged(&this.text, this.endpoints.get(number).named(), this.clock));
             } else {
                 this.traced_dropped += 1;
             }
         }
-        this.log.keep_recent(&mut this.entry);
+        this.log.keep_recent(&facts, &mut this.text);
     }
 
     fn lost(&mut self, loss: Loss) {
@@ -401,7 +396,7 @@ impl Statistics {
     /// The endpoint of an exchange whose process was not known when it began.
     #[cold]
     fn late(&mut self, origin: &mut Origin, open: &Removed, ended: &Ended) -> u32 {
-        let text = std::mem::take(&mut self.entry.text);
+        let text = std::mem::take(&mut self.text);
         let request = Request {
             protocol: open.protocol,
             method: text.method(),
@@ -417,7 +412,7 @@ impl Statistics {
         let scope = self.scope(origin, open.tgid, &request, true).unwrap_or_default();
         let number = self.endpoint(scope, (request.protocol, request.method, request.path), started_ns);
         self.endpoints.get_mut(number).aggregate.opened(request.first_ns);
-        self.entry.text = text;
+        self.text = text;
         number
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::aggregate::Window;
 use crate::aggregate::window::SECOND_NS;
 use crate::endpoint::{OTHER, UNSEEN};
+use crate::exchange::{Outcome, Times};
 use crate::snapshot::EndpointSnapshot;
 
 const MS: u64 = 1_000_000;
