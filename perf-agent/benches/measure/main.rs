@@ -85,6 +85,9 @@ enum Measure {
         /// Of one busy server, not of a busy host.
         #[arg(long)]
         narrow: bool,
+        /// What `perf-agent record` wrote, once, instead of made records.
+        #[arg(long, conflicts_with_all = ["batches", "narrow"])]
+        recording: Option<PathBuf>,
     },
     /// Both ends of a connection, for `kernel`.
     #[command(hide = true)]
@@ -155,7 +158,11 @@ fn main() -> Result<()> {
         Measure::Guest { plan, pairs, seconds } => nginx::guest(&plan.plan(pairs, seconds))?.print(),
         Measure::Idle { agent, seconds } => idle::run(&agent, seconds)?.print(),
         Measure::Memory => pipeline::memory(),
-        Measure::Profile { batches, narrow } => pipeline::profile(batches, narrow),
+        Measure::Profile {
+            recording: Some(recording),
+            ..
+        } => pipeline::profile_recording(&recording),
+        Measure::Profile { batches, narrow, .. } => pipeline::profile(batches, narrow),
         Measure::Talk { kind, milliseconds } => talk::run(kind, Duration::from_millis(milliseconds)),
         Measure::Serve { port } => serve::serve(port),
     }

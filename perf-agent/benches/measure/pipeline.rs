@@ -1,5 +1,8 @@
 //! The user side without a kernel: how many exchanges one processor takes, and how much memory they are kept in.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -7,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use perf_agent::ledger::Accounting;
 use perf_agent::pipeline::{Pipeline, Settings};
 use perf_agent::snapshot::Snapshot;
+use perf_agent::source::format::{Entry, Reader};
 use perf_agent::statistics;
 
 use crate::host::{self, Memory};
@@ -79,6 +83,30 @@ pub(crate) fn profile(batches: u32, narrow: bool) -> Result<()> {
         load.batch.move_on(load.length_ns);
     }
     Ok(())
+}
+
+/// The same with a recording.
+pub(crate) fn profile_recording(path: &Path) -> Result<()> {
+    let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
+    let mut pipeline = pipeline()?;
+    let mut batch = Batch::default();
+    while let Entry::Record(record) = reader.next()? {
+        batch.push(record, 0);
+    }
+    feed(&mut pipeline, &batch);
+    println!("{} records", batch.len());
+    Ok(())
+}
+
+/// A batch, once.
+#[inline(never)]
+fn feed(pipeline: &mut Pipeline, batch: &Batch) {
+    for (number, record) in batch.records().enumerate() {
+        pipeline.apply(record);
+        if number % POLL == 0 {
+            pipeline.hints().for_each(drop);
+        }
+    }
 }
 
 fn throughput(shape: Shape, what: &str, samples: usize, report: &mut Report) -> Result<()> {
@@ -171,14 +199,9 @@ impl Load {
         taken
     }
 
-    /// The batch, once.
+    /// The batch, once, and the clock goes on.
     fn feed(&mut self) {
-        for (number, record) in self.batch.records().enumerate() {
-            self.pipeline.apply(record);
-            if number % POLL == 0 {
-                self.pipeline.hints().for_each(drop);
-            }
-        }
+        feed(&mut self.pipeline, &self.batch);
         self.now_ns += self.length_ns;
     }
 
