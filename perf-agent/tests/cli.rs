@@ -113,14 +113,14 @@ fn what_fails_is_told_with_its_cause_and_ends_with_1() {
     check(
         &["replay", missing.to_str().unwrap(), "--once", "--json"],
         1,
-        &["error: cannot read", "because: No such file"],
+        &["error: cannot replay ", "missing.rec", "because: No such file"],
     );
     let other = directory.path().join("other");
     std::fs::write(&other, "something else").unwrap();
     check(
         &["replay", other.to_str().unwrap(), "--once", "--json"],
         1,
-        &["error: this is no recording of perf-agent"],
+        &["error: cannot replay ", "because: this is no recording of perf-agent"],
     );
     let listening = std::os::unix::net::UnixListener::bind(directory.path().join("api.sock")).unwrap();
     let socket = format!("unix:{}", directory.path().join("api.sock").display());

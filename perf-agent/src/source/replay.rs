@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -76,13 +76,29 @@ pub enum Ending {
     Cut,
 }
 
+/// A file that cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot replay {}", path.display())]
+pub struct OpenError {
+    /// Which one.
+    path: PathBuf,
+    /// Why.
+    source: FormatError,
+}
+
 impl ReplaySource {
     /// Opens a recording.
     ///
     /// # Errors
-    /// [`FormatError`] if it cannot be read or is none.
-    pub fn open(path: &Path, speed: Speed) -> Result<Self, FormatError> {
-        let reader = Reader::new(BufReader::with_capacity(256 * 1024, File::open(path)?))?;
+    /// [`OpenError`] if it cannot be read or is none.
+    pub fn open(path: &Path, speed: Speed) -> Result<Self, OpenError> {
+        let read = File::open(path)
+            .map_err(FormatError::Io)
+            .and_then(|file| Reader::new(BufReader::with_capacity(256 * 1024, file)));
+        let reader = read.map_err(|source| OpenError {
+            path: path.to_owned(),
+            source,
+        })?;
         let report = Report {
             kernel: KernelInfo {
                 release: reader.header().kernel.clone(),
