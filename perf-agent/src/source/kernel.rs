@@ -350,7 +350,7 @@ impl Source for KernelSource {
         self.look();
         let until_ns = self.rings.settled_ns(clock::monotonic_ns());
         let (found, followed) = (&mut self.found, &mut self.followed);
-        let taken = self.rings.take(until_ns, BATCH, |record| {
+        let taken = self.rings.take(until_ns, BATCH, &mut |record| {
             followed.note(record, &mut self.unix);
             if !found.sums.is_empty() {
                 drop_overtaken(&mut found.sums, &mut self.bulk, record);
