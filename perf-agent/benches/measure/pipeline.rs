@@ -64,13 +64,8 @@ pub(crate) fn run(samples: usize, memory: bool) -> Result<Report> {
         ));
     }
     host::pin(&[0])?;
-    throughput(WIDE, "exchanges per second on one processor", samples, &mut report)?;
-    throughput(
-        NARROW,
-        "exchanges per second on one processor, one busy server",
-        samples,
-        &mut report,
-    )?;
+    throughput(WIDE, "busy host", samples, &mut report)?;
+    throughput(NARROW, "busy server", samples, &mut report)?;
     Ok(report)
 }
 
@@ -109,7 +104,7 @@ fn feed(pipeline: &mut Pipeline, batch: &Batch) {
     }
 }
 
-fn throughput(shape: Shape, what: &str, samples: usize, report: &mut Report) -> Result<()> {
+fn throughput(shape: Shape, name: &str, samples: usize, report: &mut Report) -> Result<()> {
     let mut load = Load::new(shape)?;
     load.run(PER_RUN);
     let (mut rates, mut snapshots) = (Vec::new(), Vec::new());
@@ -120,10 +115,11 @@ fn throughput(shape: Shape, what: &str, samples: usize, report: &mut Report) -> 
         snapshots.push(load.snapshots / taken * 100.0);
     }
     load.check()?;
+    let what = format!("{name}: exchanges per second on one processor");
     report.at_least(LEAST_PER_SECOND, what, "1/s", &rates);
-    report.row(format!("{what}: share of ticks and snapshots"), "%", &snapshots);
+    report.row(format!("{name}: share of ticks and snapshots"), "%", &snapshots);
     report.how(format!(
-        "{what}: {} exchanges of {} endpoints over {} keep-alive connections ({} records, {} MB) made once, moved on in \
+        "{name}: {} exchanges of {} endpoints over {} keep-alive connections ({} records, {} MB) made once, moved on in \
          time and replayed; decode, put in order, dissect, aggregate, request log, and at every second of record time a \
          tick and a snapshot. {PER_RUN} exchanges per sample, by the thread's own processor time.",
         load.exchanges,
