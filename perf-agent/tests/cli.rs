@@ -147,6 +147,30 @@ fn a_replay_prints_the_same_twice_and_tells_of_a_cut() {
 }
 
 #[test]
+fn a_full_disk_is_told_and_a_reader_that_has_gone_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recording(directory.path());
+    let replay = |output: Stdio| {
+        Command::new(env!("CARGO_BIN_EXE_perf-agent"))
+            .args(["replay", &path, "--once", "--json"])
+            .stdout(output)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("the program starts")
+    };
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = replay(full.into());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("because: No space left on device"), "{errors}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = replay(writer.into());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+}
+
+#[test]
 fn a_trace_of_a_recording_ends_when_the_recording_does() {
     let directory = tempfile::tempdir().unwrap();
     let path = recording(directory.path());

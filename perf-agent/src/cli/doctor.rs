@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::options::{CaptureOptions, Faults};
-use super::{Failure, report};
+use super::{Failure, output, report};
 use crate::api::json::agent::{Backend, Blind, Hook, Kernel};
 use crate::source::{Report, live};
 
@@ -56,12 +56,12 @@ impl Doctor {
                 let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
                 causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
             });
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&Diagnosis::new(diagnosed.ok().as_ref(), error))?
-            );
+            output::print(serde_json::to_string_pretty(&Diagnosis::new(
+                diagnosed.ok().as_ref(),
+                error,
+            ))?)?;
         } else {
-            print!("{}", report::full(&diagnosed?));
+            output::print(report::full(&diagnosed?).trim_end())?;
         }
         if possible { Ok(()) } else { Err(Failure::Told) }
     }

@@ -1,6 +1,5 @@
 //! The command line: what was typed ([`options`]), and one module per command. Nothing here observes or computes; it
 //! turns words into settings, starts the [agent](crate::agent), and prints.
-#![expect(clippy::print_stdout, reason = "the command line's standard output is its purpose")]
 #![expect(
     clippy::doc_markdown,
     reason = "the comments on options are their help text, where backticks would be shown"
@@ -8,6 +7,7 @@
 
 pub mod doctor;
 pub mod options;
+pub mod output;
 pub mod record;
 pub mod replay;
 pub mod report;

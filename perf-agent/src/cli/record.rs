@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::options::{CaptureOptions, CoreOptions, Faults, duration};
-use super::{Failure, start};
+use super::{Failure, output, start};
 use crate::agent::{Agent, Plan};
 use crate::clock;
 use crate::privileges::Purpose;
@@ -71,11 +71,11 @@ impl Record {
             recorder,
             trace: false,
         })?;
-        println!(
+        output::say(format_args!(
             "recording to {} ({} backend); Ctrl-C ends it",
             self.file.display(),
             header.backend
-        );
+        ));
         start::runtime()?.block_on(async {
             let (signal, ended) = (start::stop_signal()?, agent.ended());
             let over = async {
@@ -93,10 +93,10 @@ impl Record {
         })?;
         if let Some(recorded) = agent.finish()?.recorded {
             let (file, records, bytes) = (self.file.display(), recorded.records, recorded.bytes);
-            println!("{file}: {records} records, {bytes} bytes");
-            println!(
-                "It holds captured heads, paths and parts of bodies; credentials in headers and query values are blanked."
-            );
+            output::say(format_args!(
+                "{file}: {records} records, {bytes} bytes\nIt holds captured heads, paths and parts of bodies; credentials \
+                 in headers and query values are blanked."
+            ));
         }
         Ok(())
     }

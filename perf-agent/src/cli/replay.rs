@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::options::{CoreOptions, Faults, ServeOptions};
-use super::{Failure, start};
+use super::{Failure, output, start};
 use crate::agent::{Agent, Plan};
 use crate::aggregate::Window;
 use crate::api::json::performance::Performance;
@@ -94,20 +94,17 @@ impl Replay {
             agent.finish()?;
             warn_if_cut(progress.ending());
             let snapshot = Arc::clone(&published.borrow().snapshot);
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&Performance::new(&snapshot, window))?
-            );
+            output::print(serde_json::to_string_pretty(&Performance::new(&snapshot, window))?)?;
             return Ok(());
         };
-        println!(
+        output::say(format_args!(
             "replaying {} (recorded on Linux {} by perf-agent {}, {} backend)\nAPI {}; Ctrl-C ends it",
             self.file.display(),
             header.kernel,
             header.agent,
             header.backend,
             bound.url(),
-        );
+        ));
         start::runtime()?.block_on(async {
             let served = start::serve(&agent, bound, &serve, facts, true);
             let ended = agent.ended();

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::options::{CaptureOptions, CoreOptions, Faults, ServeOptions};
-use super::{Failure, report, start};
+use super::{Failure, output, report, start};
 use crate::agent::{Agent, Plan};
 use crate::api::listen::Bound;
 use crate::privileges::Purpose;
@@ -56,7 +56,7 @@ impl Run {
             recorder: None,
             trace: false,
         })?;
-        print!("{introduction}");
+        output::say(introduction.trim_end());
         start::runtime()?.block_on(start::serve(&agent, bound, &serve, facts, false))?;
         agent.finish()?;
         tracing::info!("hooks detached");

@@ -1,0 +1,30 @@
+//! Standard output: what a command was asked for, and what it says beside its work.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::Context;
+
+/// Prints a line that the command was asked for. A reader that has gone (`| head`) wants no more: that is no failure.
+///
+/// # Errors
+/// If it cannot be written: a full disk.
+pub fn print(line: impl Display) -> anyhow::Result<()> {
+    match written(line) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Says something beside a command's work, which goes on if nobody can be told.
+pub fn say(line: impl Display) {
+    if let Err(error) = written(line) {
+        tracing::warn!(%error, "cannot write to standard output");
+    }
+}
+
+fn written(line: impl Display) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{line}")?;
+    output.flush()
+}
