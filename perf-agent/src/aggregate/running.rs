@@ -102,6 +102,7 @@ const _: () = assert!(size_of::<Counted>() == 64);
 #[repr(C)]
 pub(super) struct Running {
     put_down: Vec<Counted>,
+    /// This and the next one lie here and not in `slot`, where they stay 0: every exchange needs them.
     pub(super) max_in_flight: u32,
     /// Exchanges that ended in the best second.
     pub(super) best_second: u32,

@@ -5,14 +5,22 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::Context;
 
-/// Prints a line that the command was asked for. A reader that has gone (`| head`) wants no more: that is no failure.
+/// Prints a line that the command was asked for.
 ///
 /// # Errors
 /// If it cannot be written: a full disk.
 pub fn print(line: impl Display) -> anyhow::Result<()> {
-    match written(line) {
+    unless_gone(written(line)).context("cannot write to standard output")
+}
+
+/// A reader that has gone (`| head`) has seen all that it wanted.
+///
+/// # Errors
+/// Any other one.
+pub fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        written => written,
     }
 }
 

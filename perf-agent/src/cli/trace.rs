@@ -1,6 +1,6 @@
 //! `perf-agent trace`
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::oneshot;
 
 use super::options::{CaptureOptions, CoreOptions, Faults, duration};
-use super::{Failure, start};
+use super::{Failure, output, start};
 use crate::agent::{Agent, Plan, Traced};
 use crate::api::json::request::Request;
 use crate::config;
@@ -149,11 +149,7 @@ async fn print(mut traced: Traced, choice: Choice) -> io::Result<()> {
         printed = done => printed.unwrap_or(Ok(false)),
         () = stop => Ok(false),
     };
-    match printed {
-        // Whoever read has seen enough: `trace | head`.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map(|_| ()),
-    }
+    output::unless_gone(printed.map(|_| ()))
 }
 
 /// Prints what is chosen.

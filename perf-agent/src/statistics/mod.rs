@@ -72,6 +72,7 @@ impl Default for Settings {
 pub struct Origin {
     role: Role,
     found: Option<Found>,
+    /// Of `peers`, at hand for every exchange.
     remote: Option<SocketAddr>,
     peers: Arc<Peers>,
     comm: CompactString,

@@ -126,7 +126,7 @@ impl Name {
     fn is_none(begin: &[u8]) -> bool {
         match begin.first() {
             Some(b'c' | b'C') => begin.get(8).is_some_and(|byte| byte | 0x20 != b'l'),
-            Some(&first) => UNNAMED[usize::from(first)],
+            Some(&first) => !OF_INTEREST[usize::from(first)],
             None => false,
         }
     }
@@ -139,17 +139,19 @@ fn behind<'a, const N: usize>(line: &'a [u8], usual: &[u8; N], small: &[u8; N]) 
     (name == usual || name == small || name.eq_ignore_ascii_case(small)).then_some(rest)
 }
 
-/// First bytes of lines that have no name of interest.
-const UNNAMED: [bool; 256] = {
-    let mut table = [true; 256];
-    let bytes = b"hHeExXcCtT\r\n \t";
+/// First bytes of lines that may have a name of interest, or are empty or folded.
+const OF_INTEREST: [bool; 256] = those(b"hHeExXcCtT\r\n \t");
+
+/// A table of all bytes: is it one of those?
+const fn those(bytes: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
     let mut at = 0;
     while at < bytes.len() {
-        table[bytes[at] as usize] = false;
+        table[bytes[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 impl<'a> Fields<'a> {
     /// Reads the field lines of a head, from `begin` on up to the empty line; where that ends, if it is there.
@@ -158,7 +160,7 @@ impl<'a> Fields<'a> {
         let mut known = Known(None);
         let mut last = None;
         let mut rest = head.get(begin..).unwrap_or_default();
-        while let Some(length) = LineEnd::find(rest) {
+        while let Some(length) = line_end(rest) {
             let (line, next) = (&rest[..length], &rest[length + 1..]);
             let is_none = Name::is_none(rest);
             rest = next;
@@ -182,14 +184,13 @@ impl<'a> Fields<'a> {
                         let begin = at - 1 - value.len();
                         let value = value.trim_ascii_end();
                         let folded = matches!(rest.first(), Some(b' ' | b'\t'));
-                        if matches!(name, Name::Host) && fields.host.is_none() {
+                        if folded && value.is_empty() {
+                            // All of it is in the lines that follow.
+                        } else if matches!(name, Name::Host) && fields.host.is_none() {
                             // The first line comes with it.
                             known = Known::of(&head[..begin + value.len()]);
                             fields.host = known.text(head, begin..begin + value.len());
-                            if folded && value.is_empty() {
-                                fields.host = None;
-                            }
-                        } else if !(folded && value.is_empty()) {
+                        } else {
                             fields.take(name, value);
                         }
                     }
@@ -239,21 +240,14 @@ impl<'a> Fields<'a> {
 
 /// The end of a head's line. Lines are short, so what counts is how a search begins: it is compiled in here, where
 /// `memchr` itself asks the processor first what it can do.
-struct LineEnd;
-
-impl LineEnd {
+#[inline]
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    // Every such processor has these instructions.
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    #[inline]
-    fn find(bytes: &[u8]) -> Option<usize> {
-        // Every such processor has these instructions.
-        memchr::arch::x86_64::sse2::memchr::One::new(b'\n')?.find(bytes)
-    }
-
+    let line_end = memchr::arch::x86_64::sse2::memchr::One::new(b'\n')?;
     #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
-    #[inline]
-    fn find(bytes: &[u8]) -> Option<usize> {
-        memchr::arch::all::memchr::One::new(b'\n').find(bytes)
-    }
+    let line_end = memchr::arch::all::memchr::One::new(b'\n');
+    line_end.find(bytes)
 }
 
 /// As much of a head's beginning as is known to be text, if it was looked at: once for several of its parts, since that
@@ -297,7 +291,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// Reads a request's head that begins with the first of `bytes`.
 #[inline]
 pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead<'_>> {
-    let Some(line_end) = LineEnd::find(bytes) else {
+    let Some(line_end) = line_end(bytes) else {
         return if could_be_request(bytes) {
             Parsed::Partial
         } else {
@@ -319,7 +313,7 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead<'_>> {
 /// Reads a response's head that begins with the first of `bytes`.
 #[inline]
 pub(super) fn response(bytes: &[u8]) -> Parsed<ResponseHead<'_>> {
-    let Some(line_end) = LineEnd::find(bytes) else {
+    let Some(line_end) = line_end(bytes) else {
         return if could_be_response(bytes) {
             Parsed::Partial
         } else {
@@ -430,16 +424,7 @@ pub(super) fn end_of_head(before: &[u8], bytes: &[u8]) -> Option<usize> {
 }
 
 /// RFC 9110, 5.6.2.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut at = 0;
-    while at < bytes.len() {
-        table[bytes[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
+const TOKEN: [bool; 256] = those(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
 fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
