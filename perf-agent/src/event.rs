@@ -86,8 +86,6 @@ pub struct Open {
     pub socket: u64,
     /// Process that moved the first bytes seen.
     pub tgid: u32,
-    /// Its control group's id (v2), 0 if not known.
-    pub cgroup: u64,
     /// Where it goes.
     pub peers: Peers,
     /// True if the first byte of both directions was seen; false if it was joined later or that is not known.
@@ -138,12 +136,10 @@ pub enum Event<'a> {
     Process {
         /// The process.
         tgid: u32,
-        /// Executable path, name, control group path.
-        exe: &'a [u8],
-        /// The process's name.
-        comm: &'a [u8],
-        /// The control group's path.
-        cgroup: &'a [u8],
+        /// The executable's path, empty if not known. Of a very long one the beginning is left out (`…/bin/curl`).
+        exe: String,
+        /// The control group's path from the root of the hierarchy, in the same way.
+        cgroup: String,
     },
     /// Time went on.
     Tick {
@@ -194,7 +190,6 @@ impl<'a> Event<'a> {
                 at_ns: open.header.at_ns,
                 socket: open.socket,
                 tgid: open.tgid,
-                cgroup: open.cgroup,
                 peers: match open.family {
                     family::UNIX => Peers::Unix {
                         path: unix_path(&open.unix_path[..open.unix_path_bytes as usize]),
@@ -224,17 +219,10 @@ impl<'a> Event<'a> {
                 tgid: record.tgid,
                 executed: record.what == exit::EXECUTED,
             },
-            Record::Process {
+            Record::Process { tgid, exe, cgroup } => Self::Process {
                 tgid,
-                exe,
-                comm,
-                cgroup,
-                ..
-            } => Self::Process {
-                tgid,
-                exe,
-                comm,
-                cgroup,
+                exe: path(exe),
+                cgroup: path(cgroup),
             },
             Record::Tick(tick) => Self::Tick {
                 at_ns: tick.header.at_ns,
@@ -256,6 +244,17 @@ fn address(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
 
+/// The path that a process record's names make.
+fn path(names: &[u8]) -> String {
+    let whole = names.is_empty() || names == b"\0" || names.ends_with(b"\0\0");
+    let mut path = String::from(if whole { "" } else { "…" });
+    for name in names.rsplit(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        path.push('/');
+        path.push_str(&String::from_utf8_lossy(name));
+    }
+    path
+}
+
 fn until_nul(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -266,5 +265,21 @@ fn unix_path(bytes: &[u8]) -> String {
     match bytes.split_first() {
         Some((0, name)) if !name.is_empty() => format!("@{}", until_nul(name)),
         _ => until_nul(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_made_of_names_from_the_inside_out() {
+        assert_eq!(path(b"curl\0bin\0usr\0\0"), "/usr/bin/curl");
+        assert_eq!(path(b"init\0\0"), "/init");
+        assert_eq!(path(b"nginx.service\0system.slice\0\0"), "/system.slice/nginx.service");
+        assert_eq!(path(b"\0"), "", "the root itself");
+        assert_eq!(path(b""), "", "not known");
+        assert_eq!(path(b"curl\0bin\0"), "…/bin/curl", "longer than is read");
+        assert_eq!(path(b"\xff\0\0"), "/\u{fffd}");
     }
 }

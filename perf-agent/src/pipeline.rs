@@ -205,12 +205,7 @@ impl Pipeline {
                 change,
             } => self.state(connection, at_ns, change),
             Event::Exit { tgid, executed } => self.statistics.exited(tgid, executed),
-            Event::Process {
-                tgid,
-                exe,
-                comm,
-                cgroup,
-            } => self.statistics.process(tgid, exe, comm, cgroup),
+            Event::Process { tgid, exe, cgroup } => self.statistics.process(tgid, &exe, &cgroup),
             Event::Tick { at_ns, wall_ns } => {
                 self.now_ns = self.now_ns.max(at_ns);
                 self.statistics.tick(at_ns, wall_ns);

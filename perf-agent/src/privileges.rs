@@ -10,10 +10,8 @@ use rustix::thread::{
 };
 
 /// What observing needs after the start: the counters, sums and filters in the programs' maps (kernels before 5.19 ask
-/// for `CAP_BPF` even with an open descriptor), and `/proc/PID/exe` and `cgroup` of other users' processes.
-const OBSERVING: CapabilitySet = CapabilitySet::BPF
-    .union(CapabilitySet::SYS_PTRACE)
-    .union(CapabilitySet::DAC_READ_SEARCH);
+/// for `CAP_BPF` even with an open descriptor), and the Unix sockets in other users' network namespaces.
+const OBSERVING: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYS_PTRACE);
 
 /// Whether the process goes on observing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

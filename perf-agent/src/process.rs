@@ -28,7 +28,7 @@ pub const PIDS: usize = 1_024;
 /// What makes a service: two that agree in this are one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceKey {
-    /// What people call it: the unit without its suffix, else the executable's file name, else the process's name.
+    /// What people call it: the unit without its suffix, else the executable's file name, else the thread's name.
     pub name: CompactString,
     /// Path of the executable.
     pub exe: Option<CompactString>,
@@ -56,8 +56,6 @@ pub struct Service {
 pub struct Process {
     /// Path of the executable.
     pub exe: Option<CompactString>,
-    /// The process's name.
-    pub comm: CompactString,
     /// Container id.
     pub container: Option<CompactString>,
     /// systemd unit.
@@ -65,34 +63,30 @@ pub struct Process {
 }
 
 impl Process {
-    /// From a process record's texts.
-    fn new(exe: &[u8], comm: &[u8], cgroup: &[u8]) -> Self {
-        let exe = text(exe);
-        // What /proc says of an executable that was replaced while it runs: a restart is the same service.
-        let exe = exe.strip_suffix(" (deleted)").unwrap_or(&exe);
-        let group = Group::of(&text(cgroup));
+    /// From the paths of a process record.
+    fn new(exe: &str, cgroup: &str) -> Self {
+        let group = Group::of(cgroup);
         Self {
             exe: (!exe.is_empty()).then(|| exe.into()),
-            comm: text(comm),
             container: group.container,
             unit: group.unit,
         }
     }
 
-    /// The unit without its suffix, else the executable's file name, else the process's name.
-    fn name(&self) -> CompactString {
+    /// The unit without its suffix, else the executable's file name.
+    fn name(&self) -> Option<CompactString> {
         let unit = self
             .unit
             .as_deref()
             .and_then(|unit| unit.rsplit_once('.'))
             .map(|(name, _)| name);
         let file = self.exe.as_deref().and_then(|exe| exe.rsplit('/').next());
-        unit.or(file).unwrap_or(&self.comm).into()
+        unit.or(file).map(CompactString::from)
     }
 }
 
 impl ServiceKey {
-    /// The service of a process in a role on a connection. `comm` names it if the process is not known.
+    /// The service of a process in a role on a connection. `comm`, a thread's name, names it if nothing else does.
     pub fn new(process: Option<&Process>, comm: &str, role: Role, peers: &Peers) -> Self {
         let (port, socket) = match (role, peers) {
             (Role::Server, Peers::Inet { local, .. }) => (Some(local.port()), None),
@@ -100,7 +94,7 @@ impl ServiceKey {
             _ => (None, None),
         };
         Self {
-            name: process.map_or_else(|| comm.into(), Process::name),
+            name: process.and_then(Process::name).unwrap_or_else(|| comm.into()),
             exe: process.and_then(|process| process.exe.clone()),
             container: process.and_then(|process| process.container.clone()),
             unit: process.and_then(|process| process.unit.clone()),
@@ -135,8 +129,8 @@ pub struct Processes {
 
 impl Processes {
     /// Who a process is (a process record).
-    pub fn learn(&mut self, tgid: u32, exe: &[u8], comm: &[u8], cgroup: &[u8]) {
-        let process = Process::new(exe, comm, cgroup);
+    pub fn learn(&mut self, tgid: u32, exe: &str, cgroup: &str) {
+        let process = Process::new(exe, cgroup);
         self.ended.retain(|ended| *ended != tgid);
         match self.known.get_mut(&tgid) {
             Some(known) if *known == process => return,
@@ -247,22 +241,7 @@ struct Group {
 }
 
 impl Group {
-    /// `path` is a path, or lines of `/proc/PID/cgroup` (`hierarchy:controllers:path`).
     fn of(path: &str) -> Self {
-        path.lines()
-            .map(|line| {
-                Self::of_path(
-                    line.splitn(3, ':')
-                        .nth(2)
-                        .filter(|_| !line.starts_with('/'))
-                        .unwrap_or(line),
-                )
-            })
-            .find(|group| *group != Self::default())
-            .unwrap_or_default()
-    }
-
-    fn of_path(path: &str) -> Self {
         let mut group = Self::default();
         let mut in_session = false;
         for part in path.split('/') {
@@ -302,10 +281,6 @@ fn is_unit(part: &str, in_session: bool) -> bool {
     }
 }
 
-fn text(bytes: &[u8]) -> CompactString {
-    CompactString::from_utf8_lossy(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,7 +309,6 @@ mod tests {
         for path in [
             format!("/system.slice/docker-{ID}.scope"),
             format!("/docker/{ID}"),
-            format!("12:pids:/docker/{ID}"),
             format!("/kubepods.slice/kubepods-burstable.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"),
             format!("/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:{ID}"),
             format!("/kubepods.slice/crio-{ID}.scope"),
@@ -354,9 +328,8 @@ mod tests {
     #[test]
     fn units_are_found_and_sessions_are_none() {
         check("/system.slice/nginx.service", None, Some("nginx.service"));
-        check("0::/system.slice/nginx.service", None, Some("nginx.service"));
         check(
-            "0::/system.slice/system-pg.slice/pg@14-main.service",
+            "/system.slice/system-pg.slice/pg@14-main.service",
             None,
             Some("pg@14-main.service"),
         );
@@ -374,14 +347,13 @@ mod tests {
 
     #[test]
     fn a_service_is_called_by_its_unit_else_by_its_executable_else_by_its_thread() {
-        let name = |exe: &[u8], cgroup: &[u8]| {
-            let process = Process::new(exe, b"worker", cgroup);
+        let name = |exe: &str, cgroup: &str| {
+            let process = Process::new(exe, cgroup);
             ServiceKey::new(Some(&process), "thread", Role::Server, &server(80)).name
         };
-        assert_eq!(name(b"/usr/sbin/nginx", b"/system.slice/web.service"), "web");
-        assert_eq!(name(b"/usr/sbin/nginx", b"/"), "nginx");
-        assert_eq!(name(b"/usr/sbin/nginx (deleted)", b"/"), "nginx");
-        assert_eq!(name(b"", b"/"), "worker");
+        assert_eq!(name("/usr/sbin/nginx", "/system.slice/web.service"), "web");
+        assert_eq!(name("/usr/sbin/nginx", "/"), "nginx");
+        assert_eq!(name("", "/"), "thread");
         assert_eq!(
             ServiceKey::new(None, "thread", Role::Server, &server(80)).name,
             "thread"
@@ -429,7 +401,7 @@ mod tests {
         let mut processes = Processes::default();
         let mut last = 0;
         for tgid in (0..).take(3 * PROCESSES) {
-            processes.learn(tgid, b"/bin/a", b"a", b"/");
+            processes.learn(tgid, "/bin/a", "/");
             last = tgid;
         }
         assert!(processes.known.len() <= PROCESSES && processes.order.len() <= 2 * PROCESSES);
@@ -444,12 +416,12 @@ mod tests {
     #[test]
     fn another_program_in_the_same_process_is_unknown_until_it_is_told() {
         let mut processes = Processes::default();
-        processes.learn(1, b"/bin/sh", b"sh", b"/");
+        processes.learn(1, "/bin/sh", "/");
         let before = processes.generation();
         processes.exited(1, true);
         assert_eq!(processes.get(1), None);
         assert_ne!(processes.generation(), before);
-        processes.learn(1, b"/bin/a", b"a", b"/");
-        assert_eq!(processes.get(1).map(Process::name).as_deref(), Some("a"));
+        processes.learn(1, "/bin/a", "/");
+        assert_eq!(processes.get(1).and_then(Process::name).as_deref(), Some("a"));
     }
 }

@@ -38,7 +38,6 @@ pub(crate) fn open(connection: u64, tgid: u32, at_ns: u64, origin: u16) -> OpenR
         header: header::<OpenRecord>(kind::OPEN, at_ns),
         connection,
         socket: connection << 6,
-        cgroup: 0,
         inode: 0,
         tgid,
         tid: tgid,
@@ -90,18 +89,8 @@ fn header<T>(kind: u16, at_ns: u64) -> RecordHeader {
 impl Traffic {
     /// Who a process is.
     pub(crate) fn process(&mut self, tgid: u32, exe: &str, cgroup: &str) {
-        let comm = exe.rsplit('/').next().unwrap_or_default();
-        let lengths = [exe, comm, cgroup].map(|text| text.len() as u16);
-        let record = ProcessRecord::new(tgid, 0, lengths[0], lengths[1], lengths[2]);
-        self.records.push(
-            [
-                &record.to_bytes()[..],
-                exe.as_bytes(),
-                comm.as_bytes(),
-                cgroup.as_bytes(),
-            ]
-            .concat(),
-        );
+        self.records
+            .push(ProcessRecord::of_paths(tgid, 0, exe, cgroup).collect());
     }
 
     /// A connection comes into view from its start.

@@ -62,7 +62,7 @@ pub mod mark {
     pub const EXE_INCLUDED: u32 = 1 << 2;
     /// Runs a program named by `--exclude-exe`.
     pub const EXE_EXCLUDED: u32 = 1 << 3;
-    /// An open record named it: its end is reported.
+    /// A process record told who it is: its end is reported.
     pub const KNOWN: u32 = 1 << 4;
     /// A port or control group that is included.
     pub const INCLUDED: u32 = 1 << 5;
@@ -96,7 +96,7 @@ pub mod offset {
         };
     }
     /// Number of fields.
-    pub const COUNT: usize = 45;
+    pub const COUNT: usize = 60;
     fields! {
         SK_FAMILY = 0, "sock", "__sk_common.skc_family";
         SK_STATE = 1, "sock", "__sk_common.skc_state";
@@ -143,6 +143,21 @@ pub mod offset {
         SKB_CONTROL = 42, "sk_buff", "cb";
         UNIX_CONSUMED = 43, "unix_skb_parms", "consumed";
         TASK_PID = 44, "task_struct", "pid";
+        TASK_MEMORY = 45, "task_struct", "mm";
+        MEMORY_EXE = 46, "mm_struct", "exe_file";
+        FILE_MOUNT = 47, "file", "f_path.mnt";
+        DENTRY_PARENT = 48, "dentry", "d_parent";
+        MOUNT_ROOT = 49, "vfsmount", "mnt_root";
+        MOUNT_SELF = 50, "mount", "mnt";
+        MOUNT_PARENT = 51, "mount", "mnt_parent";
+        MOUNT_POINT = 52, "mount", "mnt_mountpoint";
+        TASK_CGROUPS = 53, "task_struct", "cgroups";
+        CGROUPS_DEFAULT = 54, "css_set", "dfl_cgrp";
+        CGROUPS_PIDS = 55, "css_set", "subsys[pids_cgrp_id]";
+        SUBSYSTEM_CGROUP = 56, "cgroup_subsys_state", "cgroup";
+        CGROUP_NODE = 57, "cgroup", "kn";
+        NODE_NAME = 58, "kernfs_node", "name";
+        NODE_PARENT = 59, "kernfs_node", "parent";
     }
     /// Says that this kernel's BTF has no such field.
     pub const ABSENT: u32 = u32::MAX;
@@ -154,6 +169,7 @@ pub mod offset {
             assert_eq!(super::FIELDS[super::SK_ERR], ("sock", "sk_err"));
             assert_eq!(super::FIELDS[super::TCP_WRITE_SEQ], ("tcp_sock", "write_seq"));
             assert_eq!(super::FIELDS[super::TASK_PID], ("task_struct", "pid"));
+            assert_eq!(super::FIELDS[super::NODE_PARENT], ("kernfs_node", "parent"));
         }
     }
 }

@@ -3,15 +3,12 @@
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    helpers::{
-        bpf_get_current_comm,
-        generated::{bpf_get_current_cgroup_id, bpf_probe_read_kernel as read_kernel},
-    },
+    helpers::{bpf_get_current_comm, generated::bpf_probe_read_kernel as read_kernel},
 };
 use perf_common::{
     counters::Counter,
     record::{OpenRecord, RecordHeader, TAIL_BYTES, UNIX_PATH_BYTES, change, direction, family, kind, origin},
-    settings::{feature, mark, offset},
+    settings::{feature, offset},
     state::{ConnectionState, flags},
 };
 
@@ -19,7 +16,8 @@ use crate::{
     emit,
     filter::{Wanted, wanted},
     kernel::{Address, Socket, Stream, Thread, follow, read},
-    maps::{CONNECTIONS, PROCESSES, count, features, field_offset, processor},
+    maps::{CONNECTIONS, count, features, field_offset, processor},
+    process,
 };
 
 /// A connection's state in its map.
@@ -148,9 +146,10 @@ fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
     }
 }
 
-/// Emits the open record of a connection that has shown a known protocol.
+/// Emits the open record of a connection that has shown a known protocol, and who the process is before it.
 #[inline(always)]
 pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: emit::Segment) {
+    process::introduce(state.ring, segment.tgid, segment.at_ns);
     let Some((ring, mut entry)) = emit::reserve::<OpenRecord>(state.ring) else {
         return;
     };
@@ -166,7 +165,6 @@ pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segme
         });
         (&raw mut (*record).connection).write(state.connection);
         (&raw mut (*record).socket).write(socket.key());
-        (&raw mut (*record).cgroup).write(bpf_get_current_cgroup_id());
         (&raw mut (*record).inode).write(u64::from(state.inode));
         (&raw mut (*record).tgid).write(segment.tgid);
         (&raw mut (*record).tid).write(segment.tid);
@@ -199,19 +197,6 @@ pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segme
     entry.submit(emit::wakeup::<OpenRecord>(ring, segment.at_ns));
     count(Counter::ConnectionsOpened, 1);
     state.flags |= flags::OPENED;
-    mark_known(segment.tgid);
-}
-
-/// The process's end is to be reported from now on.
-#[inline(always)]
-fn mark_known(tgid: u32) {
-    if let Some(marks) = PROCESSES.get_ptr_mut(tgid) {
-        // SAFETY: as in `find_or_adopt`; marks are only ever added here.
-        unsafe { *marks |= mark::KNOWN };
-    } else {
-        // A full table only means that this process's end is not reported.
-        let _full = PROCESSES.insert(tgid, mark::KNOWN, 0);
-    }
 }
 
 /// Did this segment carry the first byte of either direction?

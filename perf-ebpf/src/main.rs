@@ -18,6 +18,7 @@ mod emit;
 mod filter;
 mod kernel;
 mod maps;
+mod process;
 mod syscall;
 
 /// The kernel checks this text before it allows GPL-only helpers; the sources are MIT or GPL-2.0.

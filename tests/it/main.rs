@@ -13,6 +13,7 @@ mod lifecycle;
 mod overload;
 mod passive;
 mod servers;
+mod services;
 mod sockets;
 mod truth;
 mod vm;

@@ -87,6 +87,7 @@ fn vm_backends_agree() {
             }
         }
         cases::check_all(agent.api(), &played);
+        owners_are_told(&agent);
         let kernel = page["kernel"]["release"].as_str().unwrap_or_default();
         played_by.push(format!("{backend} on Linux {kernel}: {} cases", played.len()));
         stories.insert(backend, story(&played, &agent.api().endpoints()));
@@ -101,6 +102,18 @@ fn vm_backends_agree() {
         assert_eq!(story, other, "{first} and {backend} tell different stories");
     }
     eprintln!("the same story: {}", played_by.join(", "));
+}
+
+/// Servers and clients are all in this very process, over the mounts that lead to its file. (Where the root directory is
+/// not the root of the mounts, the agent tells the way from that one.)
+fn owners_are_told(agent: &Agent) {
+    let exe = std::fs::read_link("/proc/self/exe").expect("a running program has a file");
+    let exe = exe.to_str().expect("a plain path");
+    for endpoint in agent.api().endpoints() {
+        let service = &endpoint["service"];
+        let told = service["exe"].as_str().unwrap_or_default();
+        assert!(told.starts_with('/') && told.ends_with(exe), "{exe}: {service}");
+    }
 }
 
 /// Within the tolerance of the other tests, and as much more as an emulated processor needs between two clocks.

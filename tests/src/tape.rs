@@ -64,9 +64,8 @@ impl Tape {
             connections: 0,
         };
         for (tgid, exe) in [CLIENT, SERVER] {
-            let length = u16::try_from(exe.len()).expect("a short path");
-            let record = ProcessRecord::new(tgid, tape.now_ns, length, 1, 1);
-            tape.put(&[&record.to_bytes(), exe.as_bytes(), b"p", b"/"].concat());
+            let record: Vec<u8> = ProcessRecord::of_paths(tgid, tape.now_ns, exe, "").collect();
+            tape.put(&record);
         }
         tape.tick();
         tape
@@ -169,7 +168,6 @@ impl Tape {
             header: self.header(kind::OPEN, 0, size_of::<OpenRecord>()),
             connection: id,
             socket: 0xffff_8881_0000_0000 + id * 64,
-            cgroup: 1,
             inode: id,
             tgid,
             tid: tgid,

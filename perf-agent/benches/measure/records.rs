@@ -522,16 +522,7 @@ fn id_of(number: usize) -> u64 {
 
 fn process(tgid: u32, at_ns: u64, name: &str) -> Vec<u8> {
     let (exe, group) = (format!("/usr/bin/{name}"), format!("/system.slice/{name}.service"));
-    let [exe_bytes, name_bytes, group_bytes] =
-        [exe.len(), name.len(), group.len()].map(|n| u16::try_from(n).unwrap_or(0));
-    let record = ProcessRecord::new(tgid, at_ns, exe_bytes, name_bytes, group_bytes);
-    [
-        &record.to_bytes()[..],
-        exe.as_bytes(),
-        name.as_bytes(),
-        group.as_bytes(),
-    ]
-    .concat()
+    ProcessRecord::of_paths(tgid, at_ns, &exe, &group).collect()
 }
 
 fn open(shape: Shape, id: u64, connection: &Connection, at_ns: u64) -> OpenRecord {
@@ -550,7 +541,6 @@ fn open(shape: Shape, id: u64, connection: &Connection, at_ns: u64) -> OpenRecor
         header: header::<OpenRecord>(kind::OPEN, 0, 0, at_ns),
         connection: id,
         socket: id << 6,
-        cgroup: 1,
         inode: id,
         tgid: connection.tgid,
         tid: connection.tgid,

@@ -20,7 +20,6 @@ use crate::clock;
 use crate::endpoint::RouteError;
 use crate::pipeline::{Pipeline, Settings};
 use crate::snapshot::LoggedExchange;
-use crate::source::processes::Processes;
 use crate::source::record::{RecordError, Recorded, Recorder};
 use crate::source::{Polled, ProgramStats, Source, SourceError};
 
@@ -108,7 +107,6 @@ impl Agent {
             live: !plan.source.recorded(),
             source: plan.source,
             pipeline,
-            processes: Processes::default(),
             recorder: plan.recorder,
             publish,
             trace: plan.trace.then_some(sender),
@@ -174,10 +172,9 @@ pub enum StartError {
 /// What the core thread owns.
 struct Core {
     source: Box<dyn Source>,
-    /// The source carries no time of its own: ticks, counters and processes are added here.
+    /// The source carries no time of its own: ticks and counters are added here.
     live: bool,
     pipeline: Pipeline,
-    processes: Processes,
     recorder: Option<Recorder>,
     publish: watch::Sender<Published>,
     trace: Option<mpsc::Sender<Vec<LoggedExchange>>>,
@@ -225,7 +222,6 @@ impl Core {
             source,
             live,
             pipeline,
-            processes,
             recorder,
             newest_ns,
             last_tick,
@@ -243,11 +239,7 @@ impl Core {
             pipeline.apply(record);
         };
         let polled = source.poll(wait, &mut |record| {
-            if *live {
-                if let Some(process) = processes.before(record) {
-                    take(process);
-                }
-            } else if let Some((at_ns, wall_ns)) = times(record) {
+            if !*live && let Some((at_ns, wall_ns)) = times(record) {
                 *newest_ns = at_ns.max(*newest_ns);
                 if let Some(wall_ns) = wall_ns {
                     *last_tick = Some((at_ns, wall_ns));

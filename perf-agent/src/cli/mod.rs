@@ -19,8 +19,8 @@ use clap::{Parser, Subcommand};
 
 /// True statistics of every HTTP endpoint on this host, without touching the services.
 ///
-/// Observes sockets with eBPF programs that only look. Needs root (or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and
-/// CAP_DAC_READ_SEARCH) to observe; nothing special to replay a recording.
+/// Observes sockets with eBPF programs that only look. Needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE)
+/// to observe; nothing special to replay a recording.
 #[derive(Debug, Parser)]
 #[command(
     name = "perf-agent",

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use btfparse::{Offset, Readable, TypeInformation, TypeVariant};
+use btfparse::{Integer32Value, Offset, Readable, TypeInformation, TypeVariant};
 use perf_common::settings::offset;
 
 /// Where the kernel shows its own type information.
@@ -66,8 +66,22 @@ const NAMES: [&str; 10] = [
     "BPF_FUNC_skc_to_tcp_sock",
 ];
 
-/// Fields that some supported kernels lack; the code that reads them asks first.
-const OPTIONAL: [usize; 1] = [offset::TASK_IO_URING];
+/// Fields that some supported kernels lack (built without `io_uring`, without control groups, without one controller);
+/// the code that reads them asks first.
+const OPTIONAL: [usize; 6] = [
+    offset::TASK_IO_URING,
+    offset::TASK_CGROUPS,
+    offset::CGROUPS_DEFAULT,
+    offset::CGROUPS_PIDS,
+    offset::SUBSYSTEM_CGROUP,
+    offset::CGROUP_NODE,
+];
+
+/// Paths that mean the same field in some kernels.
+const RENAMED: [(usize, &str); 1] = [(offset::NODE_PARENT, "__parent")]; // since 6.15
+
+/// Place of the `pids` controller among the others, which differs by what a kernel was built with.
+const PIDS: &str = "pids_cgrp_id";
 
 impl KernelTypes {
     /// Reads the running kernel's.
@@ -92,6 +106,7 @@ impl KernelTypes {
             arguments: HashMap::new(),
             present: Vec::new(),
         };
+        let mut pids = String::new();
         for (&id, variant) in types.get() {
             match variant {
                 TypeVariant::Struct(structure) => {
@@ -115,15 +130,29 @@ impl KernelTypes {
                         found.note(Some(&helper.name));
                     }
                 }
+                TypeVariant::Enum(controllers) if controllers.name().as_deref() == Some("cgroup_subsys_id") => {
+                    for controller in controllers.named_value_list() {
+                        if controller.name == PIDS
+                            && let Integer32Value::Unsigned(place) = controller.value
+                        {
+                            pids = place.to_string();
+                        }
+                    }
+                }
                 _ => {}
             }
         }
         for (index, (structure, path)) in offset::FIELDS.into_iter().enumerate() {
             let ids = structures.get(structure).map_or(&[][..], Vec::as_slice);
-            let place = ids.iter().find_map(|&id| match types.offset_of(id, path) {
-                Ok((_, Offset::ByteOffset(bytes))) => Some(bytes),
-                Ok((_, Offset::BitOffsetAndSize(..))) | Err(_) => None,
-            });
+            let other = RENAMED.iter().find(|(known, _)| *known == index).map(|(_, path)| *path);
+            let paths = [path.replace(PIDS, &pids), other.unwrap_or(path).to_owned()];
+            let place = ids.iter().flat_map(|id| paths.iter().map(move |path| (*id, path)));
+            let place = place
+                .into_iter()
+                .find_map(|(id, path)| match types.offset_of(id, path) {
+                    Ok((_, Offset::ByteOffset(bytes))) => Some(bytes),
+                    Ok((_, Offset::BitOffsetAndSize(..))) | Err(_) => None,
+                });
             match place {
                 Some(bytes) => found.offsets[index] = bytes,
                 None if OPTIONAL.contains(&index) => {}

@@ -328,7 +328,8 @@ fn folded_record(state: &StateView) -> DataRecord {
 /// Drops the sums of a connection of which a ring buffer held something: an older message, which they do not follow, or
 /// a newer report of themselves. The next reading has them.
 fn drop_overtaken(sums: &mut HashMap<u64, StateView>, bulk: &mut [Bulk], record: &[u8]) {
-    // All records but those of processes' ends have the connection at this place; no id looks like such a process.
+    // All records but those of processes have the connection at this place, and what those have there is hardly an id. If
+    // it were, the sum would come with the next reading.
     const CONNECTION: usize = std::mem::offset_of!(DataRecord, connection);
     let Some(id) = record.get(CONNECTION..).and_then(<[u8]>::first_chunk) else {
         return;

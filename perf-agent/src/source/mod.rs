@@ -1,5 +1,5 @@
 //! Sources: where records come from. A running kernel ([`kernel`]) and a recorded file ([`replay`]) are the same to
-//! what follows; [`record`] tees the stream into a file, [`processes`] adds who the processes are.
+//! what follows; [`record`] tees the stream into a file.
 //!
 //! A source is driven by one thread, which also owns the pipeline: the kernel's ring buffer is the only queue. A second
 //! one would add a copy of every record and lose nothing less, since what does not fit the ring is lost and counted
@@ -9,7 +9,6 @@ pub mod format;
 #[cfg(feature = "kernel")]
 pub mod kernel;
 pub mod live;
-pub mod processes;
 pub mod record;
 pub mod replay;
 #[cfg(feature = "kernel")]
@@ -31,7 +30,7 @@ pub trait Source: Send {
     /// What is observed, by which hooks, and what cannot be seen. Fixed after the start.
     fn report(&self) -> &Report;
 
-    /// True if the stream carries its own time: ticks, counters and processes are in it, nothing is added.
+    /// True if the stream carries its own time: ticks and counters are in it, nothing is added.
     fn recorded(&self) -> bool {
         false
     }

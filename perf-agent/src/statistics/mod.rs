@@ -174,8 +174,8 @@ impl Statistics {
     }
 
     /// Who a process is (a process record).
-    pub fn process(&mut self, tgid: u32, exe: &[u8], comm: &[u8], cgroup: &[u8]) {
-        self.processes.learn(tgid, exe, comm, cgroup);
+    pub fn process(&mut self, tgid: u32, exe: &str, cgroup: &str) {
+        self.processes.learn(tgid, exe, cgroup);
     }
 
     /// A process ended, or replaced its program (an exit record).

@@ -25,7 +25,7 @@ fn settings() -> Settings {
 fn statistics(settings: Settings) -> Statistics {
     let mut statistics = Statistics::new(settings).unwrap();
     statistics.tick(1000 * SECOND_NS, 1_700_000_000 * SECOND_NS);
-    statistics.process(NGINX, b"/usr/sbin/nginx", b"nginx", b"/system.slice/nginx.service");
+    statistics.process(NGINX, "/usr/sbin/nginx", "/system.slice/nginx.service");
     statistics
 }
 
@@ -206,7 +206,7 @@ fn a_process_that_is_told_after_its_first_request_gets_it_all_the_same() {
             .in_flight,
         1
     );
-    statistics.process(NGINX, b"/usr/sbin/nginx", b"nginx", b"/");
+    statistics.process(NGINX, "/usr/sbin/nginx", "/");
     statistics
         .sink(&mut origin)
         .ended(ticket, &ended(Outcome::Answered, Some(200), asked.first_ns, MS));
@@ -542,7 +542,7 @@ proptest! {
                     now_ns += seconds * SECOND_NS + 10_000 * MS;
                     statistics.tick(now_ns, now_ns);
                 }
-                Step::Process => statistics.process(NGINX, b"/usr/sbin/nginx", b"nginx", b"/"),
+                Step::Process => statistics.process(NGINX, "/usr/sbin/nginx", "/"),
             }
             let snapshot = statistics.snapshot();
             let books = snapshot.accounting.exchanges;

@@ -20,13 +20,9 @@ pub enum Record<'a> {
     Process {
         /// The process.
         tgid: u32,
-        /// When it was looked at, monotonic nanoseconds.
-        at_ns: u64,
-        /// The executable's path; bytes, since a path need not be UTF-8.
+        /// The executable's names; bytes, since a name need not be UTF-8.
         exe: &'a [u8],
-        /// The process's name.
-        comm: &'a [u8],
-        /// The control group's path.
+        /// The control group's names.
         cgroup: &'a [u8],
     },
     /// See [`TickRecord`].
@@ -188,7 +184,6 @@ fn open(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
         header: fields.header(),
         connection: fields.u64(),
         socket: fields.u64(),
-        cgroup: fields.u64(),
         inode: fields.u64(),
         tgid: fields.u32(),
         tid: fields.u32(),
@@ -211,20 +206,15 @@ fn open(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
 }
 
 fn process(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
-    let (mut fields, texts) = Fields::<{ size_of::<ProcessRecord>() }>::of(bytes)?;
-    let header = fields.header();
+    let (mut fields, names) = Fields::<{ size_of::<ProcessRecord>() }>::of(bytes)?;
+    fields.header();
     let tgid = fields.u32();
-    let [exe, comm, cgroup] = [(); 3].map(|()| usize::from(fields.u16()));
-    if texts.len() != exe + comm + cgroup {
+    let [exe_bytes, cgroup_bytes] = [(); 2].map(|()| usize::from(fields.u16()));
+    if names.len() != exe_bytes + cgroup_bytes {
         return Err(DecodeError::Length);
     }
-    Ok(Record::Process {
-        tgid,
-        at_ns: header.at_ns,
-        exe: &texts[..exe],
-        comm: &texts[exe..exe + comm],
-        cgroup: &texts[exe + comm..],
-    })
+    let (exe, cgroup) = names.split_at(exe_bytes);
+    Ok(Record::Process { tgid, exe, cgroup })
 }
 
 fn counters(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
@@ -306,7 +296,6 @@ impl OpenRecord {
         Writer::new(self.header)
             .put(self.connection.to_le_bytes())
             .put(self.socket.to_le_bytes())
-            .put(self.cgroup.to_le_bytes())
             .put(self.inode.to_le_bytes())
             .put(self.tgid.to_le_bytes())
             .put(self.tid.to_le_bytes())
@@ -357,28 +346,27 @@ impl ExitRecord {
 }
 
 impl ProcessRecord {
-    /// A record for texts of these lengths; `size` is set.
-    pub fn new(tgid: u32, at_ns: u64, exe_bytes: u16, comm_bytes: u16, cgroup_bytes: u16) -> Self {
+    /// The bytes of a whole record, as the kernel side would write it of these paths, each below 32 KiB.
+    #[expect(clippy::cast_possible_truncation, reason = "paths are short")]
+    pub fn of_paths<'a>(tgid: u32, at_ns: u64, exe: &'a str, cgroup: &'a str) -> impl Iterator<Item = u8> + 'a {
+        let names = |path: &'a str| path.rsplit('/').flat_map(|name| name.bytes().chain([0]));
         let mut header = RecordHeader::of::<Self>(kind::PROCESS, 0, at_ns);
-        header.size += u32::from(exe_bytes) + u32::from(comm_bytes) + u32::from(cgroup_bytes);
-        Self {
+        header.size += (exe.len() + 1 + cgroup.len() + 1) as u32;
+        let record = Self {
             header,
             tgid,
-            exe_bytes,
-            comm_bytes,
-            cgroup_bytes,
-            reserved: [0; 6],
-        }
+            exe_bytes: exe.len() as u16 + 1,
+            cgroup_bytes: cgroup.len() as u16 + 1,
+        };
+        record.to_bytes().into_iter().chain(names(exe)).chain(names(cgroup))
     }
 
-    /// The record's bytes, without the texts that follow.
-    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+    /// The record's bytes, without the names that follow.
+    fn to_bytes(self) -> [u8; size_of::<Self>()] {
         Writer::new(self.header)
             .put(self.tgid.to_le_bytes())
             .put(self.exe_bytes.to_le_bytes())
-            .put(self.comm_bytes.to_le_bytes())
             .put(self.cgroup_bytes.to_le_bytes())
-            .put(self.reserved)
             .done()
     }
 }
@@ -474,9 +462,9 @@ mod tests {
         ] {
             assert_eq!(bytes[offset], byte, "at {offset}");
         }
-        assert_eq!(core::mem::offset_of!(OpenRecord, unix_path), 120);
-        assert_eq!(core::mem::offset_of!(OpenRecord, comm), 96);
-        assert_eq!(core::mem::offset_of!(ProcessRecord, reserved), 26);
+        assert_eq!(core::mem::offset_of!(OpenRecord, unix_path), 112);
+        assert_eq!(core::mem::offset_of!(OpenRecord, comm), 88);
+        assert_eq!(core::mem::offset_of!(ProcessRecord, cgroup_bytes), 22);
     }
 
     #[test]
@@ -492,11 +480,16 @@ mod tests {
         let mut bytes = data(10, b"GET / ");
         bytes[40] = 200; // captured
         assert_eq!(decode(&bytes), Err(DecodeError::Length));
-        let process = ProcessRecord::new(1, 0, 3, 0, 0);
-        let mut bytes = process.to_bytes().to_vec();
-        bytes.extend(b"abc");
-        assert!(matches!(decode(&bytes), Ok(Record::Process { exe: b"abc", .. })));
-        bytes[20] = 4;
+        let mut bytes: Vec<u8> = ProcessRecord::of_paths(1, 0, "/bin/abc", "/").collect();
+        assert_eq!(
+            decode(&bytes),
+            Ok(Record::Process {
+                tgid: 1,
+                exe: b"abc\0bin\0\0",
+                cgroup: b"\0\0"
+            })
+        );
+        bytes[20] += 1; // exe_bytes
         assert_eq!(decode(&bytes), Err(DecodeError::Length));
     }
 

@@ -1,8 +1,8 @@
 //! Records: what one hook hit puts into the ring buffer, and what a recorded file is a sequence of.
 //!
 //! Every record starts with a [`RecordHeader`]. The kernel side writes [`DataRecord`], [`OpenRecord`],
-//! [`StateRecord`] and [`ExitRecord`] in place; the user side adds [`ProcessRecord`], [`TickRecord`] and
-//! [`CountersRecord`] to the same stream, so that a recording replays without the machine it was made on.
+//! [`StateRecord`], [`ExitRecord`] and [`ProcessRecord`] in place; the user side adds [`TickRecord`] and [`CountersRecord`]
+//! to the same stream, so that a recording replays without the machine it was made on.
 //!
 //! All integers are in the byte order of the machine (little endian on every supported architecture). Times are
 //! `CLOCK_MONOTONIC` nanoseconds.
@@ -21,8 +21,8 @@ pub mod kind {
     pub const STATE: u16 = 3;
     /// A process that owned a connection ended or replaced its program. See [`super::ExitRecord`].
     pub const EXIT: u16 = 4;
-    /// Who a process is; written by the user side. See [`super::ProcessRecord`].
-    pub const PROCESS: u16 = 16;
+    /// Who a process is. See [`super::ProcessRecord`].
+    pub const PROCESS: u16 = 5;
     /// Time went on; written by the user side once a second. See [`super::TickRecord`].
     pub const TICK: u16 = 17;
     /// The kernel side's counters; written by the user side with each tick. See [`super::CountersRecord`].
@@ -166,8 +166,6 @@ pub struct OpenRecord {
     pub connection: u64,
     /// The socket's kernel address: the key of the kernel side's connection state.
     pub socket: u64,
-    /// Control group (v2) of the process, 0 if not known.
-    pub cgroup: u64,
     /// The socket's inode number.
     pub inode: u64,
     /// Process and thread that moved the first bytes.
@@ -224,7 +222,10 @@ pub struct ExitRecord {
     pub what: u32,
 }
 
-/// Who a process is. Followed by the texts, one after the other: executable path, name, control group path.
+/// Who a process is; comes before the first [`OpenRecord`] of the program that it runs. Followed by the names on the way
+/// from the executable up to the root of the file system, then by those from its control group up to the root of the
+/// hierarchy: innermost first, each ended by a NUL, the root's own name empty (`curl\0bin\0usr\0\0`). A list without that
+/// empty name was longer than is read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessRecord {
@@ -232,14 +233,10 @@ pub struct ProcessRecord {
     pub header: RecordHeader,
     /// The process.
     pub tgid: u32,
-    /// Bytes of the executable's path (`/proc/PID/exe`).
+    /// Bytes of the executable's names; 0 if it is not known.
     pub exe_bytes: u16,
-    /// Bytes of the name (`/proc/PID/comm`).
-    pub comm_bytes: u16,
-    /// Bytes of the control group's path (`/proc/PID/cgroup`).
+    /// Bytes of the control group's names; 0 if it is not known.
     pub cgroup_bytes: u16,
-    /// Explicit padding, 0.
-    pub reserved: [u8; 6],
 }
 
 /// Time went on.
@@ -267,9 +264,9 @@ pub struct CountersRecord {
 
 const _: () = assert!(size_of::<RecordHeader>() == 16);
 const _: () = assert!(size_of::<DataRecord>() == 64);
-const _: () = assert!(size_of::<OpenRecord>() == 232);
+const _: () = assert!(size_of::<OpenRecord>() == 224);
 const _: () = assert!(size_of::<StateRecord>() == 32);
 const _: () = assert!(size_of::<ExitRecord>() == 24);
-const _: () = assert!(size_of::<ProcessRecord>() == 32);
+const _: () = assert!(size_of::<ProcessRecord>() == 24);
 const _: () = assert!(size_of::<TickRecord>() == 24);
 const _: () = assert!(size_of::<CountersRecord>() == 24);

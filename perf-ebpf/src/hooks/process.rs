@@ -10,7 +10,8 @@ use perf_common::{
 use crate::{
     emit,
     kernel::{Address, Thread, follow, read},
-    maps::{EXES, ExeKey, PROCESSES, filters},
+    maps::{EXES, ExeKey, PROCESSES, filters, processor},
+    process,
 };
 
 // hook: void sched_process_fork(struct task_struct *parent, struct task_struct *child)   since 2.6
@@ -38,13 +39,17 @@ fn process_executed(ctx: BtfTracePointContext) -> i32 {
     let Thread { tgid, .. } = Thread::current();
     // SAFETY: a value of 4 bytes is read whole.
     let before = unsafe { PROCESSES.get(tgid) }.copied().unwrap_or(0);
+    let mut marks = before;
     if before & mark::KNOWN != 0 {
         emit::process_exit(tgid, exit::EXECUTED);
+        // It may go on with a connection of which nothing new is to be told.
+        if !process::tell_process(processor(), tgid, emit::now()) {
+            marks &= !mark::KNOWN;
+        }
     }
-    if filters() & (filter::EXE_INCLUDE | filter::EXE_EXCLUDE) == 0 {
-        return 0;
+    if filters() & (filter::EXE_INCLUDE | filter::EXE_EXCLUDE) != 0 {
+        marks = marks & !(mark::EXE_INCLUDED | mark::EXE_EXCLUDED) | exe_marks(ctx.arg(2));
     }
-    let marks = before & !(mark::EXE_INCLUDED | mark::EXE_EXCLUDED) | exe_marks(ctx.arg(2));
     if marks != before {
         // A full table: the process is judged as unmarked.
         let _full = PROCESSES.insert(tgid, marks, 0);
