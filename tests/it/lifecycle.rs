@@ -94,13 +94,25 @@ fn without_privileges_it_says_which_are_missing() {
             "{shown} names no capability: {said:?}"
         );
     }
-    let mut doctor = agent::as_nobody(&binary);
-    doctor.arg("doctor");
-    let said = run(doctor);
-    assert_eq!(
-        said.code,
-        Some(1),
-        "nothing can be observed without privileges: {said:?}"
+    let doctor = |arguments: &[&str]| {
+        let mut doctor = agent::as_nobody(&binary);
+        doctor.arg("doctor").args(arguments);
+        let said = run(doctor);
+        assert_eq!(
+            said.code,
+            Some(1),
+            "nothing can be observed without privileges: {said:?}"
+        );
+        said
+    };
+    let text = doctor(&[]).out;
+    assert!(text.starts_with("Linux ") && text.contains("CAP_BPF"), "{text}");
+    let said: Value = serde_json::from_str(&doctor(&["--json"]).out).expect("JSON, whatever is missing");
+    assert!(said["kernel"]["release"].is_string(), "{said}");
+    assert_eq!(said["backends"].as_array().map(Vec::len), Some(3), "{said}");
+    assert!(
+        said["error"].as_str().is_some_and(|error| error.contains("CAP_BPF")),
+        "{said}"
     );
 }
 

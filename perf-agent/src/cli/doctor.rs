@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::options::{CaptureOptions, Faults};
 use super::{Failure, output, report};
 use crate::api::json::agent::{Backend, Blind, Hook, Kernel};
-use crate::source::{Report, live};
+use crate::source::{self, live};
 
 /// Options of `doctor`.
 #[derive(Args, Debug)]
@@ -49,30 +49,43 @@ impl Doctor {
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
         let capture = self.capture.settings(&mut faults);
-        let diagnosed = live::diagnose(&faults.none_or(capture)?);
-        let possible = diagnosed.as_ref().is_ok_and(|report| report.backend.is_some());
+        let capture = faults.none_or(capture)?;
+        let diagnosed = live::diagnose(&capture);
         if self.json {
-            let error = diagnosed.as_ref().err().map(|error| {
-                let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-                causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-            });
-            output::print(serde_json::to_string_pretty(&Diagnosis::new(
-                diagnosed.ok().as_ref(),
-                error,
-            ))?)?;
-        } else {
-            output::print(report::full(&diagnosed?).trim_end())?;
+            output::print(serde_json::to_string_pretty(&Diagnosis::new(&diagnosed))?)?;
+            return match diagnosed {
+                Ok(found) if found.report.backend.is_some() => Ok(()),
+                _ => Err(Failure::Told),
+            };
         }
-        if possible { Ok(()) } else { Err(Failure::Told) }
+        let found = diagnosed?;
+        let obstacle = found.obstacle.as_ref().map(causes);
+        output::print(report::full(&found.report, obstacle.as_deref(), capture.backend).trim_end())?;
+        if found.report.backend.is_some() {
+            Ok(())
+        } else {
+            Err(Failure::Told)
+        }
     }
 }
 
+/// An error with what caused it, in one line.
+fn causes(error: &source::SourceError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl Diagnosis {
-    fn new(report: Option<&Report>, error: Option<String>) -> Self {
+    fn new(diagnosed: &Result<source::Diagnosis, source::SourceError>) -> Self {
+        let report = diagnosed.as_ref().ok().map(|found| &found.report);
+        let error = match diagnosed {
+            Ok(found) => found.obstacle.as_ref(),
+            Err(error) => Some(error),
+        };
         Self {
             version: env!("CARGO_PKG_VERSION"),
             possible: report.is_some_and(|report| report.backend.is_some()),
-            error,
+            error: error.map(causes),
             kernel: report.map(|report| Kernel {
                 release: report.kernel.release.clone(),
                 btf: Some(report.kernel.btf),

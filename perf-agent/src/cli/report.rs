@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::source::{HookState, Report};
+use crate::source::{Backend, HookState, Report};
 
 /// What `run` says about its source, a line each.
 pub fn short(report: &Report) -> String {
@@ -42,8 +42,9 @@ fn reason(state: HookState, reason: Option<&str>) -> String {
     }
 }
 
-/// The whole report: one table of backends, one of hooks.
-pub fn full(report: &Report) -> String {
+/// The whole report: one table of backends, one of hooks, and what it comes to. `obstacle` is what kept the backends from
+/// being tried, `asked` the one that has to be used.
+pub fn full(report: &Report, obstacle: Option<&str>, asked: Option<Backend>) -> String {
     let btf = if report.kernel.btf { "with BTF" } else { "without BTF" };
     let mut text = format!("Linux {}, {btf}\n\n", report.kernel.release);
     let backends = report.backends.iter().map(|backend| {
@@ -55,7 +56,6 @@ pub fn full(report: &Report) -> String {
         ]
     });
     table(&mut text, "BACKEND", "", backends);
-    text.push('\n');
     let hooks = report.hooks.iter().map(|hook| {
         [
             hook.name.clone(),
@@ -64,16 +64,30 @@ pub fn full(report: &Report) -> String {
             why(hook.reason.as_deref(), hook.fix.as_deref()),
         ]
     });
-    table(&mut text, "HOOK", "FAMILY", hooks);
+    if !report.hooks.is_empty() {
+        text.push('\n');
+        table(&mut text, "HOOK", "FAMILY", hooks);
+    }
     if !report.blind_spots.is_empty() {
         text.push_str("\nNot seen here:\n");
         for spot in &report.blind_spots {
             let _infallible = writeln!(text, "  {}: {}", spot.what, spot.why);
         }
     }
-    let _infallible = match report.backend {
-        Some(backend) => writeln!(text, "\nObserving is possible: `perf-agent run` uses {backend}."),
-        None => writeln!(text, "\nObserving is not possible here."),
+    let other = report.backends.iter().find(|other| other.state == HookState::Fallback);
+    let _infallible = match (report.backend, asked, other, obstacle) {
+        (Some(backend), None, ..) => writeln!(text, "\nObserving is possible: `perf-agent run` uses {backend}."),
+        (Some(backend), Some(_), ..) => writeln!(
+            text,
+            "\nObserving is possible: `perf-agent run --backend {backend}` does."
+        ),
+        (None, Some(asked), Some(other), _) => writeln!(
+            text,
+            "\nObserving is not possible with {asked}. Without --backend, `perf-agent run` uses {}.",
+            other.backend
+        ),
+        (None, _, _, Some(obstacle)) => writeln!(text, "\nObserving is not possible here: {obstacle}."),
+        (None, ..) => writeln!(text, "\nObserving is not possible here."),
     };
     text
 }
@@ -107,7 +121,7 @@ fn table(text: &mut String, first: &str, second: &str, rows: impl Iterator<Item 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Backend, BackendReport, BlindSpot, HookFamily, HookReport, KernelInfo};
+    use crate::source::{BackendReport, BlindSpot, HookFamily, HookReport, KernelInfo};
 
     fn report() -> Report {
         let text = |text: &str| Some(text.to_owned());
@@ -186,6 +200,26 @@ Not seen here:
 
 Observing is possible: `perf-agent run` uses tracepoint.
 ";
-        assert_eq!(full(&report()), expected);
+        assert_eq!(full(&report(), None, None), expected);
+    }
+
+    #[test]
+    fn the_last_line_says_what_it_comes_to() {
+        let last = |report: &Report, obstacle, asked| full(report, obstacle, asked).lines().last().map(str::to_owned);
+        let mut report = report();
+        assert_eq!(
+            last(&report, None, Some(Backend::Tracepoint)).as_deref(),
+            Some("Observing is possible: `perf-agent run --backend tracepoint` does.")
+        );
+        report.backend = None;
+        assert_eq!(
+            last(&report, None, Some(Backend::Fentry)).as_deref(),
+            Some("Observing is not possible with fentry. Without --backend, `perf-agent run` uses kprobe.")
+        );
+        report.backends.clear();
+        assert_eq!(
+            last(&report, Some("missing privilege: CAP_BPF"), None).as_deref(),
+            Some("Observing is not possible here: missing privilege: CAP_BPF.")
+        );
     }
 }

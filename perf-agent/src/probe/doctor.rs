@@ -3,27 +3,37 @@
 use super::filters::Marks;
 use super::load::{Machine, Refusal, attach, refuse_hooks};
 use crate::config::CaptureSettings;
-use crate::source::{Backend, BackendReport, HookReport, HookState, Report, SourceError};
+use crate::source::{Backend, BackendReport, Diagnosis, HookReport, HookState, Report, SourceError};
 
 /// Tries every backend. The report says what `run` would use with these settings.
 ///
 /// # Errors
-/// [`SourceError`] if nothing can be tried at all: no BTF, no privilege, no programs in this binary.
-pub fn doctor(settings: &CaptureSettings) -> Result<Report, SourceError> {
-    let machine = Machine::ask()?;
+/// [`SourceError`] if a filter means nothing, or a backend cannot be tried for a reason of its own. What keeps every backend
+/// from being tried (no privilege, no BTF, no programs in this binary) is in the diagnosis.
+pub fn doctor(settings: &CaptureSettings) -> Result<Diagnosis, SourceError> {
+    let mut report = Report {
+        kernel: Machine::kernel(),
+        backend: None,
+        backends: vec![],
+        hooks: vec![],
+        blind_spots: vec![],
+    };
+    let machine = match Machine::ask() {
+        Ok(machine) => machine,
+        Err(obstacle) => {
+            report.backends = Backend::ALL.map(untried).to_vec();
+            return Ok(Diagnosis {
+                report,
+                obstacle: Some(obstacle),
+            });
+        }
+    };
     let marks = Marks::resolve(settings)?;
     // Small maps: nothing is observed, and memory for it would only be taken and given back.
     let trial = CaptureSettings {
         ring_bytes: 1 << 16,
         max_connections: 64,
         ..settings.clone()
-    };
-    let mut report = Report {
-        kernel: machine.kernel.clone(),
-        backend: None,
-        backends: vec![],
-        hooks: vec![],
-        blind_spots: vec![],
     };
     for backend in Backend::ALL {
         let (state, reason, fix) = match attach(&machine, &trial, &marks, backend) {
@@ -37,10 +47,11 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Report, SourceError> {
                 let (state, reason) = if chosen {
                     (HookState::Used, None)
                 } else {
-                    (
-                        HookState::Fallback,
-                        Some("works here; another one costs less".to_owned()),
-                    )
+                    let why = match report.backend {
+                        Some(better) if settings.backend.is_none() => format!("works here; {better} costs less"),
+                        _ => "works here; not asked for".to_owned(),
+                    };
+                    (HookState::Fallback, Some(why))
                 };
                 (state, reason, None)
             }
@@ -55,7 +66,16 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Report, SourceError> {
         });
     }
     refuse_hooks(&mut report.hooks, &report.backends);
-    Ok(report)
+    Ok(Diagnosis { report, obstacle: None })
+}
+
+fn untried(backend: Backend) -> BackendReport {
+    BackendReport {
+        backend,
+        state: HookState::Unavailable,
+        reason: Some("not tried".to_owned()),
+        fix: None,
+    }
 }
 
 /// Adds one backend's hooks to the list: those of the chosen backend count as used, what only others use as fallback.

@@ -2,6 +2,7 @@
 //! why it did not work, what would help.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{Program, ProgramError};
@@ -47,7 +48,6 @@ impl Machine {
         if OBJECT.is_empty() {
             return Err(SourceError::NotBuilt);
         }
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let types = KernelTypes::of_running_kernel().map_err(|error| match error {
             BtfError::Read(source) if source.kind() == std::io::ErrorKind::NotFound => SourceError::Kernel {
                 missing: format!("BTF ({VMLINUX})"),
@@ -78,8 +78,16 @@ impl Machine {
         Ok(Self {
             types,
             btf,
-            kernel: KernelInfo { release, btf: true },
+            kernel: Self::kernel(),
         })
+    }
+
+    /// The running kernel, as far as it tells without being asked anything.
+    pub fn kernel() -> KernelInfo {
+        KernelInfo {
+            release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            btf: Path::new(VMLINUX).exists(),
+        }
     }
 
     fn features(&self, backend: Backend) -> u32 {
@@ -121,7 +129,7 @@ fn missing_privilege() -> Result<(), SourceError> {
         return Ok(());
     }
     let missing = format!(
-        "{} (run as root, or give the binary these capabilities)",
+        "{} (run as root, for instance with sudo, or give the binary CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE)",
         missing.join(" and ")
     );
     Err(SourceError::Privilege {
@@ -133,7 +141,8 @@ fn missing_privilege() -> Result<(), SourceError> {
 /// Loads and attaches the cheapest backend that works, or the one asked for.
 ///
 /// # Errors
-/// [`SourceError::NoBackend`] with every backend's reason if none works; other variants if it is not the backend.
+/// [`SourceError::NoBackend`] with every backend's reason if none works, [`SourceError::NotThisBackend`] if the one asked
+/// for does not; other variants if it is not the backend.
 pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Result<Loaded, SourceError> {
     let mut backends: Vec<BackendReport> = Vec::new();
     let mut loaded: Option<Loaded> = None;
@@ -169,19 +178,16 @@ pub fn load(machine: &Machine, settings: &CaptureSettings, marks: &Marks) -> Res
             }
         }
     }
-    match loaded {
-        Some(mut loaded) => {
-            refuse_hooks(&mut loaded.report.hooks, &backends);
-            loaded.report.backends = backends;
-            Ok(loaded)
-        }
-        None => Err(SourceError::NoBackend(
-            backends
-                .into_iter()
-                .filter(|report| report.state == HookState::Unavailable)
-                .collect(),
-        )),
-    }
+    let Some(mut loaded) = loaded else {
+        backends.retain(|report| report.state == HookState::Unavailable);
+        return Err(match (settings.backend, backends.pop()) {
+            (Some(_), Some(asked_for)) => SourceError::NotThisBackend(asked_for),
+            (_, last) => SourceError::NoBackend(backends.into_iter().chain(last).collect()),
+        });
+    };
+    refuse_hooks(&mut loaded.report.hooks, &backends);
+    loaded.report.backends = backends;
+    Ok(loaded)
 }
 
 /// Says of the hooks of each backend that does not work that they do not, either: they were named before it was known.

@@ -1,6 +1,6 @@
 //! The running kernel as a source, if this binary was built for it.
 
-use super::{Report, Source, SourceError};
+use super::{Diagnosis, Source, SourceError};
 use crate::config::CaptureSettings;
 
 /// Loads the kernel programs and begins to observe.
@@ -15,9 +15,9 @@ pub fn start(settings: &CaptureSettings) -> Result<Box<dyn Source>, SourceError>
 /// What would be observed, and how, with these settings.
 ///
 /// # Errors
-/// [`SourceError`] if nothing can be tried at all.
+/// [`SourceError`] if a filter means nothing, or a backend cannot be tried for a reason of its own.
 #[cfg(feature = "kernel")]
-pub fn diagnose(settings: &CaptureSettings) -> Result<Report, SourceError> {
+pub fn diagnose(settings: &CaptureSettings) -> Result<Diagnosis, SourceError> {
     crate::probe::doctor::doctor(settings)
 }
 
@@ -35,6 +35,6 @@ pub fn start(_settings: &CaptureSettings) -> Result<Box<dyn Source>, SourceError
 /// # Errors
 /// [`SourceError::NotBuilt`]
 #[cfg(not(feature = "kernel"))]
-pub fn diagnose(_settings: &CaptureSettings) -> Result<Report, SourceError> {
+pub fn diagnose(_settings: &CaptureSettings) -> Result<Diagnosis, SourceError> {
     Err(SourceError::NotBuilt)
 }

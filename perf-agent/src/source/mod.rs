@@ -210,6 +210,15 @@ pub struct Report {
     pub blind_spots: Vec<BlindSpot>,
 }
 
+/// What `doctor` found.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// What would be observed, and how.
+    pub report: Report,
+    /// Why no backend could even be tried.
+    pub obstacle: Option<SourceError>,
+}
+
 /// The cost of one loaded program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramStats {
@@ -240,9 +249,15 @@ pub enum SourceError {
         /// What would help.
         remedy: String,
     },
-    /// No backend, or not the one that was asked for, works here.
+    /// No backend works here.
     #[error("no backend works here: {}", reasons(.0))]
     NoBackend(Vec<BackendReport>),
+    /// The one that was asked for does not.
+    #[error(
+        "backend {} (others may work: leave --backend out to take the best one, or see `perf-agent doctor`)",
+        reasons(std::slice::from_ref(.0))
+    )]
+    NotThisBackend(BackendReport),
     /// The binary carries no kernel programs.
     #[error("this binary was built without its kernel programs; build it with `cargo xtask build`")]
     NotBuilt,
@@ -276,7 +291,36 @@ pub enum SourceError {
 fn reasons(backends: &[BackendReport]) -> String {
     let each = |report: &BackendReport| {
         let reason = report.reason.as_deref().unwrap_or("no reason known");
-        format!("{}: {reason}", report.backend)
+        let fix = report
+            .fix
+            .as_ref()
+            .map_or_else(String::new, |fix| format!("; fix: {fix}"));
+        format!("{}: {reason}{fix}", report.backend)
     };
     backends.iter().map(each).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_does_not_work_is_told_with_what_would_help() {
+        let refused = |backend, fix: Option<&str>| BackendReport {
+            backend,
+            state: HookState::Unavailable,
+            reason: Some("it cannot".to_owned()),
+            fix: fix.map(str::to_owned),
+        };
+        let [one, other] = [
+            refused(Backend::Tracepoint, Some("Linux 6.3")),
+            refused(Backend::Kprobe, None),
+        ];
+        assert_eq!(
+            SourceError::NoBackend(vec![one, other.clone()]).to_string(),
+            "no backend works here: tracepoint: it cannot; fix: Linux 6.3; kprobe: it cannot"
+        );
+        let text = SourceError::NotThisBackend(other).to_string();
+        assert!(text.starts_with("backend kprobe: it cannot (others may work: leave --backend out"));
+    }
 }
