@@ -69,7 +69,7 @@ pub struct Selection {
     pub ports: Vec<u16>,
     /// Executables.
     pub executables: Vec<Executable>,
-    /// Control groups (v2), meant with what is below them: absolute paths of their directories.
+    /// Control groups (v2), meant with what is below them: directories, or relative to the root of the hierarchy.
     pub cgroups: Vec<PathBuf>,
 }
 

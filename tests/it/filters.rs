@@ -201,8 +201,13 @@ fn a_control_group_is_observed_with_what_is_below_it() {
     let inner = Group::new(&outer.0, "inner").expect("a control group can have another in it");
     let (inside, outside) = (Server::threads(), Server::threads());
     inner.take(inside.pid());
-    for (flag, wanted, unwanted) in [("--cgroup", &inside, &outside), ("--exclude-cgroup", &outside, &inside)] {
-        let agent = Agent::start_with([std::ffi::OsStr::new(flag), outer.0.as_os_str()]);
+    // A directory, or what /proc/PID/cgroup says.
+    let relative = outer.0.strip_prefix(&root).expect("it was made below");
+    for (flag, group, wanted, unwanted) in [
+        ("--cgroup", outer.0.as_path(), &inside, &outside),
+        ("--exclude-cgroup", relative, &outside, &inside),
+    ] {
+        let agent = Agent::start_with([std::ffi::OsStr::new(flag), group.as_os_str()]);
         only(&agent, Role::Server, &wanted.at(), &unwanted.at());
         agent.stop();
     }

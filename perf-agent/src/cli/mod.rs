@@ -28,11 +28,12 @@ use clap::{Parser, Subcommand};
     max_term_width = 120,
     after_help = "\
 Examples:
-  perf-agent doctor                              what this machine allows
-  sudo perf-agent run                            observe, and serve http://127.0.0.1:9955/metrics/performance
-  sudo perf-agent trace --slower-than 100ms      print slow exchanges as they end
-  sudo perf-agent record /tmp/a.rec --for 30s    take a recording ...
-  perf-agent replay /tmp/a.rec                   ... and look at it elsewhere, without root
+  sudo perf-agent doctor                      what this machine allows
+  sudo perf-agent run                         observe, and serve the API
+  curl localhost:9955/metrics/performance     ... and what it says
+  sudo perf-agent trace --slower-than 100ms   print slow exchanges as they end
+  sudo perf-agent record a.rec --for 30s      take a recording ...
+  perf-agent replay a.rec                     ... and look at it, without root
 
 Exit codes: 0 done, 1 failed, 2 wrong usage."
 )]
@@ -48,7 +49,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Observe this host and serve the API until Ctrl-C or SIGTERM.
+    /// Observe this host and serve the API until Ctrl-C, SIGTERM or SIGHUP.
     Run(run::Run),
     /// Print one line per exchange as it ends.
     Trace(trace::Trace),

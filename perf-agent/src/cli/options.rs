@@ -19,8 +19,6 @@ use crate::source::Backend;
 
 /// Shortest token that is taken.
 const MIN_TOKEN_BYTES: usize = 16;
-/// Where control groups (v2) are.
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// Everything that is wrong with what was typed.
 #[derive(Debug, Default)]
@@ -70,7 +68,7 @@ pub struct CaptureOptions {
     /// Which family of kernel hooks to use.
     #[arg(long, value_enum, default_value_t = BackendChoice::Auto, env = "PERF_AGENT_BACKEND")]
     backend: BackendChoice,
-    /// Only these processes and their descendants.
+    /// Only these processes and their descendants. Values of this and the other filters: with commas, or repeated.
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<String>,
     /// Only connections with one of these ports on either end.
@@ -214,21 +212,16 @@ fn selection(
     }
 }
 
-/// The directory of a control group, given as such or relative to the root, as `/proc/PID/cgroup` has it.
+/// A control group, given as a directory or relative to the root, as `/proc/PID/cgroup` has it.
 fn control_group(option: &str, path: &Path) -> Result<PathBuf, String> {
     let fault = |reason: &str| Err(format!("{option} {}: {reason}", path.display()));
     if path.components().any(|part| part == Component::ParentDir) {
         return fault("must not contain ..");
     }
-    let root = Path::new(CGROUP_ROOT);
-    if path.starts_with(root) {
-        return Ok(path.to_owned());
-    }
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    if relative.as_os_str().is_empty() {
+    if path.strip_prefix("/").unwrap_or(path).as_os_str().is_empty() {
         return fault("names no control group");
     }
-    Ok(root.join(relative))
+    Ok(path.to_owned())
 }
 
 /// What the statistics keep.
@@ -256,7 +249,8 @@ impl CoreOptions {
             faults.add(format!("--route {route}: must begin with /"));
         }
         if let Err(RouteError::Pattern { pattern, source }) = Routes::new(&whole, 1) {
-            faults.add(format!("--route {pattern}: {source}"));
+            let example = "a pattern is literal segments and {name} for whole ones, as in /users/{id}/orders";
+            faults.add(format!("--route {pattern}: {source} ({example})"));
         }
         let max_endpoints = faults.take(number("--max-endpoints", &self.max_endpoints, 1, 100_000));
         CoreSettings {
@@ -279,9 +273,10 @@ pub struct ServeOptions {
         env = "PERF_AGENT_LISTEN"
     )]
     listen: String,
-    /// A file whose first line is the token that requests must bring (Authorization: Bearer TOKEN).
+    /// A file whose first line is the token that requests must bring (Authorization: Bearer TOKEN). At least 16 visible
+    /// characters; the file must be its owner's only (chmod 600).
     #[arg(long, value_name = "FILE", env = "PERF_AGENT_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
 }
 
 impl ServeOptions {
@@ -321,7 +316,10 @@ fn listen(text: &str) -> Result<Listen, String> {
         .parse::<SocketAddr>()
         .map(Listen::Tcp)
         .map_err(|_address| {
-            format!("--listen {text}: expected ADDR:PORT such as 127.0.0.1:9955 or [::1]:9955, or unix:/path")
+            format!(
+                "--listen {text}: expected ADDR:PORT such as 127.0.0.1:9955 or [::1]:9955, or unix:/path (without the \
+                 option, PERF_AGENT_LISTEN says where)"
+            )
         })
 }
 
@@ -329,7 +327,10 @@ fn token(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |reason: &dyn std::fmt::Display| format!("--token-file {}: {reason}", path.display());
     let meta = fs::metadata(path).map_err(|error| failed(&error))?;
     if meta.mode() & 0o077 != 0 {
-        return Err(failed(&"other users may read it; chmod 600 it"));
+        return Err(failed(&format_args!(
+            "other users may read it; chmod 600 {}",
+            path.display()
+        )));
     }
     if meta.len() > 4096 {
         return Err(failed(&"is longer than a token"));
@@ -387,6 +388,8 @@ impl LogOptions {
             .with_writer(std::io::stderr)
             .with_ansi(colour)
             .with_target(false)
+            // They would go to standard error as well, and a closed one would be a panic.
+            .log_internal_errors(false)
             .init();
     }
 }
@@ -407,7 +410,10 @@ pub fn duration(option: &str, text: &str, faults: &mut Faults) -> Option<Duratio
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok());
     let parsed = parsed.filter(|duration| !duration.is_zero());
-    faults.take(parsed.ok_or_else(|| format!("{option} {text}: expected a duration such as 10ms, 1.5s or 1m30s")))
+    faults.take(
+        parsed
+            .ok_or_else(|| format!("{option} {text}: expected a duration longer than 0, such as 10ms, 1.5s or 1m30s")),
+    )
 }
 
 #[cfg(test)]
@@ -466,7 +472,7 @@ mod tests {
             capture.include.executables,
             ["nginx", "/usr/bin/python3"].map(|path| Executable(path.into()))
         );
-        let groups = ["/sys/fs/cgroup/system.slice/a.service", "/sys/fs/cgroup/b"].map(PathBuf::from);
+        let groups = ["system.slice/a.service", "/sys/fs/cgroup/b"].map(PathBuf::from);
         assert_eq!(capture.include.cgroups, groups);
     }
 

@@ -1,5 +1,8 @@
 //! `perf-agent run`
 
+use std::fmt::Write;
+use std::path::Path;
+
 use clap::Args;
 
 use super::options::{CaptureOptions, CoreOptions, Faults, ServeOptions};
@@ -13,12 +16,19 @@ use crate::source::{Source, live};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo perf-agent run                                    everything on this host
-  sudo perf-agent run --port 8080,8443                   connections with these ports
-  sudo perf-agent run --exe nginx --exclude-port 9100    one program, without its exporter
-  sudo perf-agent run --cgroup system.slice/shop.service one systemd service
-  sudo perf-agent run --listen unix:/run/perf-agent.sock the API for this machine's users of the socket only
-  sudo perf-agent run --route '/shops/{shop}/items/{item}'
+  Everything on this host:
+    sudo perf-agent run
+  Connections with these ports at either end:
+    sudo perf-agent run --port 8080,8443
+  One program, without its exporter; one systemd service:
+    sudo perf-agent run --exe nginx --exclude-port 9100
+    sudo perf-agent run --cgroup system.slice/shop.service
+  A route of your own:
+    sudo perf-agent run --route '/shops/{shop}/items/{item}'
+  The API on a socket, for its owner and group; on the network, with a token:
+    sudo perf-agent run --listen unix:/run/perf-agent.sock
+    (umask 077; openssl rand -hex 32 >token)
+    sudo perf-agent run --listen 0.0.0.0:9955 --token-file token
 
 Then:
   curl http://127.0.0.1:9955/metrics/performance
@@ -49,7 +59,7 @@ impl Run {
         let facts = start::facts(source.report(), &core, Some(&capture));
         let settings = start::pipeline_settings(&core);
         start::give_up(Purpose::Observe);
-        let introduction = introduction(&*source, &bound);
+        let introduction = introduction(&*source, &bound, self.serve.token_file.as_deref());
         let agent = Agent::start(Plan {
             source,
             settings,
@@ -64,12 +74,16 @@ impl Run {
     }
 }
 
-fn introduction(source: &dyn Source, bound: &Bound) -> String {
+fn introduction(source: &dyn Source, bound: &Bound, token_file: Option<&Path>) -> String {
     let seen = source.report();
     let (version, release) = (env!("CARGO_PKG_VERSION"), &seen.kernel.release);
     let api = bound.url();
-    let hint = match bound {
-        Bound::Tcp(_) => format!("curl {api}/metrics/performance"),
+    let mut hint = match bound {
+        // Of an address that stands for all of them, one that this machine reaches.
+        Bound::Tcp(_) => format!(
+            "curl {}/metrics/performance",
+            api.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        ),
         Bound::Unix(..) => {
             format!(
                 "curl --unix-socket {} http://localhost/metrics/performance",
@@ -77,6 +91,9 @@ fn introduction(source: &dyn Source, bound: &Bound) -> String {
             )
         }
     };
+    if let Some(file) = token_file {
+        let _infallible = write!(hint, " -H \"Authorization: Bearer $(head -n 1 {})\"", file.display());
+    }
     format!(
         "perf-agent {version} observes this host (Linux {release})\n{}  {:<10} {api}\n  {:<10} {hint}\nCtrl-C ends it.\n",
         report::short(seen),

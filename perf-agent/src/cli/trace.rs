@@ -29,15 +29,16 @@ const PATH_WIDTH: usize = 48;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo perf-agent trace                                  every exchange as it ends
-  sudo perf-agent trace --port 8080 --slower-than 100ms  slow ones of one service
-  sudo perf-agent trace --status 5xx --count 10          the next ten failures
-  sudo perf-agent trace --json | jq .route               one JSON object per line
-  perf-agent trace --from a.rec                          out of a recording, without root
+  sudo perf-agent trace                           every exchange as it ends
+  sudo perf-agent trace --port 80 --slower-than 1s  slow ones of one service
+  sudo perf-agent trace --status 5xx --count 10   the next ten failures
+  sudo perf-agent trace --json | jq .route        one JSON object per line
+  perf-agent trace --from a.rec                   out of a recording, no root
 
-Columns: time of the end; program; role (server received the request, client sent it); method; path; status; first
-request byte to last response byte; to first response byte; in the socket before it was read; bytes of request and
-response. Times in milliseconds. How it ended is added unless it was answered.")]
+Columns: time of the end; program; role (server received the request, client sent it); method; path; status; first \
+request byte to last response byte; to first response byte; in the socket before it was read; bytes of request and \
+response. Times in milliseconds. How it ended is added unless it was answered. The line with the columns' names is \
+printed on a terminal only.")]
 pub struct Trace {
     #[command(flatten)]
     capture: CaptureOptions,
@@ -100,6 +101,7 @@ impl Trace {
         };
         let (capture, core, choice) = faults.none_or((capture, core, choice))?;
 
+        let live = self.from.is_none();
         let (source, purpose): (Box<dyn Source>, _) = match &self.from {
             Some(file) => (Box::new(ReplaySource::open(file, Speed::Max)?), Purpose::Replay),
             None => (live::start(&capture)?, Purpose::Observe),
@@ -113,6 +115,9 @@ impl Trace {
             trace: true,
         })?;
         let Some(traced) = agent.traced() else { return Ok(()) };
+        if live {
+            tracing::info!("tracing; Ctrl-C ends it");
+        }
         let dropped = Arc::clone(&traced.dropped);
         let printed = start::runtime()?.block_on(print(traced, choice));
         agent.finish()?;

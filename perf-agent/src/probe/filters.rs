@@ -188,21 +188,31 @@ fn exe_key(executable: &Executable) -> Result<ExeKey, String> {
 
 /// Id and depth of a control group: its directory's inode number, and how far below the root it is.
 fn cgroup(path: &Path) -> Result<(u64, u32), String> {
-    let real = fs::canonicalize(path).map_err(|error| error.to_string())?;
-    if !real.join("cgroup.procs").exists() {
-        return Err("not a directory of a control group file system".to_owned());
-    }
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
-    let root = mounts
-        .lines()
-        .filter(|line| line.contains(" - cgroup2 "))
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(Path::new)
-        .find(|root| real.starts_with(root))
-        .ok_or("not below a mounted cgroup2 file system (version 1 groups have no id)")?;
-    let depth = real.strip_prefix(root).map_or(0, |below| below.components().count());
-    let id = fs::metadata(&real).map_err(|error| error.to_string())?.ino();
-    Ok((id, u32::try_from(depth).unwrap_or(u32::MAX - 1)))
+    let roots = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
+    let roots: Vec<_> = roots.filter_map(|line| line.split(' ').nth(4)).map(Path::new).collect();
+    for root in &roots {
+        // Below the root, as /proc/PID/cgroup has it, or a directory of the file system.
+        for candidate in [&root.join(path.strip_prefix("/").unwrap_or(path)), path] {
+            let Ok(real) = fs::canonicalize(candidate) else {
+                continue;
+            };
+            if let Ok(below) = real.strip_prefix(root)
+                && real.join("cgroup.procs").exists()
+            {
+                let depth = u32::try_from(below.components().count()).unwrap_or(u32::MAX - 1);
+                let id = fs::metadata(&real).map_err(|error| error.to_string())?.ino();
+                return Ok((id, depth));
+            }
+        }
+    }
+    match roots.first() {
+        Some(root) => Err(format!(
+            "no such control group below {} (version 1 groups have no id)",
+            root.display()
+        )),
+        None => Err("no cgroup2 file system is mounted (version 1 groups have no id)".to_owned()),
+    }
 }
 
 /// Every process and its parent.
