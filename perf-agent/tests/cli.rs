@@ -133,17 +133,50 @@ fn what_fails_is_told_with_its_cause_and_ends_with_1() {
 }
 
 #[test]
-fn a_replay_prints_the_same_twice_and_tells_of_a_cut() {
+fn a_replay_prints_the_same_twice_and_tells_of_a_cut_or_damage() {
     let directory = tempfile::tempdir().unwrap();
     let path = recording(directory.path());
-    let once = ["replay", &path, "--once", "--json"];
+    let once = ["replay", &path, "--once"];
     let first = check(&once, 0, &[]);
+    assert_eq!(check(&["replay", &path, "--once", "--json"], 0, &[]), first);
     let parsed: serde_json::Value = serde_json::from_str(&first).unwrap();
     assert_eq!(parsed["at"], "2023-11-14T22:13:20.000000Z");
     assert_eq!(check(&once, 0, &[]), first);
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     file.set_len(file.metadata().unwrap().len() - 2).unwrap();
     assert_eq!(check(&once, 0, &["it was cut"]), first);
+    // What came before the damage is printed, and that it is not all.
+    file.set_len(file.metadata().unwrap().len() - 2).unwrap();
+    std::fs::File::options()
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(&[0xff; 8]))
+        .unwrap();
+    let said = [
+        "is damaged, and what stands here is what came before",
+        "error: cannot replay the recording",
+    ];
+    assert_eq!(check(&once, 1, &said), first);
+}
+
+#[test]
+fn a_damaged_recording_that_is_served_is_told_of_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recording(directory.path());
+    let length = std::fs::metadata(&path).unwrap().len();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 4], length - 4).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_perf-agent"))
+        .args(["replay", &path, "--listen", "127.0.0.1:0", "--speed", "max"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let damage = lines.map_while(Result::ok).find(|line| line.contains("is damaged"));
+    assert!(damage.is_some(), "told while it serves");
+    // By now nobody reads what it says, which changes nothing.
+    assert_eq!(terminated(child), Some(1));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The source gave out.
-    #[error("cannot go on observing")]
+    #[error(transparent)]
     Source(#[from] SourceError),
     /// The recording cannot be written.
     #[error("cannot go on recording")]
@@ -190,6 +190,23 @@ struct Core {
 
 impl Core {
     fn run(&mut self) -> Result<Finished, AgentError> {
+        let observed = self.observe();
+        if let Err(AgentError::Record(_)) = observed {
+            self.recorder = None; // it is closed already
+        }
+        self.source.detach();
+        // Nothing more is written to the ring buffers, so what is left in them comes to an end.
+        while self.live && observed.is_ok() && self.poll(Duration::ZERO)? == Polled::More {}
+        self.pipeline.finish();
+        self.last_tick_of_all()?;
+        self.hand_out();
+        // What came before an error is true all the same.
+        let recorded = self.recorder.take().map(Recorder::finish).transpose();
+        observed?;
+        Ok(Finished { recorded: recorded? })
+    }
+
+    fn observe(&mut self) -> Result<(), AgentError> {
         let mut next_tick_ns = clock::monotonic_ns();
         while !self.stop.load(Ordering::Relaxed) {
             let mut wait = WAIT;
@@ -206,14 +223,7 @@ impl Core {
                 break;
             }
         }
-        self.source.detach();
-        // Nothing more is written to the ring buffers, so what is left in them comes to an end.
-        while self.live && self.poll(Duration::ZERO)? == Polled::More {}
-        self.pipeline.finish();
-        self.last_tick_of_all()?;
-        self.hand_out();
-        let recorded = self.recorder.take().map(Recorder::finish).transpose()?;
-        Ok(Finished { recorded })
+        Ok(())
     }
 
     /// One batch of records.

@@ -4,26 +4,28 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::options::{CaptureOptions, CoreOptions, Faults, duration};
+use super::options::{CaptureOptions, Faults, duration};
 use super::{Failure, output, start};
 use crate::agent::{Agent, Plan};
 use crate::clock;
+use crate::pipeline::Settings;
 use crate::privileges::Purpose;
 use crate::source::format::Header;
 use crate::source::live;
 use crate::source::record::Recorder;
+use crate::statistics;
 
 /// Options of `record`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo perf-agent record /tmp/a.rec --for 30s
-  sudo perf-agent record /tmp/a.rec --port 8080       until Ctrl-C
-  perf-agent replay /tmp/a.rec                        look at it, without root
+  sudo perf-agent record a.rec --for 30s
+  sudo perf-agent record a.rec --port 8080    until Ctrl-C
+  perf-agent replay a.rec                     look at it, without root
 
-The file holds what was captured: the heads of requests and responses and the beginnings of their bodies, addresses,
-paths, names of programs. Values of Authorization, Cookie and similar headers and of query parameters are blanked
-before they are written; secrets in paths and bodies are not. It is readable by its owner only; an existing file is
+The file holds what was captured: the heads of requests and responses and the beginnings of their bodies, addresses, \
+paths, names of programs. Values of Authorization, Cookie and similar headers and of query parameters are blanked \
+before they are written; secrets in paths and bodies are not. It is readable by its owner only; an existing file is \
 never overwritten.")]
 pub struct Record {
     /// The file to write.
@@ -34,8 +36,6 @@ pub struct Record {
     length: Option<String>,
     #[command(flatten)]
     capture: CaptureOptions,
-    #[command(flatten)]
-    core: CoreOptions,
 }
 
 impl Record {
@@ -46,12 +46,11 @@ impl Record {
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
         let capture = self.capture.settings(&mut faults);
-        let core = self.core.settings(capture.max_connections, &mut faults);
         let length = self
             .length
             .as_ref()
             .and_then(|text| duration("--for", text, &mut faults));
-        let (capture, core, length) = faults.none_or((capture, core, length))?;
+        let (capture, length) = faults.none_or((capture, length))?;
 
         let source = live::start(&capture)?;
         let report = source.report();
@@ -64,10 +63,13 @@ impl Record {
         };
         let recorder = Some(Recorder::create(&self.file, &header)?);
         start::give_up(Purpose::Observe);
-        let settings = start::pipeline_settings(&core);
         let agent = Agent::start(Plan {
             source,
-            settings,
+            // Nobody sees the figures; the pipeline says which connections are of no interest.
+            settings: Settings {
+                connections: capture.max_connections as usize,
+                statistics: statistics::Settings::default(),
+            },
             recorder,
             trace: false,
         })?;

@@ -20,10 +20,10 @@ use crate::source::replay::{Ending, ReplaySource, Speed};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  perf-agent replay a.rec                        at the speed it was recorded, serving the API
-  perf-agent replay a.rec --speed 10             ten times as fast
-  perf-agent replay a.rec --speed max            at once; the API then serves the result until Ctrl-C
-  perf-agent replay a.rec --once --json          print /metrics/performance and end
+  perf-agent replay a.rec                serve the API, at the recorded speed
+  perf-agent replay a.rec --speed 10     ten times as fast
+  perf-agent replay a.rec --speed max    at once; the API serves the result
+  perf-agent replay a.rec --once         print /metrics/performance and end
 
 Needs no root. The same file gives the same figures, to the byte, on any machine.")]
 pub struct Replay {
@@ -33,11 +33,11 @@ pub struct Replay {
     /// How many times as fast as it was recorded, or max.
     #[arg(long, value_name = "SPEED", default_value = "1")]
     speed: String,
-    /// Process it at once, print the result and end, without serving the API (where to serve it, by options or the
-    /// environment, is of no matter then).
-    #[arg(long, requires = "json", conflicts_with = "speed")]
+    /// Process it at once, print what /metrics/performance would say, and end. No API is served: --listen and
+    /// --token-file, and their variables, have no effect.
+    #[arg(long, conflicts_with = "speed")]
     once: bool,
-    /// With --once: print what /metrics/performance would say.
+    /// With --once: as JSON. There is no other form yet, so it may be left out.
     #[arg(long, requires = "once")]
     json: bool,
     /// With --once: the window, back from the recording's end.
@@ -91,10 +91,11 @@ impl Replay {
         let Some((bound, serve)) = serve else {
             start::runtime()?.block_on(agent.ended());
             let published = agent.published();
-            agent.finish()?;
-            warn_if_cut(progress.ending());
+            let finished = agent.finish();
+            tell(progress.ending());
             let snapshot = Arc::clone(&published.borrow().snapshot);
             output::print(serde_json::to_string_pretty(&Performance::new(&snapshot, window))?)?;
+            finished?;
             return Ok(());
         };
         output::say(format_args!(
@@ -108,15 +109,18 @@ impl Replay {
         start::runtime()?.block_on(async {
             let served = start::serve(&agent, bound, &serve, facts, true);
             let ended = agent.ended();
-            let tell = async {
+            let over = async {
                 ended.await;
-                tracing::info!(records = progress.records(), "the recording is over; its figures stay");
-                warn_if_cut(progress.ending());
+                tracing::info!(
+                    records = progress.records(),
+                    "the recording is over; its figures stay until Ctrl-C"
+                );
+                tell(progress.ending());
                 std::future::pending::<()>().await;
             };
             tokio::select! {
                 served = served => served,
-                () = tell => Ok(()),
+                () = over => Ok(()),
             }
         })?;
         agent.finish()?;
@@ -124,9 +128,16 @@ impl Replay {
     }
 }
 
-fn warn_if_cut(ending: Option<Ending>) {
-    if ending == Some(Ending::Cut) {
-        tracing::warn!("the recording has no end mark: it was cut, and what stands here is what came before");
+/// Says of an ending that is none.
+fn tell(ending: Option<&Ending>) {
+    match ending {
+        Some(Ending::Cut) => {
+            tracing::warn!("the recording has no end mark: it was cut, and what stands here is what came before");
+        }
+        Some(Ending::Damaged(how)) => {
+            tracing::error!("the recording is damaged, and what stands here is what came before: {how}");
+        }
+        Some(Ending::Whole) | None => {}
     }
 }
 

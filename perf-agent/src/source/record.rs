@@ -25,6 +25,15 @@ pub enum RecordError {
         #[source]
         source: io::Error,
     },
+    /// Writing failed before there was a whole record.
+    #[error("cannot write {path}; not one record fitted, and the file is removed")]
+    Nothing {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// Writing failed, for instance since the disk is full.
     #[error("cannot write {path}; it ends with the last record that was written whole ({records} records)")]
     Write {
@@ -53,6 +62,7 @@ pub struct Recorder<W = File> {
     path: PathBuf,
     output: W,
     scrubber: Scrubber,
+    header_bytes: usize,
     pending: Vec<u8>,
     pending_records: u64,
     written: Recorded,
@@ -77,12 +87,13 @@ impl Recorder {
     }
 }
 
-impl<W: Write + Shorten> Recorder<W> {
+impl<W: Write + TakeBack> Recorder<W> {
     fn new(path: &Path, output: W, header: &Header) -> Self {
         Self {
             path: path.to_owned(),
             output,
             scrubber: Scrubber::default(),
+            header_bytes: header.to_bytes().len(),
             pending: header.to_bytes(),
             pending_records: 0,
             written: Recorded { records: 0, bytes: 0 },
@@ -92,7 +103,7 @@ impl<W: Write + Shorten> Recorder<W> {
     /// Adds a record. Of a ring buffer item only the record itself is kept, not the rest of its size class.
     ///
     /// # Errors
-    /// [`RecordError::Write`]; the file is then already cut back to its last whole record.
+    /// [`RecordError::Write`] or [`RecordError::Nothing`]; the file is then already cut back to its last whole record.
     pub fn record(&mut self, record: &[u8]) -> Result<(), RecordError> {
         let size = record
             .get(4..8)
@@ -120,18 +131,47 @@ impl<W: Write + Shorten> Recorder<W> {
     /// # Errors
     /// [`RecordError::Write`]
     pub fn flush(&mut self) -> Result<(), RecordError> {
-        if let Err(source) = self.output.write_all(&self.pending) {
-            // The part that was written ends somewhere in a record. Should cutting it off fail as well, a reader
-            // still tolerates it.
-            drop(self.output.shorten(self.written.bytes));
-            let (path, records) = (self.path.clone(), self.written.records);
-            return Err(RecordError::Write { path, records, source });
+        let mut done = 0;
+        while done < self.pending.len() {
+            match self.output.write(&self.pending[done..]) {
+                Ok(0) => return Err(self.failed(done, io::ErrorKind::WriteZero.into())),
+                Ok(more) => done += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(done, error)),
+            }
         }
         self.written.bytes += self.pending.len() as u64;
         self.written.records += self.pending_records;
         self.pending.clear();
         self.pending_records = 0;
         Ok(())
+    }
+
+    /// Cuts the file behind the last record of which all was written, when `done` bytes of what was pending were. Without
+    /// any record it goes, so that it is not in the way of another try.
+    fn failed(&mut self, done: usize, source: io::Error) -> RecordError {
+        let path = self.path.clone();
+        let written = &self.pending[..done];
+        let mut whole = if self.written.bytes == 0 { self.header_bytes } else { 0 };
+        while let Some((length, rest)) = written.get(whole..).and_then(<[u8]>::split_first_chunk) {
+            let length = u32::from_le_bytes(*length) as usize;
+            if length == 0 || rest.len() < length {
+                break;
+            }
+            whole += size_of::<u32>() + length;
+            self.written.records += 1;
+        }
+        // Should taking back fail as well, a reader still tolerates what is left.
+        if self.written.records == 0 {
+            drop(self.output.remove(&path));
+            return RecordError::Nothing { path, source };
+        }
+        drop(self.output.shorten(self.written.bytes + whole as u64));
+        RecordError::Write {
+            path,
+            records: self.written.records,
+            source,
+        }
     }
 
     /// Writes the end mark.
@@ -145,18 +185,26 @@ impl<W: Write + Shorten> Recorder<W> {
     }
 }
 
-/// Something that can be cut back to a length.
-pub trait Shorten {
-    /// Cuts it.
+/// Something of which what was written can be taken back.
+pub trait TakeBack {
+    /// Cuts it to a length.
     ///
     /// # Errors
     /// As the file system says.
     fn shorten(&mut self, length: u64) -> io::Result<()>;
+    /// Takes it away.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
 }
 
-impl Shorten for File {
+impl TakeBack for File {
     fn shorten(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
     }
 }
 
@@ -204,6 +252,7 @@ mod tests {
     struct Disk {
         bytes: Vec<u8>,
         room: usize,
+        removed: bool,
     }
 
     impl Write for Disk {
@@ -220,9 +269,13 @@ mod tests {
         }
     }
 
-    impl Shorten for &mut Disk {
+    impl TakeBack for &mut Disk {
         fn shorten(&mut self, length: u64) -> io::Result<()> {
             self.bytes.truncate(usize::try_from(length).unwrap());
+            Ok(())
+        }
+        fn remove(&mut self, _: &Path) -> io::Result<()> {
+            self.removed = true;
             Ok(())
         }
     }
@@ -230,22 +283,44 @@ mod tests {
     #[test]
     fn a_full_disk_leaves_whole_records_and_says_so() {
         let tick = TickRecord::new(1, 2).to_bytes();
-        let mut disk = Disk {
-            bytes: Vec::new(),
-            room: header().to_bytes().len() + 2 * (4 + tick.len()) + 7,
-        };
-        let mut recorder = Recorder::new(Path::new("full.rec"), &mut disk, &header());
-        for _ in 0..2 {
-            recorder.record(&tick).unwrap();
-            recorder.flush().unwrap();
+        // Whether what does not fit is the first that is written, or comes later, what fits is there.
+        for flushed in 0..=3 {
+            let mut disk = Disk {
+                bytes: Vec::new(),
+                room: header().to_bytes().len() + 3 * (4 + tick.len()) + 7,
+                removed: false,
+            };
+            let mut recorder = Recorder::new(Path::new("full.rec"), &mut disk, &header());
+            for number in 0..5 {
+                recorder.record(&tick).unwrap();
+                if number < flushed {
+                    recorder.flush().unwrap();
+                }
+            }
+            let error = recorder.flush().unwrap_err();
+            assert!(matches!(error, RecordError::Write { records: 3, .. }), "{error}");
+            assert!(!disk.removed);
+            let mut reader = Reader::new(&disk.bytes[..]).unwrap();
+            for _ in 0..3 {
+                assert_eq!(reader.next().unwrap(), Entry::Record(&tick));
+            }
+            assert_eq!(reader.next().unwrap(), Entry::Cut);
         }
-        recorder.record(&tick).unwrap();
-        let error = recorder.flush().unwrap_err();
-        assert!(matches!(error, RecordError::Write { records: 2, .. }), "{error}");
-        let mut reader = Reader::new(&disk.bytes[..]).unwrap();
-        for _ in 0..2 {
-            assert_eq!(reader.next().unwrap(), Entry::Record(&tick));
+    }
+
+    #[test]
+    fn a_disk_without_room_for_one_record_is_left_without_a_file() {
+        for room in [0, 5, header().to_bytes().len(), header().to_bytes().len() + 9] {
+            let mut disk = Disk {
+                bytes: Vec::new(),
+                room,
+                removed: false,
+            };
+            let mut recorder = Recorder::new(Path::new("full.rec"), &mut disk, &header());
+            recorder.record(&TickRecord::new(1, 2).to_bytes()).unwrap();
+            let error = recorder.finish().unwrap_err();
+            assert!(matches!(error, RecordError::Nothing { .. }), "{error}");
+            assert!(disk.removed);
         }
-        assert_eq!(reader.next().unwrap(), Entry::Cut);
     }
 }

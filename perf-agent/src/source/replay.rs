@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use perf_common::counters::COUNTERS;
@@ -42,8 +42,7 @@ pub struct ReplaySource {
 #[derive(Debug, Default)]
 pub struct Progress {
     records: AtomicU64,
-    /// 0: goes on, 1: [`Ending::Whole`], 2: [`Ending::Cut`].
-    ending: AtomicU8,
+    ending: OnceLock<Ending>,
 }
 
 impl Progress {
@@ -53,27 +52,20 @@ impl Progress {
     }
 
     /// How the recording ended, once it has.
-    pub fn ending(&self) -> Option<Ending> {
-        match self.ending.load(Ordering::Relaxed) {
-            1 => Some(Ending::Whole),
-            2 => Some(Ending::Cut),
-            _ => None,
-        }
-    }
-
-    fn end(&self, ending: Ending) {
-        self.ending
-            .store(if ending == Ending::Whole { 1 } else { 2 }, Ordering::Relaxed);
+    pub fn ending(&self) -> Option<&Ending> {
+        self.ending.get()
     }
 }
 
 /// How a recording ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// With its end mark.
     Whole,
     /// Without: the recording agent was killed, or the file was cut.
     Cut,
+    /// With something that is no record, or could not be read.
+    Damaged(String),
 }
 
 /// A file that cannot be replayed.
@@ -159,11 +151,11 @@ impl Source for ReplaySource {
                 self.waiting.clear();
                 continue;
             }
-            let ending = match self
-                .reader
-                .next()
-                .map_err(|error| SourceError::Recording(Box::new(error)))?
-            {
+            let entry = self.reader.next().map_err(|error| {
+                self.progress.ending.get_or_init(|| Ending::Damaged(error.to_string()));
+                SourceError::Recording(Box::new(error))
+            })?;
+            let ending = match entry {
                 Entry::Record(record) => {
                     let base = *self
                         .base
@@ -179,7 +171,7 @@ impl Source for ReplaySource {
                 Entry::End => Ending::Whole,
                 Entry::Cut => Ending::Cut,
             };
-            self.progress.end(ending);
+            self.progress.ending.get_or_init(|| ending);
             return Ok(Polled::Ended);
         }
         Ok(Polled::More)
@@ -257,7 +249,7 @@ mod tests {
         {}
         assert_eq!(
             (source.progress.ending(), source.progress.records()),
-            (Some(Ending::Whole), seen.len() as u64)
+            (Some(&Ending::Whole), seen.len() as u64)
         );
         seen
     }
@@ -297,6 +289,6 @@ mod tests {
             source.poll(Duration::ZERO, &mut |_| records += 1).unwrap(),
             Polled::Ended
         );
-        assert_eq!((records, source.progress.ending()), (2, Some(Ending::Cut)));
+        assert_eq!((records, source.progress.ending()), (2, Some(&Ending::Cut)));
     }
 }
