@@ -96,7 +96,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
 pub fn router(api: Api, guard: Guard) -> Router {
     let (router, _) = described().split_for_parts();
     router
-        .fallback(|uri: Uri| async move { Problem::not_found(format!("there is nothing at {}", uri.path())) })
+        .fallback(|uri: Uri| async move {
+            Problem::not_found(format!(
+                "there is nothing at {}; begin with /metrics/performance, /api/openapi.json lists every path",
+                uri.path()
+            ))
+        })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             let detail = format!("{} does not take {method}", uri.path());
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)

@@ -522,7 +522,11 @@ fn what_is_wrong_is_said() {
     served.refuses("/api/v1/endpoints/nope", 404, "there is no endpoint \"nope\"");
     served.refuses("/api/v1/throughput?endpoint=nope", 404, "there is no endpoint \"nope\"");
     served.refuses("/api/v1/requests?endpoint=nope", 404, "there is no endpoint \"nope\"");
-    served.refuses("/nowhere", 404, "there is nothing at /nowhere");
+    served.refuses(
+        "/nowhere",
+        404,
+        "there is nothing at /nowhere; begin with /metrics/performance, /api/openapi.json lists every path",
+    );
     served.refuses(
         "/metrics/performance?window=2m",
         400,
