@@ -36,17 +36,20 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1, RFC 9112
     Http11,
+    /// HTTP/2, RFC 9113
+    Http2,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 2] = [Self::Http10, Self::Http11];
+    pub const ALL: [Self; 3] = [Self::Http10, Self::Http11, Self::Http2];
 
     /// The word used in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http10 => "http/1.0",
             Self::Http11 => "http/1.1",
+            Self::Http2 => "http/2",
         }
     }
 }
@@ -185,6 +188,8 @@ pub enum Loss {
     ResponseWithoutRequest,
     /// A request's head was cut by the capture budget or by lost records.
     HeadCut,
+    /// A field of a head was named by a number whose meaning went by unseen.
+    FieldUnknown,
     /// A message's end had to be taken from the turn of direction, since its framing was not seen.
     FramingUnknown,
     /// More requests in flight on one connection than are kept.

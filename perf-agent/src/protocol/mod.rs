@@ -11,6 +11,7 @@
 //! Adding a protocol: one file, one line in [`PROTOCOLS`], a variant of [`AnyDissector`], one fuzz target, one recording.
 
 pub mod http1;
+pub mod http2;
 #[cfg(test)]
 pub(crate) mod recorder;
 #[cfg(test)]
@@ -106,9 +107,12 @@ pub struct ProtocolEntry {
 /// A dissector in place: it lies with its connection, not somewhere else. Every connection takes the room of the largest
 /// one, so a protocol keeps on the heap what not every message needs.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most connections are in the large one")]
 pub enum AnyDissector {
     /// See [`http1`].
     Http1(http1::Http1),
+    /// See [`http2`]. Few connections carry many exchanges.
+    Http2(Box<http2::Http2>),
 }
 
 impl Deref for AnyDissector {
@@ -118,6 +122,7 @@ impl Deref for AnyDissector {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Http1(dissector) => dissector,
+            Self::Http2(dissector) => &**dissector,
         }
     }
 }
@@ -127,9 +132,10 @@ impl DerefMut for AnyDissector {
     fn deref_mut(&mut self) -> &mut Self::Target {
         match self {
             Self::Http1(dissector) => dissector,
+            Self::Http2(dissector) => &mut **dissector,
         }
     }
 }
 
 /// All protocols, in the order in which they are asked.
-pub const PROTOCOLS: &[ProtocolEntry] = &[http1::ENTRY];
+pub const PROTOCOLS: &[ProtocolEntry] = &[http2::ENTRY, http1::ENTRY];

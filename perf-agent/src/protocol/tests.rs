@@ -250,7 +250,7 @@ type Seen = (String, String, Option<u16>, Outcome, u64, u64);
 
 fn exchanges(steps: &[Step]) -> (Vec<Seen>, usize) {
     let mut sink = Recorder::default();
-    let mut dissector = (PROTOCOLS[0].dissector)(true);
+    let mut dissector = (http1::ENTRY.dissector)(true);
     feed(&mut *dissector, steps, &mut sink);
     let seen = sink
         .told
@@ -329,7 +329,7 @@ proptest! {
             }
         }
         let mut sink = Recorder::default();
-        let mut dissector = (PROTOCOLS[0].dissector)(true);
+        let mut dissector = (http1::ENTRY.dissector)(true);
         feed(&mut *dissector, &steps, &mut sink);
         // What comes after a silence is understood, or it said that it stopped.
         let mut late = |half, bytes: &[u8], at_ns| dissector.bytes(chunk(half, bytes, at_ns), &mut sink);

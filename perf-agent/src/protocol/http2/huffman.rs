@@ -1,0 +1,138 @@
+//! HPACK's Huffman code, RFC 7541, 5.2 and Appendix B. The code is canonical: codes of one length are consecutive
+//! numbers in the order of their symbols, so the lengths alone say what it is.
+
+/// Bits of each byte's code, and last those of the end-of-string symbol.
+#[rustfmt::skip]
+const LENGTHS: [u8; 257] = [
+    13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
+    6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
+    13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
+    15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5, 6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28,
+    20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23, 24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24,
+    22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
+    26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
+    20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
+    30,
+];
+
+const SHORTEST: usize = 5;
+const LONGEST: usize = 30;
+const END: u16 = 256;
+
+struct Code {
+    /// Symbols in the order of their codes.
+    symbols: [u16; 257],
+    /// By length: the first code that is longer, as the first bits of a 32-bit window.
+    limits: [u64; LONGEST + 1],
+    /// By length: what to add to a code, wrapping, to get its place in `symbols`.
+    offsets: [usize; LONGEST + 1],
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "symbols are 256 at most")]
+const CODE: Code = {
+    let mut code = Code {
+        symbols: [0; 257],
+        limits: [0; LONGEST + 1],
+        offsets: [0; LONGEST + 1],
+    };
+    let (mut next, mut placed, mut length) = (0usize, 0usize, SHORTEST);
+    while length <= LONGEST {
+        next <<= 1;
+        code.offsets[length] = placed.wrapping_sub(next);
+        let mut symbol = 0;
+        while symbol < LENGTHS.len() {
+            if LENGTHS[symbol] as usize == length {
+                code.symbols[placed] = symbol as u16;
+                placed += 1;
+                next += 1;
+            }
+            symbol += 1;
+        }
+        code.limits[length] = (next as u64) << (32 - length);
+        length += 1;
+    }
+    code
+};
+
+/// The first symbol in a window of 32 bits, and its bits.
+fn symbol(window: u32) -> (u16, usize) {
+    let mut length = SHORTEST;
+    // The last limit is beyond every window.
+    while length < LONGEST && u64::from(window) >= CODE.limits[length] {
+        length += 1;
+    }
+    let place = ((window >> (32 - length)) as usize).wrapping_add(CODE.offsets[length]);
+    (CODE.symbols.get(place).copied().unwrap_or(END), length)
+}
+
+/// Decodes a string, giving each byte to `take`. False if it is none: padding that is not a code's beginning, or the
+/// end-of-string symbol within.
+pub(super) fn decode(input: &[u8], mut take: impl FnMut(u8)) -> bool {
+    // The bits that are not used yet, left-aligned.
+    let (mut bits, mut held, mut input) = (0u64, 0usize, input.iter());
+    loop {
+        while held <= 32 {
+            let Some(&byte) = input.next() else { break };
+            bits |= u64::from(byte) << (56 - held);
+            held += 8;
+        }
+        if held == 0 {
+            return true;
+        }
+        // What is not there is taken for ones: the padding is a beginning of the end-of-string symbol.
+        let ones = if held < 32 { u32::MAX >> held } else { 0 };
+        let window = (bits >> 32) as u32 | ones;
+        let (symbol, length) = symbol(window);
+        if length > held {
+            // Padding: fewer than 8 bits, all of them ones.
+            return held < 8 && bits >> (64 - held) == (1 << held) - 1;
+        }
+        let Ok(byte) = u8::try_from(symbol) else {
+            return false;
+        };
+        take(byte);
+        bits <<= length;
+        held -= length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(input: &[u8]) -> Option<String> {
+        let mut bytes = Vec::new();
+        decode(input, |byte| bytes.push(byte)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// RFC 7541, C.4 and C.6.
+    #[test]
+    fn the_specifications_examples_are_read() {
+        let cases: [(&[u8], &str); 4] = [
+            (
+                &[0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff],
+                "www.example.com",
+            ),
+            (&[0xa8, 0xeb, 0x10, 0x64, 0x9c, 0xbf], "no-cache"),
+            (&[0x64, 0x02], "302"),
+            (
+                &[
+                    0x9d, 0x29, 0xad, 0x17, 0x18, 0x63, 0xc7, 0x8f, 0x0b, 0x97, 0xc8, 0xe9, 0xae, 0x82, 0xae, 0x43,
+                    0xd3,
+                ],
+                "https://www.example.com",
+            ),
+        ];
+        for (input, expected) in cases {
+            assert_eq!(decoded(input).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_no_string_is_refused() {
+        assert_eq!(decoded(&[]).as_deref(), Some(""));
+        assert_eq!(decoded(&[0xff, 0xff, 0xff, 0xff]), None, "the end-of-string symbol");
+        assert_eq!(decoded(&[0xff]), None, "eight bits of padding");
+        assert_eq!(decoded(&[0x66]), None, "padding that is not all ones");
+    }
+}

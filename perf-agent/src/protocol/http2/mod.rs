@@ -1,0 +1,511 @@
+//! HTTP/2, RFC 9113: frames of many streams on one connection; each stream is one exchange.
+//!
+//! Read in this order: [`frame`] (nine bytes that say what follows), [`huffman`] and [`hpack`] (what a header block says),
+//! [`stream`] (an exchange under way), then the [`Http2`] dissector here. A half is always in one [`Phase`]. Of payloads
+//! only header blocks are read; of all others the length is enough, so bytes that were not captured are no loss there.
+//! Where a frame's header is missing, nothing can be said of what follows until bytes come that begin like frames:
+//! exchanges that may have ended meanwhile end as [`Outcome::Unknown`], and the table of the header blocks is forgotten.
+
+mod frame;
+mod hpack;
+mod huffman;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
+use self::hpack::{Field, Table};
+use self::stream::{Stream, Streams};
+use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Verdict};
+use crate::event::{Change, Direction};
+use crate::exchange::{Loss, Outcome, Protocol, Request, Sink};
+
+/// How to recognise HTTP/2 and follow it.
+pub const ENTRY: ProtocolEntry = ProtocolEntry {
+    name: "http/2",
+    detect,
+    dissector: |_from_start| AnyDissector::Http2(Box::new(Http2::new())),
+};
+
+/// A header block that is longer is taken as cut.
+const MAX_BLOCK_BYTES: usize = 32 * 1024;
+/// Bytes of a preface that no method of HTTP/1 begins like (RFC 9113, 3.4).
+const TELLING_BYTES: usize = 8;
+/// So many times bytes may turn out to be no frames before the connection is given up.
+const MAX_STRAYS: u8 = 8;
+/// What a field that was not seen is called.
+const UNKNOWN: &str = "(unknown)";
+
+fn detect(first: &[u8], direction: Direction) -> Option<Direction> {
+    let known = first.len().min(PREFACE.len());
+    (known >= TELLING_BYTES && first[..known] == PREFACE[..known]).then_some(direction)
+}
+
+/// Where a half's next byte lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// In the client's preface; so many bytes of it have come.
+    Preface(usize),
+    /// At a frame's header, or in it.
+    Header,
+    /// In a payload; so many bytes of it are left.
+    Payload(Frame, u32),
+    /// Somewhere.
+    Lost,
+}
+
+/// When and by whom bytes were moved.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at_ns: u64,
+    arrival_ns: Option<u64>,
+    tgid: u32,
+    tid: u32,
+}
+
+/// One half of the conversation.
+#[derive(Debug)]
+struct Side {
+    phase: Phase,
+    /// A frame's header of which a part has come, and how much.
+    header: [u8; HEADER_BYTES],
+    held: usize,
+    /// The first byte of the frame.
+    first: Option<Seen>,
+    /// What was captured of a payload that is read.
+    payload: Vec<u8>,
+    /// Some of it was not, or does not fit.
+    payload_cut: bool,
+    /// A header block that goes on in the next frame.
+    block: Option<Box<Block>>,
+    table: Table,
+}
+
+/// A header block under way.
+#[derive(Clone, Debug)]
+struct Block {
+    /// The frame that it began in.
+    frame: Frame,
+    first: Seen,
+    /// Bytes of all its frames, headers included.
+    wire_bytes: u64,
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+/// What a header block says.
+#[derive(Debug, Default)]
+struct Fields {
+    method: Option<String>,
+    path: Option<String>,
+    authority: Option<String>,
+    host: Option<String>,
+    request_id: Option<String>,
+    correlation_id: Option<String>,
+    status: Option<u16>,
+    /// Some fields could not be known.
+    unknown: bool,
+}
+
+/// The dissector of one connection.
+#[derive(Debug)]
+pub struct Http2 {
+    request: Side,
+    response: Side,
+    streams: Streams,
+    opaque: bool,
+    strays: u8,
+    request_closed_ns: Option<u64>,
+    response_closed_ns: Option<u64>,
+}
+
+impl Dissector for Http2 {
+    fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict {
+        let seen = Seen {
+            at_ns: chunk.at_ns,
+            arrival_ns: chunk.arrival_ns,
+            tgid: chunk.tgid,
+            tid: chunk.tid,
+        };
+        self.resume(chunk.half, chunk.bytes);
+        self.read(chunk.half, chunk.bytes, seen, sink);
+        self.verdict()
+    }
+
+    fn gap(&mut self, gap: Gap<'_>, sink: &mut dyn Sink) -> Verdict {
+        let tail = gap.tail.filter(|tail| tail.len() as u64 <= gap.missing).unwrap_or(&[]);
+        let seen = Seen {
+            at_ns: gap.at_ns,
+            arrival_ns: None,
+            tgid: gap.tgid,
+            tid: gap.tid,
+        };
+        self.skip(gap.half, gap.missing - tail.len() as u64, gap.lost, seen, sink);
+        self.read(gap.half, tail, seen, sink);
+        self.verdict()
+    }
+
+    fn closed(&mut self, half: Option<Half>, at_ns: u64, change: Change, sink: &mut dyn Sink) {
+        match half {
+            Some(Half::Request) => _ = self.request_closed_ns.get_or_insert(at_ns),
+            Some(Half::Response) => _ = self.response_closed_ns.get_or_insert(at_ns),
+            None => {}
+        }
+        // A client that has said all may still be answered.
+        if matches!(change, Change::Reset | Change::Destroyed) || half == Some(Half::Response) {
+            let (outcome, closed_ns) = match (self.request_closed_ns, self.response_closed_ns) {
+                (Some(client), Some(server)) if server < client => (Outcome::ServerClosed, server),
+                (Some(client), _) => (Outcome::ClientAborted, client),
+                (None, Some(server)) => (Outcome::ServerClosed, server),
+                (None, None) => (Outcome::Unknown, at_ns),
+            };
+            self.streams.end_all(outcome, closed_ns, sink);
+        }
+    }
+
+    fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink) {
+        self.streams.end_all(outcome, at_ns, sink);
+        self.request.lose();
+        self.response.lose();
+    }
+
+    fn awaits(&self, half: Half) -> bool {
+        !self.opaque && self.streams.awaits(half)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.request.heap_bytes() + self.response.heap_bytes() + self.streams.heap_bytes()
+    }
+}
+
+impl Side {
+    fn new(phase: Phase) -> Self {
+        Self {
+            phase,
+            header: [0; HEADER_BYTES],
+            held: 0,
+            first: None,
+            payload: Vec::new(),
+            payload_cut: false,
+            block: None,
+            table: Table::new(),
+        }
+    }
+
+    /// It is not known where the next frame begins, nor what was said meanwhile.
+    fn lose(&mut self) {
+        self.phase = Phase::Lost;
+        self.held = 0;
+        self.payload = Vec::new();
+        self.block = None;
+        self.table.forget();
+    }
+
+    /// The next bytes of a payload that is read.
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = MAX_BLOCK_BYTES.saturating_sub(self.payload.len());
+        self.payload_cut |= bytes.len() > room;
+        self.payload.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let block = self.block.as_ref();
+        let block = block.map_or(0, |block| size_of::<Block>() + block.bytes.capacity());
+        self.payload.capacity() + block + self.table.heap_bytes()
+    }
+}
+
+impl Http2 {
+    fn new() -> Self {
+        Self {
+            request: Side::new(Phase::Preface(0)),
+            response: Side::new(Phase::Header),
+            streams: Streams::default(),
+            opaque: false,
+            strays: 0,
+            request_closed_ns: None,
+            response_closed_ns: None,
+        }
+    }
+
+    fn side(&mut self, half: Half) -> &mut Side {
+        match half {
+            Half::Request => &mut self.request,
+            Half::Response => &mut self.response,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.opaque {
+            Verdict::Opaque
+        } else {
+            Verdict::Continue
+        }
+    }
+
+    /// A half that was lost comes back with bytes that begin like frames: programs write whole ones.
+    fn resume(&mut self, half: Half, bytes: &[u8]) {
+        let side = self.side(half);
+        if side.phase == Phase::Lost && begins_frames(bytes) {
+            side.phase = Phase::Header;
+        }
+    }
+
+    /// The next bytes of a half.
+    fn read(&mut self, half: Half, mut bytes: &[u8], seen: Seen, sink: &mut dyn Sink) {
+        while !bytes.is_empty() && !self.opaque {
+            let side = self.side(half);
+            match side.phase {
+                Phase::Preface(come) => {
+                    let length = bytes.len().min(PREFACE.len() - come);
+                    let (now, rest) = bytes.split_at(length);
+                    if now != &PREFACE[come..come + length] {
+                        self.opaque = true; // another protocol
+                        return;
+                    }
+                    bytes = rest;
+                    side.phase = match come + length {
+                        come if come == PREFACE.len() => Phase::Header,
+                        come => Phase::Preface(come),
+                    };
+                }
+                Phase::Header => {
+                    if side.held == 0 {
+                        side.first = Some(seen);
+                    }
+                    let length = bytes.len().min(HEADER_BYTES - side.held);
+                    let (now, rest) = bytes.split_at(length);
+                    side.header[side.held..side.held + length].copy_from_slice(now);
+                    side.held += length;
+                    bytes = rest;
+                    if side.held == HEADER_BYTES {
+                        side.held = 0;
+                        let frame = Frame::of(side.header);
+                        self.begin(half, frame, seen, sink);
+                    }
+                }
+                Phase::Payload(frame, left) => {
+                    let length = bytes.len().min(left as usize);
+                    let (now, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    if is_read(frame) {
+                        side.keep(now);
+                    }
+                    #[expect(clippy::cast_possible_truncation, reason = "at most `left`")]
+                    self.advance(half, frame, left - length as u32, seen, sink);
+                }
+                Phase::Lost => return,
+            }
+        }
+    }
+
+    /// The next bytes of a half were not captured.
+    fn skip(&mut self, half: Half, missing: u64, lost: bool, seen: Seen, sink: &mut dyn Sink) {
+        let mut missing = missing;
+        while missing > 0 && !self.opaque {
+            let side = self.side(half);
+            let Phase::Payload(frame, left) = side.phase else {
+                if side.phase != Phase::Lost {
+                    if !lost {
+                        sink.lost(Loss::FramingUnknown);
+                    }
+                    self.lose(half, seen.at_ns, sink);
+                }
+                return;
+            };
+            let length = u32::try_from(missing).map_or(left, |missing| left.min(missing));
+            missing -= u64::from(length);
+            side.payload_cut |= is_read(frame);
+            self.advance(half, frame, left - length, seen, sink);
+        }
+    }
+
+    /// It is not known any more where frames begin.
+    fn lose(&mut self, half: Half, at_ns: u64, sink: &mut dyn Sink) {
+        self.side(half).lose();
+        self.streams.doubt(half, at_ns, sink);
+    }
+
+    /// Bytes are no frames.
+    fn malformed(&mut self, half: Half, at_ns: u64, sink: &mut dyn Sink) {
+        sink.lost(Loss::Malformed);
+        self.lose(half, at_ns, sink);
+        self.strays += 1;
+        self.opaque = self.strays >= MAX_STRAYS;
+    }
+
+    /// A frame's header is complete.
+    fn begin(&mut self, half: Half, frame: Frame, seen: Seen, sink: &mut dyn Sink) {
+        let side = self.side(half);
+        // Frames of unknown types are to be ignored; nothing may come between the frames of a block (RFC 9113, 4.3, 5.5).
+        let in_order = match &side.block {
+            Some(block) => frame.kind == kind::CONTINUATION && frame.stream == block.frame.stream,
+            None => frame.kind != kind::CONTINUATION,
+        };
+        if !in_order || (frame.kind <= kind::CONTINUATION && !frame.is_plausible()) {
+            return self.malformed(half, seen.at_ns, sink);
+        }
+        side.payload_cut = false;
+        self.advance(half, frame, frame.length, seen, sink);
+    }
+
+    /// So many bytes of a frame are left.
+    fn advance(&mut self, half: Half, frame: Frame, left: u32, seen: Seen, sink: &mut dyn Sink) {
+        let side = self.side(half);
+        side.phase = Phase::Payload(frame, left);
+        if left > 0 {
+            return;
+        }
+        side.phase = Phase::Header;
+        let first = side.first.unwrap_or(seen);
+        let wire_bytes = HEADER_BYTES as u64 + u64::from(frame.length);
+        match frame.kind {
+            kind::DATA => self.streams.data(half, frame, wire_bytes, seen.at_ns, sink),
+            kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => {
+                let begun = side.block.take();
+                let mut block = begun.unwrap_or_else(|| {
+                    Box::new(Block {
+                        frame,
+                        first,
+                        wire_bytes: 0,
+                        bytes: Vec::new(),
+                        cut: false,
+                    })
+                });
+                block.wire_bytes += wire_bytes;
+                block.cut |= side.payload_cut;
+                match frame::fragment(frame, &side.payload) {
+                    Some(fragment) if block.bytes.len() + fragment.len() <= MAX_BLOCK_BYTES => {
+                        block.bytes.extend_from_slice(fragment);
+                    }
+                    _ => block.cut = true,
+                }
+                if frame.has(flag::END_HEADERS) {
+                    self.block(half, &block, seen, sink);
+                } else {
+                    side.block = Some(block);
+                }
+            }
+            kind::RST_STREAM => self.streams.reset(half, frame.stream, seen.at_ns, sink),
+            kind::GOAWAY if half == Half::Response => {
+                if let Some(last) = side.payload.first_chunk().map(|last| u32::from_be_bytes(*last)) {
+                    self.streams.refuse(last & 0x7fff_ffff, seen.at_ns, sink);
+                }
+            }
+            _ => {}
+        }
+        // What was read of it goes no further; nor does a large buffer stay.
+        let side = self.side(half);
+        side.payload.clear();
+        side.payload.shrink_to(MAX_BLOCK_BYTES / 8);
+    }
+
+    /// A header block is complete.
+    fn block(&mut self, half: Half, block: &Block, seen: Seen, sink: &mut dyn Sink) {
+        let mut fields = Fields::default();
+        let table = &mut self.side(half).table;
+        if block.cut {
+            sink.lost(Loss::HeadCut);
+            table.forget();
+            fields.unknown = true;
+        } else if table
+            .read(&block.bytes, |field, value| fields.take(field, value))
+            .is_err()
+        {
+            sink.lost(Loss::Malformed);
+            table.forget();
+            fields.unknown = true;
+        } else if fields.unknown {
+            sink.lost(Loss::FieldUnknown);
+        }
+        if block.frame.kind == kind::PUSH_PROMISE {
+            return; // what a server pushes was asked for by nobody
+        }
+        let (id, ends) = (block.frame.stream, block.frame.has(flag::END_STREAM));
+        match half {
+            Half::Request if self.streams.is_asked(id) || fields.is_trailer() => {
+                self.streams
+                    .request_goes_on(id, block.wire_bytes, ends, seen.at_ns, sink);
+            }
+            Half::Request => {
+                let (method, path) = fields.target();
+                let (path, query) = path.split_once('?').unwrap_or((path, ""));
+                let first = block.first;
+                let ticket = sink.opened(&Request {
+                    protocol: Protocol::Http2,
+                    method,
+                    path: path.split('#').next().unwrap_or_default(),
+                    query: query.split('#').next().unwrap_or_default(),
+                    host: fields.authority.as_deref().or(fields.host.as_deref()),
+                    request_id: fields.request_id.as_deref().or(fields.correlation_id.as_deref()),
+                    first_ns: first.at_ns,
+                    tgid: first.tgid,
+                    tid: first.tid,
+                });
+                let stream = Stream::asked(ticket, first.at_ns, first.arrival_ns, method == "CONNECT");
+                self.streams.open(id, stream, sink);
+                self.streams
+                    .request_goes_on(id, block.wire_bytes, ends, seen.at_ns, sink);
+            }
+            Half::Response => {
+                let times = [block.first.at_ns, seen.at_ns];
+                self.streams
+                    .answer(id, fields.status, block.wire_bytes, ends, times, sink);
+            }
+        }
+    }
+}
+
+impl Fields {
+    fn take(&mut self, field: Field, value: &[u8]) {
+        // One that is empty says nothing.
+        let text = || (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned());
+        match field {
+            Field::Method => self.method = text(),
+            Field::Path => self.path = text(),
+            Field::Authority => self.authority = text(),
+            Field::Host => self.host = text(),
+            Field::RequestId => self.request_id = text(),
+            Field::CorrelationId => self.correlation_id = text(),
+            Field::Status => self.status = str::from_utf8(value).ok().and_then(|value| value.parse().ok()),
+            Field::Other => {}
+            Field::Unknown => self.unknown = true,
+        }
+    }
+
+    /// All of it is known, and it begins no message.
+    fn is_trailer(&self) -> bool {
+        !self.unknown && self.method.is_none() && self.path.is_none()
+    }
+
+    /// Method and path; of CONNECT, which has no path, where to (RFC 9113, 8.5).
+    fn target(&self) -> (&str, &str) {
+        let method = self.method.as_deref().unwrap_or(UNKNOWN);
+        let path = self.path.as_deref();
+        let authority = || self.authority.as_deref().filter(|_| method == "CONNECT");
+        (method, path.or_else(authority).unwrap_or(UNKNOWN))
+    }
+}
+
+/// Of these the payload is read, not only its length.
+fn is_read(frame: Frame) -> bool {
+    frame.is_block() || frame.kind == kind::GOAWAY
+}
+
+/// Do these bytes begin with a frame, and go on with frames as far as they show?
+fn begins_frames(bytes: &[u8]) -> bool {
+    let Some(header) = bytes.first_chunk() else {
+        return false;
+    };
+    let frame = Frame::of(*header);
+    // A block's middle is of no use without its beginning.
+    if !frame.is_plausible() || frame.kind == kind::CONTINUATION {
+        return false;
+    }
+    match bytes.get(HEADER_BYTES + frame.length as usize..) {
+        Some(next) if next.len() >= HEADER_BYTES => next
+            .first_chunk()
+            .is_some_and(|header| Frame::of(*header).is_plausible()),
+        _ => true,
+    }
+}

@@ -1,0 +1,233 @@
+//! Streams, RFC 9113, 5: exchanges under way, by the number that the client gave them.
+
+use hashbrown::HashMap;
+
+use super::super::Half;
+use super::frame::{Frame, flag};
+use crate::exchange::{Ended, Loss, Outcome, Sink, Ticket, Times};
+
+/// Exchanges in flight on one connection that are kept.
+const MAX_STREAMS: usize = 512;
+
+/// An exchange under way.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// `None` as long as only its answer was seen: two threads may have moved them, and the records change places by a
+    /// moment.
+    ticket: Option<Ticket>,
+    times: Times,
+    request_bytes: u64,
+    response_bytes: u64,
+    /// 0 if not seen.
+    status: u16,
+    /// A tunnel, once it is answered.
+    connects: bool,
+    request_done: bool,
+    response_done: bool,
+}
+
+/// Those of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: HashMap<u32, Stream>,
+}
+
+impl Stream {
+    /// A request that began at `first_ns`.
+    pub(super) fn asked(ticket: Ticket, first_ns: u64, arrival_ns: Option<u64>, connects: bool) -> Self {
+        let times = Times {
+            arrival_ns,
+            request_first_ns: first_ns,
+            request_last_ns: first_ns,
+            ..Times::default()
+        };
+        Self {
+            ticket: Some(ticket),
+            times,
+            connects,
+            ..Self::default()
+        }
+    }
+
+    fn end(mut self, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
+        let Some(ticket) = self.ticket else {
+            return sink.lost(Loss::ResponseWithoutRequest);
+        };
+        if outcome != Outcome::Answered {
+            self.times.response_last_ns = self.times.response_last_ns.max(at_ns);
+        }
+        sink.ended(
+            ticket,
+            &Ended {
+                outcome,
+                status: (self.status != 0).then_some(self.status),
+                times: self.times,
+                request_bytes: self.request_bytes,
+                response_bytes: self.response_bytes,
+            },
+        );
+    }
+}
+
+impl Streams {
+    /// Was this request seen to begin?
+    pub(super) fn is_asked(&self, id: u32) -> bool {
+        self.open.get(&id).is_some_and(|stream| stream.ticket.is_some())
+    }
+
+    /// A request began.
+    pub(super) fn open(&mut self, id: u32, mut stream: Stream, sink: &mut dyn Sink) {
+        if let Some(early) = self.open.remove(&id) {
+            stream.times.response_first_ns = early.times.response_first_ns;
+            stream.times.response_last_ns = early.times.response_last_ns;
+            stream.response_bytes = early.response_bytes;
+            stream.status = early.status;
+            stream.response_done = early.response_done;
+        }
+        if self.open.len() >= MAX_STREAMS {
+            sink.lost(Loss::PipelineFull);
+            return stream.end(Outcome::Unknown, 0, sink);
+        }
+        self.open.insert(id, stream);
+    }
+
+    /// More of a request came: its head, or trailers.
+    pub(super) fn request_goes_on(&mut self, id: u32, bytes: u64, ends: bool, at_ns: u64, sink: &mut dyn Sink) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        stream.request_bytes += bytes;
+        stream.times.request_last_ns = at_ns;
+        stream.request_done |= ends;
+        if stream.response_done {
+            self.answered(id, at_ns, sink);
+        }
+    }
+
+    /// A header block of a response: interim, final or trailers.
+    pub(super) fn answer(
+        &mut self,
+        id: u32,
+        status: Option<u16>,
+        bytes: u64,
+        ends: bool,
+        [first_ns, last_ns]: [u64; 2],
+        sink: &mut dyn Sink,
+    ) {
+        if id.is_multiple_of(2) {
+            return; // pushed
+        }
+        if !self.open.contains_key(&id) {
+            // Trailers of what was not followed say nothing new.
+            if status.is_none() || self.open.len() >= MAX_STREAMS {
+                return;
+            }
+            self.forget_early(sink);
+        }
+        let stream = self.open.entry(id).or_default();
+        stream.response_bytes += bytes;
+        if status.is_some_and(|status| (100..200).contains(&status)) {
+            return;
+        }
+        if stream.times.response_first_ns.is_none() {
+            stream.times.response_first_ns = Some(first_ns);
+            stream.status = status.unwrap_or(0);
+        }
+        stream.times.response_last_ns = last_ns;
+        let tunnel = stream.connects && matches!(stream.status, 200..300);
+        if ends || tunnel {
+            self.response_ends(id, last_ns, sink);
+        }
+    }
+
+    /// A DATA frame went by.
+    pub(super) fn data(&mut self, half: Half, frame: Frame, bytes: u64, at_ns: u64, sink: &mut dyn Sink) {
+        let (id, ends) = (frame.stream, frame.has(flag::END_STREAM));
+        match half {
+            Half::Request => self.request_goes_on(id, bytes, ends, at_ns, sink),
+            Half::Response => {
+                let Some(stream) = self.open.get_mut(&id) else { return };
+                stream.response_bytes += bytes;
+                stream.times.response_last_ns = at_ns;
+                if ends {
+                    self.response_ends(id, at_ns, sink);
+                }
+            }
+        }
+    }
+
+    fn response_ends(&mut self, id: u32, at_ns: u64, sink: &mut dyn Sink) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        stream.response_done = true;
+        if stream.ticket.is_some() {
+            self.answered(id, at_ns, sink);
+        }
+    }
+
+    /// It came to its end; of an answer whose head was not seen that is not known.
+    fn answered(&mut self, id: u32, at_ns: u64, sink: &mut dyn Sink) {
+        let headed = self.open.get(&id).is_some_and(|stream| stream.status != 0);
+        let outcome = if headed { Outcome::Answered } else { Outcome::Unknown };
+        self.finish(id, outcome, at_ns, sink);
+    }
+
+    /// A stream was reset (RFC 9113, 6.4). One that was answered is gone already.
+    pub(super) fn reset(&mut self, half: Half, id: u32, at_ns: u64, sink: &mut dyn Sink) {
+        let outcome = match half {
+            Half::Request => Outcome::ClientAborted,
+            Half::Response => Outcome::ServerClosed,
+        };
+        self.finish(id, outcome, at_ns, sink);
+    }
+
+    /// The server has not looked at requests behind this one, and will not (RFC 9113, 6.8).
+    pub(super) fn refuse(&mut self, last: u32, at_ns: u64, sink: &mut dyn Sink) {
+        self.end_those(|id, _| id > last, Outcome::ServerClosed, at_ns, sink);
+    }
+
+    /// Frames of a half were missed: what may have ended in them is over.
+    pub(super) fn doubt(&mut self, half: Half, at_ns: u64, sink: &mut dyn Sink) {
+        let doubtful = |_, stream: &Stream| half == Half::Response || !stream.request_done;
+        self.end_those(doubtful, Outcome::Unknown, at_ns, sink);
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end_all(&mut self, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
+        self.end_those(|_, _| true, outcome, at_ns, sink);
+    }
+
+    /// Does a message of this half go on?
+    pub(super) fn awaits(&self, half: Half) -> bool {
+        match half {
+            Half::Request => self.open.values().any(|stream| !stream.request_done),
+            Half::Response => !self.open.is_empty(),
+        }
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.open.allocation_size()
+    }
+
+    fn finish(&mut self, id: u32, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
+        if let Some(stream) = self.open.remove(&id) {
+            stream.end(outcome, at_ns, sink);
+        }
+    }
+
+    /// Answers whose requests did not come after all.
+    fn forget_early(&mut self, sink: &mut dyn Sink) {
+        self.end_those(
+            |_, stream| stream.ticket.is_none() && stream.response_done,
+            Outcome::Unknown,
+            0,
+            sink,
+        );
+    }
+
+    /// Ends some, in the order in which they were opened.
+    fn end_those(&mut self, which: impl Fn(u32, &Stream) -> bool, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
+        let mut those: Vec<_> = self.open.extract_if(|id, stream| which(*id, stream)).collect();
+        those.sort_unstable_by_key(|(id, _)| *id);
+        for (_, stream) in those {
+            stream.end(outcome, at_ns, sink);
+        }
+    }
+}

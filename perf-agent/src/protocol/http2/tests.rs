@@ -1,0 +1,453 @@
+use super::*;
+use crate::protocol::recorder::Recorder;
+use fluke_hpack::Encoder;
+use proptest::prelude::*;
+
+const MS: u64 = 1_000_000;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Both ends of a connection, as what they send.
+struct Peers {
+    client: Encoder<'static>,
+    server: Encoder<'static>,
+}
+
+impl Peers {
+    fn new() -> Self {
+        Self {
+            client: Encoder::new(),
+            server: Encoder::new(),
+        }
+    }
+
+    fn headers(&mut self, half: Half, stream: u32, fields: &[(&str, &str)], ends: bool) -> Vec<u8> {
+        let block = self.block(half, fields);
+        let ends = if ends { flag::END_STREAM } else { 0 };
+        frame(kind::HEADERS, flag::END_HEADERS | ends, stream, &block)
+    }
+
+    fn block(&mut self, half: Half, fields: &[(&str, &str)]) -> Vec<u8> {
+        let encoder = match half {
+            Half::Request => &mut self.client,
+            Half::Response => &mut self.server,
+        };
+        encoder.encode(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    }
+
+    fn get(&mut self, stream: u32, path: &str) -> Vec<u8> {
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "shop.example"),
+            ("authorization", "Bearer hidden"),
+            ("x-request-id", "r1"),
+        ];
+        self.headers(Half::Request, stream, &fields, true)
+    }
+
+    fn ok(&mut self, stream: u32, ends: bool) -> Vec<u8> {
+        self.headers(Half::Response, stream, &[(":status", "200"), ("server", "x")], ends)
+    }
+}
+
+/// A dissector and what it told. Each call is a millisecond later.
+struct Run {
+    dissector: Http2,
+    sink: Recorder,
+    now_ns: u64,
+}
+
+impl Run {
+    /// Behind the preface and both peers' settings.
+    fn begun() -> Self {
+        let mut run = Self {
+            dissector: Http2::new(),
+            sink: Recorder::default(),
+            now_ns: 0,
+        };
+        run.request(&[&PREFACE[..], &frame(kind::SETTINGS, 0, 0, &[0; 6])].concat());
+        run.response(&frame(kind::SETTINGS, 0, 0, &[]));
+        run.now_ns = 0;
+        run
+    }
+
+    fn request(&mut self, bytes: &[u8]) -> Verdict {
+        self.bytes(Half::Request, bytes)
+    }
+
+    fn response(&mut self, bytes: &[u8]) -> Verdict {
+        self.bytes(Half::Response, bytes)
+    }
+
+    fn bytes(&mut self, half: Half, bytes: &[u8]) -> Verdict {
+        self.now_ns += MS;
+        let chunk = Chunk {
+            half,
+            bytes,
+            at_ns: self.now_ns,
+            arrival_ns: None,
+            tgid: 1,
+            tid: 1,
+        };
+        self.dissector.bytes(chunk, &mut self.sink)
+    }
+
+    fn gap(&mut self, half: Half, missing: u64, lost: bool) {
+        self.now_ns += MS;
+        let gap = Gap {
+            half,
+            missing,
+            tail: None,
+            at_ns: self.now_ns,
+            lost,
+            tgid: 1,
+            tid: 1,
+        };
+        self.dissector.gap(gap, &mut self.sink);
+    }
+
+    /// Times in milliseconds, for the eye.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = self.sink.lines();
+        for line in &mut lines {
+            *line = line.replace("000000", "");
+        }
+        lines
+    }
+}
+
+#[test]
+fn interleaved_streams_are_exchanges_of_their_own() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&[peers.get(1, "/a?token=hidden&page=2#x"), peers.get(3, "/b")].concat());
+    let body = |stream, ends| frame(kind::DATA, ends, stream, b"hello");
+    let interleaved = [peers.ok(3, false), peers.ok(1, false), body(3, 0), body(1, 1)].concat();
+    run.response(&interleaved);
+    run.response(&frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 1, 0]));
+    run.response(&body(3, 1));
+    assert_eq!(
+        run.lines(),
+        ["GET /a 200 answered 1..1 2..2", "GET /b 200 answered 1..1 2..4"]
+    );
+    assert_eq!(run.sink.told[0].query, "token&page");
+    assert_eq!(run.sink.told[0].host.as_deref(), Some("shop.example"));
+    assert_eq!(run.sink.told[1].request_id.as_deref(), Some("r1"));
+    assert_eq!(run.sink.losses, []);
+    let bytes = run.sink.told[1].ended.unwrap();
+    assert_eq!(bytes.response_bytes, 14 + 14 + peers_ok_bytes());
+}
+
+/// Bytes of [`Peers::ok`], the second time or later and so from the table, its frame header included.
+fn peers_ok_bytes() -> u64 {
+    let mut peers = Peers::new();
+    peers.ok(1, false).len() as u64
+}
+
+#[test]
+fn heads_in_pieces_padding_priority_and_trailers() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    let block = peers.block(Half::Request, &[(":method", "POST"), (":path", "/pkg.Service/Call")]);
+    let (first, rest) = block.split_at(3);
+    let padded = [&[4, 0, 0, 0, 0, 16], first, &[0; 4]].concat();
+    let flags = flag::PADDED | flag::PRIORITY;
+    run.request(&frame(kind::HEADERS, flags, 1, &padded));
+    run.request(&frame(kind::CONTINUATION, 0, 1, &rest[..2]));
+    run.request(&frame(kind::CONTINUATION, flag::END_HEADERS, 1, &rest[2..]));
+    run.request(&frame(kind::DATA, flag::END_STREAM, 1, b"body"));
+    run.response(&peers.headers(Half::Response, 1, &[(":status", "103"), ("link", "x")], false));
+    run.response(&peers.ok(1, false));
+    run.response(&peers.headers(Half::Response, 1, &[("grpc-status", "0")], true));
+    assert_eq!(run.lines(), ["POST /pkg.Service/Call 200 answered 1..4 6..7"]);
+    assert_eq!(run.sink.losses, []);
+}
+
+#[test]
+fn resets_and_goaway_say_who_gave_up() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    for (stream, path) in [(1, "/a"), (3, "/b"), (5, "/c"), (7, "/d")] {
+        run.request(&peers.get(stream, path));
+    }
+    run.request(&frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+    run.response(&frame(kind::RST_STREAM, 0, 3, &[0, 0, 0, 2]));
+    run.response(&frame(kind::GOAWAY, 0, 0, &[0, 0, 0, 5, 0, 0, 0, 0]));
+    run.response(&peers.ok(5, true));
+    run.response(&frame(kind::RST_STREAM, 0, 5, &[0, 0, 0, 0])); // answered already
+    assert_eq!(
+        run.lines(),
+        [
+            "GET /a - client_aborted 1..1 -..5",
+            "GET /b - server_closed 2..2 -..6",
+            "GET /c 200 answered 3..3 8..8",
+            "GET /d - server_closed 4..4 -..7",
+        ]
+    );
+}
+
+#[test]
+fn what_a_server_pushes_was_asked_for_by_nobody() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&peers.get(1, "/"));
+    let promised = peers.block(Half::Response, &[(":method", "GET"), (":path", "/style.css")]);
+    let promise = [&[0, 0, 0, 2][..], &promised].concat();
+    run.response(&frame(kind::PUSH_PROMISE, flag::END_HEADERS, 1, &promise));
+    run.response(&peers.ok(2, true));
+    run.response(&peers.ok(1, true));
+    assert_eq!(run.lines(), ["GET / 200 answered 1..1 4..4"]);
+    assert_eq!(run.sink.losses, []);
+}
+
+#[test]
+fn a_tunnel_is_answered_by_its_head() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    let fields = [(":method", "CONNECT"), (":authority", "db.example:5432")];
+    run.request(&peers.headers(Half::Request, 1, &fields, false));
+    run.response(&peers.ok(1, false));
+    run.request(&frame(kind::DATA, 0, 1, b"anything"));
+    run.response(&frame(kind::DATA, 0, 1, b"anything"));
+    assert_eq!(run.lines(), ["CONNECT db.example:5432 200 answered 1..1 2..2"]);
+}
+
+#[test]
+fn bodies_that_were_not_captured_are_no_loss() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&peers.get(1, "/file"));
+    run.response(&peers.ok(1, false));
+    for (ends, captured) in [(0, 0), (0, 5), (1, 9)] {
+        let data = frame(kind::DATA, ends, 1, &[7; 10_000]);
+        run.response(&data[..HEADER_BYTES + captured]);
+        run.gap(Half::Response, 10_000 - captured as u64, false);
+    }
+    run.response(&peers.ok(3, true));
+    assert_eq!(run.lines(), ["GET /file 200 answered 1..1 2..8"]);
+    let bytes = run.sink.told[0].ended.unwrap().response_bytes;
+    assert_eq!(bytes, peers_ok_bytes() + 3 * 10_009);
+}
+
+#[test]
+fn a_head_that_was_not_captured_is_unknown_and_what_comes_later_is_not() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    let unseen = peers.get(1, "/unseen");
+    run.request(&unseen[..HEADER_BYTES]);
+    run.gap(Half::Request, (unseen.len() - HEADER_BYTES) as u64, false);
+    run.response(&peers.ok(1, true));
+    // Its path is new, so it is a literal; the request id refers to what was inserted unseen.
+    run.request(&peers.get(3, "/later"));
+    run.response(&peers.ok(3, true));
+    assert_eq!(
+        run.lines(),
+        [
+            "(unknown) (unknown) 200 answered 1..2 3..3",
+            "GET /later 200 answered 4..4 5..5"
+        ]
+    );
+    assert_eq!(run.sink.told[1].request_id, None);
+    assert_eq!(run.sink.losses, [Loss::HeadCut, Loss::FieldUnknown]);
+}
+
+#[test]
+fn after_lost_frames_it_goes_on_where_frames_begin() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&peers.get(1, "/a"));
+    run.gap(Half::Response, 500, true);
+    run.response(b"in the middle of something");
+    run.request(&peers.get(3, "/b"));
+    run.response(&peers.ok(3, true));
+    assert_eq!(
+        run.lines(),
+        ["GET /a - unknown 1..1 -..2", "GET /b 200 answered 4..4 5..5"]
+    );
+}
+
+#[test]
+fn an_answer_whose_request_comes_a_moment_later_is_paired() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    let (request, response) = (peers.get(1, "/"), peers.ok(1, true));
+    run.response(&response);
+    run.request(&request);
+    assert_eq!(run.sink.told.len(), 1);
+    assert_eq!(run.sink.told[0].ended.unwrap().outcome, Outcome::Answered);
+    // One whose request never comes is counted once there is another.
+    run.response(&peers.ok(3, true));
+    run.response(&peers.ok(5, true));
+    assert_eq!(run.sink.losses, [Loss::ResponseWithoutRequest]);
+}
+
+#[test]
+fn who_closes_first_is_the_one_who_did() {
+    for (half, outcome) in [
+        (Half::Request, Outcome::ClientAborted),
+        (Half::Response, Outcome::ServerClosed),
+    ] {
+        let (mut peers, mut run) = (Peers::new(), Run::begun());
+        run.request(&peers.get(1, "/"));
+        run.dissector.closed(Some(half), 5 * MS, Change::Reset, &mut run.sink);
+        assert_eq!(run.sink.told[0].ended.unwrap().outcome, outcome);
+    }
+}
+
+#[test]
+fn another_protocol_is_left_alone() {
+    let mut run = Run {
+        dissector: Http2::new(),
+        sink: Recorder::default(),
+        now_ns: 0,
+    };
+    assert_eq!(run.request(b"PRI * HTTP/2.0\r\n\r\nXX"), Verdict::Opaque);
+    assert_eq!(
+        detect(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Direction::Sent),
+        Some(Direction::Sent)
+    );
+    assert_eq!(detect(b"PRI * HT", Direction::Received), Some(Direction::Received));
+    assert_eq!(detect(b"PRINT / HTTP/1.1", Direction::Sent), None);
+}
+
+/// RFC 7541, C.4: three requests with Huffman coding on one connection.
+#[test]
+fn the_specifications_header_blocks_are_read() {
+    let blocks: [&[u8]; 3] = [
+        b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff",
+        b"\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf",
+        b"\x82\x87\x85\xbf\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf",
+    ];
+    let mut table = Table::new();
+    let mut read = |block: &[u8]| {
+        let mut fields = Fields::default();
+        table.read(block, |field, value| fields.take(field, value)).unwrap();
+        format!("{:?} {:?} {:?}", fields.method, fields.path, fields.authority)
+    };
+    assert_eq!(read(blocks[0]), r#"Some("GET") Some("/") Some("www.example.com")"#);
+    assert_eq!(read(blocks[1]), r#"Some("GET") Some("/") Some("www.example.com")"#);
+    assert_eq!(
+        read(blocks[2]),
+        r#"Some("GET") Some("/index.html") Some("www.example.com")"#
+    );
+}
+
+#[test]
+fn no_credential_lies_in_the_table() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&peers.get(1, "/a?token=hidden"));
+    assert!(!format!("{:?}", run.dissector).contains("hidden"));
+    let bytes: Vec<u8> = b"hidden".to_vec();
+    assert!(!format!("{:?}", run.dissector).contains(&format!("{bytes:?}").replace(['[', ']'], "")));
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        ":path",
+        "host",
+        "x-request-id",
+        "cookie",
+        "x-other",
+        "content-type",
+    ])
+}
+
+proptest! {
+    /// An encoder that we did not write says the same as our table reads, block after block.
+    #[test]
+    fn blocks_of_another_encoder_are_read(
+        blocks in prop::collection::vec(prop::collection::vec((name(), "[a-zA-Z0-9/._~-]{0,60}"), 0..8), 1..20),
+    ) {
+        let (mut encoder, mut table) = (Encoder::new(), Table::new());
+        for fields in blocks {
+            let block = encoder.encode(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+            let mut seen = Vec::new();
+            let read = table.read(&block, |field, value| seen.push((field, value.to_vec())));
+            prop_assert_eq!(read, Ok(()));
+            let expected: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| match *name {
+                    ":path" => (Field::Path, value.clone().into_bytes()),
+                    "host" => (Field::Host, value.clone().into_bytes()),
+                    "x-request-id" => (Field::RequestId, value.clone().into_bytes()),
+                    _ => (Field::Other, Vec::new()),
+                })
+                .collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
+
+    /// Blocks that were missed make fields unknown, and never other ones.
+    #[test]
+    fn after_missed_blocks_nothing_is_taken_for_something_else(
+        blocks in prop::collection::vec((prop::collection::vec((name(), "[a-f]{0,3}"), 0..6), any::<bool>()), 1..20),
+    ) {
+        let (mut encoder, mut table) = (Encoder::new(), Table::new());
+        for (fields, missed) in blocks {
+            let block = encoder.encode(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+            if missed {
+                table.forget();
+                continue;
+            }
+            let mut seen = Vec::new();
+            prop_assert_eq!(table.read(&block, |field, value| seen.push((field, value.to_vec()))), Ok(()));
+            prop_assert_eq!(seen.len(), fields.len());
+            for ((field, value), (name, sent)) in seen.into_iter().zip(&fields) {
+                prop_assert!(field == Field::Unknown || field == Field::of(name.as_bytes()), "{:?} of {}", field, name);
+                prop_assert!(!field.is_kept() || value == sent.as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn any_block_at_all_is_read_or_refused(block in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut table = Table::new();
+        for _ in 0..3 {
+            let _malformed = table.read(&block, |_, _| {});
+        }
+        prop_assert!(table.heap_bytes() < 64 * 1024);
+    }
+
+    /// However the bytes are cut, the exchanges are the same.
+    #[test]
+    fn any_chunking_gives_the_same_exchanges(
+        paths in prop::collection::vec("/[a-z0-9]{0,20}", 1..12),
+        order in any::<u64>(),
+        cuts in prop::collection::vec(1usize..40, 1..10),
+    ) {
+        let mut peers = Peers::new();
+        let (mut requests, mut responses) = (Vec::new(), Vec::new());
+        for (number, path) in paths.iter().enumerate() {
+            requests.extend(peers.get(u32::try_from(number * 2 + 1).unwrap(), path));
+        }
+        let mut ids: Vec<u32> = (0..u32::try_from(paths.len()).unwrap()).map(|number| number * 2 + 1).collect();
+        let turn = usize::try_from(order % 64).unwrap() % ids.len();
+        ids.rotate_left(turn);
+        for id in &ids {
+            responses.extend(peers.ok(*id, false));
+        }
+        for id in ids.iter().rev() {
+            responses.extend(frame(kind::DATA, flag::END_STREAM, *id, &[b'x'; 100]));
+        }
+        let told = |cuts: &[usize]| {
+            let mut run = Run::begun();
+            for (half, bytes) in [(Half::Request, &requests), (Half::Response, &responses)] {
+                let mut rest = &bytes[..];
+                let mut cuts = cuts.iter().cycle();
+                while !rest.is_empty() {
+                    let (now, after) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                    run.bytes(half, now);
+                    rest = after;
+                }
+            }
+            assert_eq!(run.sink.losses, []);
+            run.sink
+                .told
+                .iter()
+                .map(|told| {
+                    let ended = told.ended.expect("it was answered");
+                    (told.path.clone(), ended.status, ended.outcome, ended.request_bytes, ended.response_bytes)
+                })
+                .collect::<Vec<_>>()
+        };
+        let whole = told(&[usize::MAX]);
+        prop_assert_eq!(whole.iter().map(|told| told.0.clone()).collect::<Vec<_>>(), paths);
+        prop_assert_eq!(told(&cuts), whole);
+    }
+}
