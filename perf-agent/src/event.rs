@@ -101,6 +101,8 @@ pub enum Change {
     PeerClosed,
     /// The process closed or shut down its sending side.
     LocalClosed,
+    /// The process closed with data unread, or without lingering.
+    LocalAborted,
     /// Ended at once by the peer's RST or a time-out.
     Reset,
     /// The socket is gone.
@@ -209,6 +211,7 @@ impl<'a> Event<'a> {
                 change: match state.change {
                     change::PEER_CLOSED => Change::PeerClosed,
                     change::LOCAL_CLOSED => Change::LocalClosed,
+                    change::LOCAL_ABORTED => Change::LocalAborted,
                     change::RESET => Change::Reset,
                     change::DESTROYED => Change::Destroyed,
                     change::FORGOTTEN => Change::Forgotten,

@@ -96,7 +96,7 @@ pub mod offset {
         };
     }
     /// Number of fields.
-    pub const COUNT: usize = 60;
+    pub const COUNT: usize = 62;
     fields! {
         SK_FAMILY = 0, "sock", "__sk_common.skc_family";
         SK_STATE = 1, "sock", "__sk_common.skc_state";
@@ -158,6 +158,8 @@ pub mod offset {
         CGROUP_NODE = 57, "cgroup", "kn";
         NODE_NAME = 58, "kernfs_node", "name";
         NODE_PARENT = 59, "kernfs_node", "parent";
+        TASK_SIGNAL = 60, "task_struct", "signal";
+        SIGNAL_LIVE = 61, "signal_struct", "live.counter";
     }
     /// Says that this kernel's BTF has no such field.
     pub const ABSENT: u32 = u32::MAX;
@@ -169,7 +171,7 @@ pub mod offset {
             assert_eq!(super::FIELDS[super::SK_ERR], ("sock", "sk_err"));
             assert_eq!(super::FIELDS[super::TCP_WRITE_SEQ], ("tcp_sock", "write_seq"));
             assert_eq!(super::FIELDS[super::TASK_PID], ("task_struct", "pid"));
-            assert_eq!(super::FIELDS[super::NODE_PARENT], ("kernfs_node", "parent"));
+            assert_eq!(super::FIELDS[super::SIGNAL_LIVE], ("signal_struct", "live.counter"));
         }
     }
 }

@@ -61,7 +61,8 @@ pub struct ConnectionState {
     pub received: u32,
     /// Bytes sent, likewise.
     pub sent: u32,
-    /// Process of the last folded segment; for a filtered connection, the process that it was judged by.
+    /// Process that used it last, once an open record was emitted; for a filtered connection, the process that it was
+    /// judged by.
     pub tgid: u32,
     /// Thread of the last folded segment.
     pub tid: u32,

@@ -17,6 +17,7 @@ use crate::{
     emit::{self, Segment},
     kernel::{Address, Socket, Stream, Thread},
     maps::{count, request_budget, response_budget},
+    process,
     syscall::{self, Kind, Source},
 };
 
@@ -92,6 +93,10 @@ pub fn moved(moved: Moved) {
     else {
         return;
     };
+    if state.flags & flags::OPENED != 0 && state.tgid != thread.tgid {
+        // Forked, or handed over.
+        process::introduce(state, thread.tgid, at_ns);
+    }
     let turned = state.flags & flags::MOVED == 0 || (state.flags & flags::LAST_SENT != 0) != sent;
     if !turned && state.flags & flags::OPENED == 0 {
         return; // what began like nothing known goes on

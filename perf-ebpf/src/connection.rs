@@ -149,7 +149,7 @@ fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
 /// Emits the open record of a connection that has shown a known protocol, and who the process is before it.
 #[inline(always)]
 pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: emit::Segment) {
-    process::introduce(state.ring, segment.tgid, segment.at_ns);
+    process::introduce(state, segment.tgid, segment.at_ns);
     let Some((ring, mut entry)) = emit::reserve::<OpenRecord>(state.ring) else {
         return;
     };
@@ -290,7 +290,7 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
             // The peer's RST and a time-out leave an error in the socket; a process that closes with data unread, or
             // without lingering, leaves none.
             if socket.error() == 0 {
-                change::LOCAL_CLOSED
+                change::LOCAL_ABORTED
             } else {
                 change::RESET
             }

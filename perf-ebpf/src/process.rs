@@ -7,6 +7,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use perf_common::{
     record::{ProcessRecord, RecordHeader, kind},
     settings::{mark, offset},
+    state::ConnectionState,
 };
 
 use crate::{
@@ -29,21 +30,25 @@ struct Item {
     names: [u8; (NAMES_BYTES + NAME_BYTES) as usize],
 }
 
-/// Tells who the current process is, unless that was told of the program that it runs.
+/// A connection is used by this process: tells who that is, unless it was told of the program that it runs. Asked once
+/// for each connection and process; again if the record was lost.
 #[inline(always)]
-pub fn introduce(ring: u16, tgid: u32, at_ns: u64) {
+pub fn introduce(state: &mut ConnectionState, tgid: u32, at_ns: u64) {
     let marks = PROCESSES.get_ptr_mut(tgid);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
-    if marks.is_some_and(|marks| unsafe { *marks } & mark::KNOWN != 0) || !tell_process(ring, tgid, at_ns) {
-        return;
+    if marks.is_none_or(|marks| unsafe { *marks } & mark::KNOWN == 0) {
+        if !tell_process(state.ring, tgid, at_ns) {
+            return;
+        }
+        if let Some(marks) = marks {
+            // SAFETY: as above; marks are only ever added here.
+            unsafe { *marks |= mark::KNOWN };
+        } else {
+            // A full table: its end is not reported, and who it is with each of its connections.
+            let _full = PROCESSES.insert(tgid, mark::KNOWN, 0);
+        }
     }
-    if let Some(marks) = marks {
-        // SAFETY: as above; marks are only ever added here.
-        unsafe { *marks |= mark::KNOWN };
-    } else {
-        // A full table: its end is not reported, and who it is with each of its connections.
-        let _full = PROCESSES.insert(tgid, mark::KNOWN, 0);
-    }
+    state.tgid = tgid;
 }
 
 /// Emits the process record; false if it is lost.

@@ -107,6 +107,7 @@ use x86_64 as arch;
 /// `PF_IO_WORKER`, `PF_KTHREAD`, `PF_USER_WORKER` (include/linux/sched.h): threads whose registers are no system call's.
 const PF_NO_SYSTEM_CALL: u32 = 0x10 | 0x0020_0000 | 0x4000;
 const MSG_PEEK: u64 = 0x2;
+const MSG_TRUNC: u64 = 0x20;
 /// Offset of `msg_iov` and `msg_iovlen` in `struct user_msghdr`, and the size of `struct mmsghdr`: ABI.
 const MSG_IOV: usize = 16;
 const MMSGHDR_BYTES: usize = 64;
@@ -128,20 +129,29 @@ pub fn received(thread: Thread, socket: Socket) -> Source {
     let Some(call) = call_of(thread, socket) else {
         return Source::none(Kind::Unseen);
     };
-    let flags = match call.number {
-        arch::RECVFROM | arch::RECVMMSG => call.fourth,
-        arch::RECVMSG => call.third,
-        _ => 0,
-    };
-    if flags & MSG_PEEK == 0 {
+    if receive_flags(&call) & MSG_PEEK == 0 {
         source_of(&call)
     } else {
         Source::none(Kind::Peeked)
     }
 }
 
+/// The flags of a receiving call.
+#[inline(always)]
+fn receive_flags(call: &Call) -> u64 {
+    match call.number {
+        arch::RECVFROM | arch::RECVMMSG => call.fourth,
+        arch::RECVMSG => call.third,
+        _ => 0,
+    }
+}
+
 #[inline(always)]
 fn source_of(call: &Call) -> Source {
+    if receive_flags(call) & MSG_TRUNC != 0 {
+        // TCP throws the bytes away (tcp(7)); what lies in the buffer is something else.
+        return Source::none(Kind::NoBytes);
+    }
     match call.number {
         arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => Source::buffer(call.second as Address, call.third),
         arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => vector(call.second as Address, call.third),

@@ -1,11 +1,12 @@
 //! Whose exchanges they are: also of programs that are gone before anybody could look, and of those that become another.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::api::whole;
-use perf_agent_tests::child::run;
+use perf_agent_tests::child::{Child, Workdir, run};
 use perf_agent_tests::need::cgroup_v2;
 use perf_agent_tests::python::Server;
 use perf_agent_tests::{need, wait};
@@ -132,5 +133,121 @@ fn a_container_is_told_by_the_control_group() {
         .map(|(id, requests)| ("bash", bash.as_path(), id.as_str(), *requests))
         .collect();
     expect(&agent, &expected);
+    agent.stop();
+}
+
+/// A client in Python, which is what it is called: `script` has `ask(path)`, `answer()` and the socket `s`.
+fn python(script: &str, port: u16) -> Command {
+    const CLIENT: &str = "import ctypes, os, socket, sys, threading, time
+s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+def ask(path): s.sendall(b'GET /%s HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' % path)
+def answer():
+    got = b''
+    while not got.endswith((b'hello', b'failed')): got += s.recv(4096)
+";
+    let mut command = Command::new(perf_agent_tests::python::SYSTEM);
+    command.arg("-c").arg(format!("{CLIENT}{script}")).arg(port.to_string());
+    command
+}
+
+/// The child goes on with the connection, and then the parent: the program is the same.
+#[test]
+fn a_connection_that_another_process_goes_on_with_stays_with_its_service() {
+    need!(Agent, Root, Python);
+    let (agent, server) = (Agent::start(), Server::threads());
+    let script = "
+ask(b'hello'); answer()
+child = os.fork()
+if child == 0:
+    ask(b'hello'); answer()
+    os._exit(0)
+os.waitpid(child, 0)
+ask(b'hello'); answer()
+";
+    assert_eq!(run(python(script, server.port())).code, Some(0));
+    let exe = exe(perf_agent_tests::python::SYSTEM);
+    let name = exe.file_name().and_then(|name| name.to_str()).expect("a plain name");
+    expect(&agent, &[(name, &exe, "", 3)]);
+    agent.stop();
+}
+
+/// A process is its threads; which of them was the first does not matter.
+#[test]
+fn a_process_without_its_first_thread_is_still_the_one_that_was_chosen() {
+    need!(Agent, Root, Python);
+    let (server, other) = (Server::threads(), Server::threads());
+    let script = "
+def later():
+    global s
+    while ' Z ' not in open(f'/proc/self/task/{os.getpid()}/stat').read(): time.sleep(0.01)
+    s = socket.create_connection(s.getpeername())
+    ask(b'hello'); answer()
+    print('done', flush=True)
+    time.sleep(60)
+sys.stdin.readline()
+ask(b'hello'); answer()
+threading.Thread(target=later).start()
+ctypes.CDLL(None).syscall(60, 0)
+";
+    for (flag, requests) in [("--pid", 2), ("--exclude-pid", 0)] {
+        let directory = Workdir::new();
+        let mut child = Child::start_piped("client", python(script, server.port()), directory.path());
+        let agent = Agent::start_with([flag, &child.pid().to_string()]);
+        let (mut input, output) = (child.take_stdin(), child.take_stdout());
+        input.write_all(b"go\n").expect("it reads");
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("it writes");
+        assert_eq!(line, "done\n");
+        // Another client: once it would be counted, the ones before it would be.
+        assert_eq!(run(python("ask(b'hello'); answer()", other.port())).code, Some(0));
+        let others = u64::from(requests == 0);
+        wait::settle(wait::SETTLE, "its requests", || {
+            let seen: u64 = clients(&agent.api().endpoints()).iter().map(|seen| seen.3).sum();
+            if seen == requests + others {
+                Ok(())
+            } else {
+                Err(format!("{seen} with {flag}"))
+            }
+        });
+        agent.stop();
+    }
+}
+
+/// What a process throws away unread (`MSG_TRUNC`) lies in no buffer: what does lie there is an older answer.
+#[test]
+fn no_status_is_read_from_a_buffer_that_nothing_came_into() {
+    need!(Agent, Root, Python);
+    let (agent, server) = (Agent::start(), Server::threads());
+    let script = "
+listener = socket.create_server(('127.0.0.1', 0))
+def serve():
+    peer, _ = listener.accept()
+    for status in [b'503 No', b'200 OK', b'200 OK', b'200 OK']:
+        peer.recv(4096); peer.sendall(b'HTTP/1.1 %s\\r\\nContent-Length: 2\\r\\n\\r\\nhi' % status)
+threading.Thread(target=serve).start()
+s = socket.create_connection(listener.getsockname())
+buffer = bytearray(4096)
+ask(b'hello'); s.recv_into(buffer, 4096)
+for _ in range(3):
+    ask(b'hello'); s.recv_into(buffer, 4096, socket.MSG_TRUNC)
+";
+    assert_eq!(run(python(script, server.port())).code, Some(0));
+    let statuses = |role: &str| -> (u64, u64) {
+        let endpoints = agent.api().endpoints();
+        let of_role = |endpoint: &&Value| endpoint["role"] == role && endpoint["operation"] == "GET /hello";
+        let count = |status: &str| {
+            let counts = endpoints
+                .iter()
+                .filter(of_role)
+                .map(|endpoint| &endpoint["statuses"][status]);
+            counts.filter_map(Value::as_u64).sum()
+        };
+        (count("503"), count("200"))
+    };
+    wait::settle(wait::SETTLE, "what the server said", || match statuses("server") {
+        (1, 3) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(statuses("client").0, 1, "the client's 503");
     agent.stop();
 }

@@ -283,7 +283,7 @@ impl Tape {
 
     /// The end that resets closes without a word; the other one gets the RST.
     fn reset(&mut self, closing: &mut End, other: &mut End) {
-        for (end, what) in [(closing, change::LOCAL_CLOSED), (other, change::RESET)] {
+        for (end, what) in [(closing, change::LOCAL_ABORTED), (other, change::RESET)] {
             self.state(end, what);
             self.state(end, change::DESTROYED);
             end.open = false;

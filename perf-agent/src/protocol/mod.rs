@@ -83,7 +83,7 @@ pub trait Dissector: Send {
     /// The next bytes are missing.
     fn gap(&mut self, gap: Gap<'_>, sink: &mut dyn Sink) -> Verdict;
     /// One side closed or the connection ended. `half` is the half whose sender did it, `None` if that is not known.
-    /// After [`Change::PeerClosed`] and [`Change::LocalClosed`] no more bytes of a response come if its sender closed;
+    /// After [`Change::PeerClosed`], [`Change::LocalClosed`] and [`Change::LocalAborted`] no more bytes of a response come if its sender closed;
     /// a request's bytes may still be read then. After [`Change::Reset`] and [`Change::Destroyed`] nothing comes.
     fn closed(&mut self, half: Option<Half>, at_ns: u64, change: Change, sink: &mut dyn Sink);
     /// Observation ends here (agent stops, connection evicted): what is in flight is `cut` or `unknown`.

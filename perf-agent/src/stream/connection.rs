@@ -200,6 +200,12 @@ impl Connection {
                 self.local_closed = true;
                 dissector.closed(Some(sent), at_ns, change, sink);
             }
+            Change::LocalAborted => {
+                self.local_closed = true;
+                // Whatever the peer had said goes unread: it is this process that gave up.
+                self.peer_closed_ns = None;
+                dissector.closed(Some(sent), at_ns, change, sink);
+            }
             Change::Reset => {
                 // Whose RST it was is not told. It is the peer's, unless the peer had said all: then the process closed
                 // with bytes unread.
@@ -296,7 +302,7 @@ fn feed(
 mod tests {
     use super::*;
     use crate::protocol::recorder::Recorder;
-    use Change::{Destroyed, LocalClosed, PeerClosed, Reset};
+    use Change::{Destroyed, LocalAborted, LocalClosed, PeerClosed, Reset};
     use Direction::{Received, Sent};
 
     /// A connection under test; positions and times count up by themselves.
@@ -456,6 +462,10 @@ mod tests {
         );
         // The server had said all, but the client did not read it to its end.
         Peer::check(Sent, PART, &[PeerClosed, Reset], "GET / 200 client_aborted 1..1 2..4");
+        for answer in [PART, UNTIL_CLOSE] {
+            let changes = [PeerClosed, LocalAborted, Destroyed];
+            Peer::check(Sent, answer, &changes, "GET / 200 client_aborted 1..1 2..4");
+        }
     }
 
     #[test]

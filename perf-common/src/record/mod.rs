@@ -88,13 +88,15 @@ pub mod change {
     pub const PEER_CLOSED: u8 = 1;
     /// The process closed or shut down its sending side.
     pub const LOCAL_CLOSED: u8 = 2;
-    /// Ended at once by the peer's RST or a time-out. (A process that aborts is [`LOCAL_CLOSED`], then [`DESTROYED`].)
+    /// Ended at once by the peer's RST or a time-out. (A process that aborts is [`LOCAL_ABORTED`], then [`DESTROYED`].)
     pub const RESET: u8 = 3;
     /// The socket is gone; no record of this connection follows.
     pub const DESTROYED: u8 = 4;
     /// The socket is gone, and records of its last bytes or of how it ended were lost. Written by the user side as well,
     /// when it finds out.
     pub const FORGOTTEN: u8 = 5;
+    /// The process closed with data unread, or without lingering: it did not wait for what the peer had to say.
+    pub const LOCAL_ABORTED: u8 = 6;
 }
 
 /// [`ExitRecord::what`].

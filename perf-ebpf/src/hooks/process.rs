@@ -61,10 +61,13 @@ fn process_executed(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 #[inline(always)]
 fn process_exited(_ctx: BtfTracePointContext) -> i32 {
-    let Thread { tgid, tid, .. } = Thread::current();
-    if tgid != tid {
-        return 0; // a thread; the process ends with its first one
+    let thread = Thread::current();
+    // The process ends with the last of its threads, which need not be the first one.
+    let threads: u32 = read(thread.field::<u64>(offset::TASK_SIGNAL) as Address, offset::SIGNAL_LIVE);
+    if threads != 0 {
+        return 0;
     }
+    let tgid = thread.tgid;
     // SAFETY: a value of 4 bytes is read whole.
     if let Some(marks) = unsafe { PROCESSES.get(tgid) } {
         if marks & mark::KNOWN != 0 {
