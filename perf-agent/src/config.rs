@@ -54,7 +54,7 @@ impl Default for CaptureSettings {
             exclude: Selection::default(),
             ring_bytes: 8 << 20,
             request_bytes: 4024,
-            response_bytes: 952,
+            response_bytes: 4024,
             max_connections: 65_536,
         }
     }

@@ -23,6 +23,9 @@ use crate::{
 
 /// Light records of one message before its further segments are folded.
 const FOLD_AFTER: u32 = 32;
+/// Bytes of a response that are enough for its status and length, where there is more of it than fits the budget. With
+/// the record they fill the ring buffer's item of 1 KiB.
+const LONG_RESPONSE_BYTES: u32 = 952;
 /// Turns of direction without a known protocol before a connection is ignored. Some, since it may have been joined in
 /// the middle of a message.
 const MISSES: u16 = 12;
@@ -143,11 +146,11 @@ pub fn moved(moved: Moved) {
         if state.flags & flags::OPENED == 0 && !recognise(state, socket, moved.stream, segment, source) {
             return;
         }
-        state.budget = budget(state, sent);
+        state.budget = budget(state, sent, length);
     } else if state.budget < length && state.flags & flags::FOLDING == 0 && begins_message(source, length) {
         // Pipelined messages: the budget is a message's, not a run's.
         segment.flags |= flag::FIRST;
-        state.budget = budget(state, sent);
+        state.budget = budget(state, sent, length);
         state.continuations = 0;
     }
     let readable = match source.kind {
@@ -188,6 +191,11 @@ pub fn moved(moved: Moved) {
     }
     let captured = emit::segment(state, segment, source, wanted);
     state.budget = state.budget.saturating_sub(captured);
+    // What follows a segment that was short enough to be captured whole is mostly a body.
+    if !is_request(state, sent) {
+        let left = LONG_RESPONSE_BYTES.saturating_sub(captured);
+        state.budget = if state.budget < left { state.budget } else { left };
+    }
 }
 
 /// The peer of a Unix socket closed: a read gave 0.
@@ -339,11 +347,25 @@ fn turn(state: &mut ConnectionState, sent: bool) {
     state.continuations = 0;
 }
 
-/// Bytes of a new message that may be copied.
+/// Bytes of a new message, whose first segment has `length`, that may be copied.
 #[inline(always)]
-fn budget(state: &ConnectionState, sent: bool) -> u32 {
-    let request = (state.flags & flags::CLIENT != 0) == sent;
-    if request { request_budget() } else { response_budget() }
+fn budget(state: &ConnectionState, sent: bool, length: u32) -> u32 {
+    if is_request(state, sent) {
+        return request_budget();
+    }
+    let most = response_budget();
+    // One that fits may hold the answers to several pipelined requests.
+    if length <= most || most < LONG_RESPONSE_BYTES {
+        most
+    } else {
+        LONG_RESPONSE_BYTES
+    }
+}
+
+/// Do requests go this way?
+#[inline(always)]
+fn is_request(state: &ConnectionState, sent: bool) -> bool {
+    (state.flags & flags::CLIENT != 0) == sent
 }
 
 /// Asks whether a message of a connection that nothing is known of begins like a known protocol; if so it is opened.

@@ -26,6 +26,7 @@ fn lost_records_are_said_and_the_books_close() {
         connections: 64,
         seconds: 4,
         url: format!("http://127.0.0.1:{}/hello", nginx.port()),
+        pipelined: 1,
     };
     let running = AtomicBool::new(true);
     let (report, looks) = thread::scope(|scope| {

@@ -45,6 +45,7 @@ fn nginx_under_wrk_is_counted_to_the_last_request() {
         connections: 16,
         seconds: 3,
         url: format!("http://127.0.0.1:{}/hello", nginx.port()),
+        pipelined: 1,
     };
     let report = load.run();
     assert_eq!((report.socket_errors, report.not_2xx_3xx), (0, 0), "{report:?}");
@@ -78,6 +79,40 @@ fn nginx_under_wrk_is_counted_to_the_last_request() {
         "records lost with the default ring: {records}"
     );
     agent.stop();
+}
+
+/// Answers to pipelined requests come several at once, where nothing but their own bytes tells them apart.
+#[test]
+fn pipelined_requests_under_wrk_are_counted_to_the_last_answer() {
+    need!(Agent, Root, Nginx, Wrk);
+    let nginx = Nginx::start(None);
+    for pipelined in [2, 16] {
+        let agent = Agent::start();
+        let load = Load {
+            connections: 4,
+            seconds: 2,
+            url: format!("http://127.0.0.1:{}/hello", nginx.port()),
+            pipelined,
+        };
+        let report = load.run();
+        assert_eq!((report.socket_errors, report.not_2xx_3xx), (0, 0), "{report:?}");
+        wait::settle(wait::SETTLE, "every answer is counted", || {
+            let endpoints = agent.api().endpoints();
+            let server = Picture::seen(&endpoints, &nginx.at(), Role::Server);
+            let client = Picture::seen(&endpoints, &nginx.at(), Role::Client);
+            let unknown = server.outcome("unknown") + client.outcome("unknown");
+            if client.outcome("answered") != report.requests
+                || server.outcome("answered") < report.requests
+                || unknown > 0
+            {
+                return Err(format!(
+                    "{pipelined} at once, {report:?}\n  server:\n{server}  client:\n{client}"
+                ));
+            }
+            rows::accounting_closes(&agent.api().accounting())
+        });
+        agent.stop();
+    }
 }
 
 /// Statuses, bytes and every request of a keep-alive connection.

@@ -142,6 +142,7 @@ fn wrk_and_the_access_log_agree() {
         connections: 8,
         seconds: 1,
         url: format!("http://127.0.0.1:{}/hello", nginx.port()),
+        pipelined: 1,
     };
     let report = load.run();
     assert_eq!((report.socket_errors, report.not_2xx_3xx), (0, 0), "{report:?}");

@@ -15,7 +15,9 @@ use crate::wire::{Moved, Step};
 
 /// Bytes of a message that are captured, as the kernel side does by default.
 const REQUEST_BUDGET: usize = 4024;
-const RESPONSE_BUDGET: usize = 952;
+const RESPONSE_BUDGET: usize = 4024;
+/// Of a response whose first segment is longer than that.
+const LONG_RESPONSE_BYTES: usize = 952;
 /// Nanoseconds between two records.
 const PACE_NS: u64 = 10_000;
 /// The programs at both ends.
@@ -205,7 +207,11 @@ impl Tape {
         // A new message by its direction, or one that begins behind another in the same direction.
         if turned || (end.budget < bytes.len() && begins_message(bytes)) {
             let request = (end.tgid == CLIENT.0) == (way == direction::SENT);
-            end.budget = if request { REQUEST_BUDGET } else { RESPONSE_BUDGET };
+            end.budget = match (request, bytes.len()) {
+                (true, _) => REQUEST_BUDGET,
+                (false, ..=RESPONSE_BUDGET) => RESPONSE_BUDGET,
+                (false, _) => LONG_RESPONSE_BYTES,
+            };
         }
         let captured = bytes.len().min(end.budget);
         end.budget -= captured;

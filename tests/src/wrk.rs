@@ -13,6 +13,8 @@ pub struct Load {
     pub seconds: u32,
     /// What is asked for.
     pub url: String,
+    /// Requests that are sent at once, before any is answered.
+    pub pipelined: u32,
 }
 
 /// What wrk counted.
@@ -33,13 +35,19 @@ impl Load {
     /// If wrk fails or says something that is not understood.
     #[track_caller]
     pub fn run(&self) -> Report {
-        let output = Command::new(need::which("wrk").expect("the test said that it needs wrk"))
+        let mut command = Command::new(need::which("wrk").expect("the test said that it needs wrk"));
+        command
             .args(["--threads", "1", "--timeout", "10s"])
             .args(["--connections", &self.connections.to_string()])
-            .args(["--duration", &format!("{}s", self.seconds)])
-            .arg(&self.url)
-            .output()
-            .expect("wrk can be started");
+            .args(["--duration", &format!("{}s", self.seconds)]);
+        if self.pipelined > 1 {
+            command.arg("--script").arg(crate::python::source("pipeline.lua"));
+        }
+        command.arg(&self.url);
+        if self.pipelined > 1 {
+            command.args(["--", &self.pipelined.to_string()]);
+        }
+        let output = command.output().expect("wrk can be started");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success(),

@@ -99,9 +99,9 @@ pub struct CaptureOptions {
     /// Bytes of each request message that may be copied; must hold the head. 4024 fill an item of 4 KiB of the ring buffer.
     #[arg(long, value_name = "BYTES", default_value = "4024", help_heading = "Limits")]
     capture_request_bytes: String,
-    /// Bytes of each response message that may be copied; the status line and the length are what is needed. 952 fill an
-    /// item of 1 KiB.
-    #[arg(long, value_name = "BYTES", default_value = "952", help_heading = "Limits")]
+    /// Bytes of each response message that may be copied. What is sent or read at once and is no longer is copied whole,
+    /// since it may answer several pipelined requests; of what is longer, the first 952, for status and length.
+    #[arg(long, value_name = "BYTES", default_value = "4024", help_heading = "Limits")]
     capture_response_bytes: String,
     /// Connections followed at once; what exceeds them is counted as evicted.
     #[arg(long, value_name = "N", default_value = "65536", help_heading = "Limits")]
@@ -440,7 +440,7 @@ mod tests {
         let (capture, core, serve, faults) = run(&[]);
         assert_eq!(faults, [""; 0]);
         assert_eq!((capture.backend, capture.ring_bytes), (None, 8 << 20));
-        assert_eq!((capture.request_bytes, capture.response_bytes), (4024, 952));
+        assert_eq!((capture.request_bytes, capture.response_bytes), (4024, 4024));
         assert!(capture.include.is_empty() && capture.exclude.is_empty());
         assert_eq!((core.max_endpoints, core.max_connections), (1000, 65_536));
         assert_eq!(serve.listen, Listen::Tcp(([127, 0, 0, 1], 9955).into()));
