@@ -26,6 +26,10 @@ impl Direction {
 
 /// Bytes moved on a connection (a data record).
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about a segment, each read on its own"
+)]
 pub struct Segment<'a> {
     /// The connection's id.
     pub connection: u64,
@@ -39,8 +43,10 @@ pub struct Segment<'a> {
     pub position_end: u32,
     /// Bytes moved. 0 only together with `end_of_stream` or for a folded report without news.
     pub length: u32,
-    /// The first bytes, as many as were captured: `bytes.len() <= length`.
+    /// The first bytes, as many as were captured: `bytes.len() <= length`. With `pieces`, see [`Segment::parts`].
     pub bytes: &'a [u8],
+    /// What was captured are pieces of the segment, not its beginning.
+    pub pieces: bool,
     /// The segment's last bytes where they are known: up to 8, fewer if the segment is shorter or only the last piece of
     /// it was found.
     pub tail: Option<&'a [u8]>,
@@ -54,6 +60,34 @@ pub struct Segment<'a> {
     pub tgid: u32,
     /// Thread that moved them.
     pub tid: u32,
+}
+
+impl<'a> Segment<'a> {
+    /// What was captured, in order: bytes of the segment that were not, and bytes behind them that were.
+    pub fn parts(&self) -> impl Iterator<Item = (u32, &'a [u8])> + use<'a> {
+        let mut rest = self.bytes;
+        let mut whole = !self.pieces && !rest.is_empty();
+        let pieces = self.pieces;
+        std::iter::from_fn(move || {
+            if !pieces {
+                return std::mem::take(&mut whole).then(|| (0, std::mem::take(&mut rest)));
+            }
+            let (missing, after) = rest.split_first_chunk()?;
+            let (length, after) = after.split_first_chunk()?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (bytes, after) = after.split_at_checked(length)?;
+            rest = after;
+            Some((u32::from_le_bytes(*missing), bytes))
+        })
+    }
+
+    /// Its first bytes, as far as they were captured.
+    pub fn beginning(&self) -> &'a [u8] {
+        match self.parts().next() {
+            Some((0, bytes)) => bytes,
+            _ => &[],
+        }
+    }
 }
 
 /// Where a connection goes.
@@ -179,6 +213,7 @@ impl<'a> Event<'a> {
                     position_end: data.position_end,
                     length: data.length,
                     bytes: payload,
+                    pieces: has(flag::PIECES),
                     tail: has(flag::TAIL).then(|| found(&bytes[tail_end - known..tail_end])),
                     folded: has(flag::FOLDED),
                     asked: has(flag::ASKED),

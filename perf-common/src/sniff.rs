@@ -12,6 +12,8 @@ pub mod looks {
     pub const HTTP1_REQUEST: u8 = 1;
     /// An HTTP/1 response: `HTTP/1.`
     pub const HTTP1_RESPONSE: u8 = 2;
+    /// An HTTP/2 client's preface, `PRI * HTTP/2.0` (RFC 9113, 3.4).
+    pub const HTTP2_PREFACE: u8 = 3;
 }
 
 /// Judges a message's first bytes; `length` of them are valid (the rest is 0).
@@ -27,6 +29,9 @@ pub mod looks {
 pub fn sniff(first: [u8; SNIFF_BYTES], length: usize) -> u8 {
     if is_response(first) {
         return looks::HTTP1_RESPONSE;
+    }
+    if first == *b"PRI * HT" {
+        return looks::HTTP2_PREFACE;
     }
     let letters = method_letters(first);
     let ended = letters < SNIFF_BYTES && first[letters] == b' ';
@@ -96,6 +101,7 @@ mod tests {
         check(b"M-SEARCH * HTTP/1.1", looks::HTTP1_REQUEST);
         check(b"PROPFIND /", looks::HTTP1_REQUEST);
         check(b"HTTP/1.1 200 OK", looks::HTTP1_RESPONSE);
+        check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", looks::HTTP2_PREFACE);
     }
 
     #[test]

@@ -29,7 +29,65 @@ pub mod flags {
     pub const LOST_RECEIVED: u32 = 1 << 10;
     /// The record of the last bytes sent was lost.
     pub const LOST_SENT: u32 = 1 << 11;
+    /// HTTP/2: of its bytes only frame headers and header blocks are captured, see [`super::FrameCursor`].
+    pub const FRAMES: u32 = 1 << 12;
 }
+
+/// What a [`FrameCursor`] is in.
+pub mod part {
+    /// Bytes that are not captured: the payload of most frames.
+    pub const SKIPPED: u32 = 0;
+    /// A frame's header.
+    pub const HEADER: u32 = 1;
+    /// Bytes that are captured: header blocks.
+    pub const COPIED: u32 = 2;
+    /// It is not known where the next frame begins.
+    pub const LOST: u32 = 3;
+}
+
+/// How far the frames of one direction of an HTTP/2 connection are known (RFC 9113, 4.1). By twice the connection's
+/// id, and 1 more for what is sent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameCursor {
+    /// See [`ConnectionState::connection`].
+    pub connection: u64,
+    /// Of the segment at hand, see [`crate::record::DataRecord::arrival_ns`].
+    pub arrival_ns: u64,
+    /// Position of the next byte.
+    pub expected: u32,
+    /// One of [`part`].
+    pub part: u32,
+    /// Bytes that are left of that part.
+    pub left: u32,
+    /// Bytes that are skipped behind it.
+    pub after: u32,
+    /// Of the segment at hand, bits of [`crate::record::flag`].
+    pub flags: u32,
+    /// See [`ConnectionState::ring`].
+    pub ring: u32,
+    /// The header of the frame, as far as it came.
+    pub header: [u8; 32],
+    /// Of the segment at hand: where its next byte lies in the process's memory.
+    pub from: u64,
+    /// Bytes that lie there in one piece.
+    pub there: u32,
+    /// Index of the next piece of its vector.
+    pub index: u32,
+    /// Bytes of it that were walked over.
+    pub walked: u32,
+    /// Bytes at its beginning that were walked over as part of an older one.
+    pub again: u32,
+    /// Bytes of its record's payload.
+    pub out: u32,
+    /// Where in that payload the last piece stands.
+    pub piece_at: u32,
+    /// Bytes of the segment up to the end of that piece.
+    pub piece_end: u32,
+    /// Bytes of the segment that were told of.
+    pub told: u32,
+}
+const _: () = assert!(size_of::<FrameCursor>() == 112);
 
 /// One connection, as the kernel side knows it.
 #[repr(C)]

@@ -15,6 +15,7 @@ use crate::{
     buffers::{self, forget},
     connection,
     emit::{self, Segment},
+    frames,
     kernel::{Address, Socket, Stream, Thread},
     maps::{count, request_budget, response_budget},
     process,
@@ -140,11 +141,20 @@ pub fn moved(moved: Moved) {
         },
         tail: [0; TAIL_BYTES],
     };
+    if state.flags & flags::FRAMES != 0 {
+        if turned {
+            turn(state, sent);
+        }
+        return frames::moved(state, segment, source);
+    }
     if turned {
         turn(state, sent);
         segment.flags |= flag::FIRST;
         if state.flags & flags::OPENED == 0 && !recognise(state, socket, moved.stream, segment, source) {
             return;
+        }
+        if state.flags & flags::FRAMES != 0 {
+            return frames::moved(state, segment, source);
         }
         state.budget = budget(state, sent, length);
     } else if state.budget < length && state.flags & flags::FOLDING == 0 && begins_message(source, length) {
@@ -372,9 +382,10 @@ fn is_request(state: &ConnectionState, sent: bool) -> bool {
 #[inline(always)]
 fn recognise(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: Segment, source: Source) -> bool {
     let sent = segment.direction == direction::SENT;
-    let role = match looks_like(source, segment.length) {
-        looks::HTTP1_REQUEST if sent => flags::CLIENT,
-        looks::HTTP1_REQUEST => flags::SERVER,
+    let looks = looks_like(source, segment.length);
+    let role = match looks {
+        looks::HTTP1_REQUEST | looks::HTTP2_PREFACE if sent => flags::CLIENT,
+        looks::HTTP1_REQUEST | looks::HTTP2_PREFACE => flags::SERVER,
         looks::HTTP1_RESPONSE if sent => flags::SERVER,
         looks::HTTP1_RESPONSE => flags::CLIENT,
         _ => {
@@ -387,6 +398,14 @@ fn recognise(state: &mut ConnectionState, socket: Socket, stream: Stream, segmen
         }
     };
     state.flags |= role;
+    if looks == looks::HTTP2_PREFACE {
+        if !frames::begin(state, segment) {
+            state.flags |= flags::IGNORED;
+            count(Counter::ConnectionsEvicted, 1);
+            return false;
+        }
+        state.flags |= flags::FRAMES;
+    }
     connection::opened(state, socket, stream, segment);
     true
 }
@@ -430,7 +449,7 @@ fn first_bytes(source: Source, length: u32) -> Option<([u8; SNIFF_BYTES], usize)
 
 /// Adds a segment to the message's sums.
 #[inline(always)]
-fn fold(state: &mut ConnectionState, segment: Segment) {
+pub fn fold(state: &mut ConnectionState, segment: Segment) {
     if state.folded_bytes > FOLD_LIMIT {
         emit::folded(state, segment.direction);
         state.folded_bytes = 0;

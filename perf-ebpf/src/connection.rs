@@ -15,6 +15,7 @@ use perf_common::{
 use crate::{
     emit,
     filter::{Wanted, wanted},
+    frames,
     kernel::{Address, Socket, Stream, Thread, follow, read},
     maps::{CONNECTIONS, count, features, field_offset, processor},
     process,
@@ -330,6 +331,9 @@ pub fn destroyed(socket: Socket) {
             flush(state);
             emit::state_change(state, change::DESTROYED);
             count(Counter::ConnectionsClosed, 1);
+        }
+        if state.flags & flags::FRAMES != 0 {
+            frames::end(state);
         }
         // A second deletion of the same key is no error of ours.
         let _gone = CONNECTIONS.remove(socket.key());

@@ -160,7 +160,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
 
 /// Remembers whether the newest bytes of a direction are told of.
 #[inline(always)]
-fn note_loss(state: &mut ConnectionState, moved: u8, lost: bool) {
+pub fn note_loss(state: &mut ConnectionState, moved: u8, lost: bool) {
     let flag = if moved == direction::SENT {
         flags::LOST_SENT
     } else {

@@ -16,6 +16,7 @@ mod capture;
 mod connection;
 mod emit;
 mod filter;
+mod frames;
 mod kernel;
 mod maps;
 mod process;

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use perf_common::{
     counters::{COUNTERS, Counter},
     settings::{CGROUP_LEVELS, EXE_NAME_BYTES, offset},
-    state::ConnectionState,
+    state::{ConnectionState, FrameCursor},
 };
 
 /// A ring buffer of records, from here to the user side's reader.
@@ -25,6 +25,11 @@ static RINGS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 /// Preallocated: an allocation in a tracing program could deadlock before 6.1.
 #[map]
 pub static CONNECTIONS: HashMap<u64, ConnectionState> = HashMap::with_max_entries(65_536, 0);
+
+/// How far the frames of an HTTP/2 connection's directions are known. Written here alone; an entry goes with its socket.
+/// When the map is full such connections are not followed, and counted.
+#[map]
+pub static FRAMES: HashMap<u64, FrameCursor> = HashMap::with_max_entries(16_384, 0);
 
 /// Marks by process ([`perf_common::settings::mark`]). The user side fills it with what runs when it starts; the
 /// process hooks keep it.

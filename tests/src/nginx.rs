@@ -20,6 +20,7 @@ pub struct Nginx {
     // Ends before its directory goes.
     child: Child,
     port: u16,
+    h2_port: u16,
     directory: Workdir,
 }
 
@@ -52,18 +53,20 @@ impl Nginx {
     #[track_caller]
     pub fn start(upstream: Option<&Path>) -> Self {
         let directory = Workdir::new();
-        let port = free_port();
+        let (port, h2_port) = (free_port(), free_port());
         let files = directory.join("files");
         std::fs::create_dir(&files).expect("a directory can be made");
         let large = std::fs::File::create(files.join("large")).expect("a file can be made");
         large.set_len(LARGE).expect("a file can be long");
         let configuration = directory.join("nginx.conf");
-        std::fs::write(&configuration, text(directory.path(), port, upstream)).expect("a file can be written");
+        std::fs::write(&configuration, text(directory.path(), [port, h2_port], upstream))
+            .expect("a file can be written");
         let mut command = Command::new(need::which("nginx").expect("the test said that it needs nginx"));
         command.arg("-c").arg(&configuration).arg("-p").arg(directory.path());
         let mut nginx = Self {
             child: Child::start("nginx", command, directory.path()),
             port,
+            h2_port,
             directory,
         };
         wait_for_port(&mut nginx.child, port);
@@ -73,6 +76,16 @@ impl Nginx {
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it speaks HTTP/2, without TLS and from the first byte.
+    pub fn h2_port(&self) -> u16 {
+        self.h2_port
+    }
+
+    /// That port, as the agent shows it.
+    pub fn h2_at(&self) -> At {
+        At::Port(self.h2_port)
     }
 
     /// Where it is, as the agent shows it.
@@ -105,7 +118,7 @@ pub(crate) fn wait_for_port(child: &mut Child, port: u16) {
     });
 }
 
-fn text(directory: &Path, port: u16, upstream: Option<&Path>) -> String {
+fn text(directory: &Path, [port, h2_port]: [u16; 2], upstream: Option<&Path>) -> String {
     let directory = directory.display();
     let upstream = upstream.map_or_else(String::new, |path: &Path| {
         format!(
@@ -133,6 +146,7 @@ fn text(directory: &Path, port: u16, upstream: Option<&Path>) -> String {
             keepalive_requests 100000000;
             server {{
                 listen 127.0.0.1:{port};
+                listen 127.0.0.1:{h2_port} http2;
                 location = /hello {{ return 200 'hello\\n'; }}
                 location = /gone {{ return 410; }}
                 location /files/ {{ root {directory}; }}

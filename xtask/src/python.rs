@@ -6,7 +6,7 @@ use crate::need::{Need, Remedy};
 use crate::{command, places};
 
 /// What the tests import, or start as programs.
-const PACKAGES: [&str; 4] = ["fastapi", "uvicorn", "gunicorn", "httpx"];
+const PACKAGES: [&str; 5] = ["fastapi", "uvicorn", "gunicorn", "httpx", "h2"];
 
 /// What is missing of the environment.
 pub(crate) fn needs() -> Vec<Need> {

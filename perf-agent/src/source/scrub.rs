@@ -117,6 +117,12 @@ impl Scrubber {
         let Some(payload) = record.get_mut(size_of::<DataRecord>()..) else {
             return;
         };
+        if flags & u64::from(flag::PIECES) != 0 {
+            // Header blocks are compressed: what in them is a secret does not show. Nothing of them is kept, nor of what
+            // says where they lie.
+            payload.fill(0);
+            return;
+        }
         let start = end.wrapping_sub(u32::try_from(length).unwrap_or(0));
         let mut alone = Connection::new(Line::unknown());
         let connection = self.connections.get_mut(&connection).unwrap_or(&mut alone);

@@ -115,9 +115,10 @@ impl Connection {
         }
         let first = last.is_none();
         let turned = last.replace(segment.direction) != Some(segment.direction);
-        if !segment.bytes.is_empty() {
+        let beginning = segment.beginning();
+        if !beginning.is_empty() {
             for protocol in PROTOCOLS {
-                if let Some(requests) = (protocol.detect)(segment.bytes, segment.direction) {
+                if let Some(requests) = (protocol.detect)(beginning, segment.direction) {
                     self.stage = Stage::Following {
                         dissector: (protocol.dissector)(self.from_start && first),
                         requests,
@@ -126,7 +127,7 @@ impl Connection {
                 }
             }
         }
-        if turned || !segment.bytes.is_empty() {
+        if turned || !beginning.is_empty() {
             *misses += 1;
         }
         if *misses < MISSES {
@@ -273,6 +274,9 @@ fn feed(
         sink.lost(Loss::Gap);
         verdict = dissector.gap(gap(placed.lost, None, true), sink);
     }
+    if segment.pieces {
+        return feed_pieces(segment, half, placed.repeated, verdict, dissector, sink);
+    }
     let bytes = segment.bytes.get(placed.repeated as usize..).unwrap_or(&[]);
     if !bytes.is_empty() && verdict == Verdict::Continue {
         verdict = dissector.bytes(
@@ -294,6 +298,63 @@ fn feed(
             &tail[tail.len() - known..]
         });
         verdict = dissector.gap(gap(missing, tail, false), sink);
+    }
+    verdict
+}
+
+/// [`feed`] for a segment of which pieces were captured; its first `repeated` bytes were told of before.
+fn feed_pieces(
+    segment: &Segment<'_>,
+    half: Half,
+    repeated: u32,
+    verdict: Verdict,
+    dissector: &mut dyn Dissector,
+    sink: &mut dyn Sink,
+) -> Verdict {
+    let mut verdict = verdict;
+    let end = u64::from(segment.length);
+    // How far the segment has been told of, and how far the pieces have.
+    let (mut told, mut at) = (u64::from(repeated), 0);
+    let last = [(segment.length, &[][..])];
+    for (missing, bytes) in segment.parts().chain(last) {
+        if verdict == Verdict::Opaque {
+            break;
+        }
+        at = (at + u64::from(missing)).min(end);
+        if at > told {
+            verdict = dissector.gap(
+                Gap {
+                    half,
+                    missing: at - told,
+                    tail: None,
+                    at_ns: segment.at_ns,
+                    lost: false,
+                    tgid: segment.tgid,
+                    tid: segment.tid,
+                },
+                sink,
+            );
+            told = at;
+        }
+        let before = usize::try_from(told - at).unwrap_or(usize::MAX);
+        at = (at + bytes.len() as u64).min(end);
+        let Some(bytes) = bytes.get(before..).filter(|bytes| !bytes.is_empty()) else {
+            continue;
+        };
+        if verdict == Verdict::Continue {
+            told = at;
+            verdict = dissector.bytes(
+                Chunk {
+                    half,
+                    bytes,
+                    at_ns: segment.at_ns,
+                    arrival_ns: segment.arrival_ns,
+                    tgid: segment.tgid,
+                    tid: segment.tid,
+                },
+                sink,
+            );
+        }
     }
     verdict
 }
@@ -350,6 +411,7 @@ mod tests {
                 position_end,
                 length,
                 bytes: &bytes[..captured.min(bytes.len())],
+                pieces: false,
                 tail: Some(&bytes[bytes.len().saturating_sub(8)..]),
                 folded: captured == 0,
                 asked: false,
@@ -532,6 +594,61 @@ mod tests {
         peer.moved(Sent, &chunk, 60);
         assert_eq!(peer.sink.lines(), ["GET / 200 answered 1..1 2..2"]);
         assert_eq!(peer.sink.losses, []);
+    }
+
+    /// Pieces of a segment as the kernel side hands them over: bytes before each, and the piece.
+    fn pieces(pieces: &[(u32, &[u8])]) -> Vec<u8> {
+        let piece = |(missing, bytes): &(u32, &[u8])| {
+            let length = u32::try_from(bytes.len()).expect("short");
+            [&missing.to_le_bytes()[..], &length.to_le_bytes(), bytes].concat()
+        };
+        pieces.iter().flat_map(piece).collect()
+    }
+
+    #[test]
+    fn pieces_of_a_segment_are_told_with_what_is_missing_between_them() {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let mut peer = Peer::new(true);
+        // GET / on stream 1, then a frame of 100 bytes of data on stream 3, which nobody asked on, then GET / on stream 5.
+        let first = [
+            PREFACE,
+            b"\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84",
+            b"\0\0\x64\0\0\0\0\0\x03",
+        ]
+        .concat();
+        let second = b"\0\0\x03\x01\x05\0\0\0\x05\x82\x86\x84";
+        let length = u32::try_from(first.len() + 100 + second.len()).expect("short");
+        let captured = pieces(&[(0, &first), (100, second)]);
+        let mut send = |position_end: u32, length: u32, bytes: &[u8]| {
+            peer.now += 1;
+            let segment = Segment {
+                connection: 1,
+                direction: Sent,
+                at_ns: peer.now,
+                arrival_ns: None,
+                position_end,
+                length,
+                bytes,
+                pieces: true,
+                tail: None,
+                folded: false,
+                asked: true,
+                end_of_stream: false,
+                tgid: 1,
+                tid: 1,
+            };
+            let interest = peer.connection.interest(&segment);
+            assert_eq!(interest, Interest::Role(Role::Client));
+            peer.connection.segment(&segment, &mut peer.sink);
+        };
+        send(1000, length, &captured);
+        // The process had asked to send more than was taken: the same bytes come again, cut elsewhere.
+        let again = pieces(&[(0, &second[4..])]);
+        send(1000, 8, &again);
+        // Something that is no list of pieces at all.
+        send(1040, 40, &[0xff; 11]);
+        assert_eq!(peer.sink.lines(), ["GET / in flight", "GET / in flight"]);
+        assert_eq!(peer.sink.losses, [Loss::FramingUnknown]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     CountersRecord, DataRecord, ExitRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord,
-    UNIX_PATH_BYTES, kind,
+    UNIX_PATH_BYTES, flag, kind,
 };
 
 /// One decoded record; payloads and texts are borrowed from the input.
@@ -172,7 +172,8 @@ fn data(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         reserved: fields.array(),
         tail: fields.array(),
     };
-    if payload.len() != record.captured as usize || record.captured > record.length {
+    let whole = record.header.flags & flag::PIECES == 0;
+    if payload.len() != record.captured as usize || (whole && record.captured > record.length) {
         return Err(DecodeError::Length);
     }
     Ok(Record::Data(record, payload))
@@ -408,7 +409,7 @@ impl CountersRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{direction, flag};
+    use crate::record::direction;
 
     fn data(length: u32, payload: &[u8]) -> Vec<u8> {
         let captured = u32::try_from(payload.len()).expect("short");

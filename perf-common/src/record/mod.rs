@@ -52,6 +52,9 @@ pub mod flag {
     pub const END_OF_STREAM: u16 = 1 << 7;
     /// The time is that of the send call's end, so a send that blocked is late for its first byte.
     pub const AT_EXIT: u16 = 1 << 8;
+    /// What was captured is not the segment's beginning but pieces of it, each behind two `u32`: bytes of the segment
+    /// between the piece before (or the segment's beginning) and this one, and bytes of the piece.
+    pub const PIECES: u16 = 1 << 9;
 }
 
 /// [`DataRecord::direction`]: which way the bytes went, from the observed process's side.
@@ -144,7 +147,7 @@ pub struct DataRecord {
     pub position_end: u32,
     /// Bytes moved.
     pub length: u32,
-    /// Bytes of them that follow this struct.
+    /// Bytes that follow this struct: of them, and with [`flag::PIECES`] what stands before each piece.
     pub captured: u32,
     /// Process that moved them.
     pub tgid: u32,

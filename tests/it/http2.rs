@@ -1,0 +1,79 @@
+//! HTTP/2 in clear text: many requests at once on one connection, against the access log.
+
+use std::process::Command;
+
+use perf_agent_tests::agent::Agent;
+use perf_agent_tests::child::run;
+use perf_agent_tests::need;
+use perf_agent_tests::nginx::{LARGE, Nginx};
+use perf_agent_tests::rows::{self, Expect, Role, answered};
+use serde_json::Value;
+
+/// The client's requests: small ones, errors, an upload and large answers between them.
+fn requests() -> Vec<(&'static str, &'static str, u16)> {
+    let small = [
+        ("GET", "/hello", 200),
+        ("GET", "/gone", 410),
+        ("HEAD", "/hello", 200),
+        ("GET", "/missing", 404),
+    ];
+    let mut requests: Vec<_> = small.into_iter().cycle().take(1200).collect();
+    requests.insert(400, ("GET", "/files/large", 200));
+    requests.insert(500, ("POST", "/missing", 404));
+    requests.insert(800, ("GET", "/files/large", 200));
+    requests
+}
+
+fn ask(nginx: &Nginx, at_once: u32, requests: &[(&str, &str, u16)]) {
+    let mut command = Command::new(need::venv().join("bin/python"));
+    command
+        .arg(perf_agent_tests::python::source("h2_client.py"))
+        .args([nginx.h2_port().to_string(), at_once.to_string()]);
+    for (method, path, _) in requests {
+        command.args([method, path]);
+    }
+    let said = run(command);
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    let statuses = said
+        .out
+        .lines()
+        .map(|line| line.split(' ').nth(2).and_then(|status| status.parse().ok()));
+    let expected = requests.iter().map(|(_, _, status)| Some(*status));
+    assert!(statuses.eq(expected), "{}", said.out);
+}
+
+#[test]
+fn many_streams_on_one_connection_are_exchanges_of_their_own() {
+    need!(Agent, Root, Nginx, Venv);
+    let nginx = Nginx::start(None);
+    let requests = requests();
+    let expected: Vec<Expect> = requests
+        .iter()
+        .map(|(method, path, status)| Expect {
+            protocol: "http/2",
+            ..answered(&format!("{method} {path}"), *status)
+        })
+        .collect();
+    for at_once in [1, 100] {
+        let agent = Agent::start();
+        ask(&nginx, at_once, &requests);
+        rows::expect_both(agent.api(), &nginx.h2_at(), &expected, None);
+        let endpoints = |role| nginx.h2_at().endpoints(agent.api(), role);
+        let [server, client] = [Role::Server, Role::Client].map(endpoints);
+        let bytes = |endpoints: &[Value], way: &str| -> u64 {
+            let large = endpoints
+                .iter()
+                .filter(|endpoint| endpoint["operation"] == "GET /files/large");
+            large.filter_map(|endpoint| endpoint["bytes"][way].as_u64()).sum()
+        };
+        let sent = bytes(&server, "sent");
+        assert_eq!(sent, bytes(&client, "received"), "what was sent was received");
+        assert!(
+            sent > 2 * LARGE && sent < 2 * LARGE + LARGE / 100,
+            "{sent} bytes with their frames' headers"
+        );
+        let books = agent.api().accounting();
+        assert_eq!(books["records"]["lost"], 0, "{books}");
+        agent.stop();
+    }
+}
