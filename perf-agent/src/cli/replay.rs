@@ -119,6 +119,7 @@ impl Replay {
                 std::future::pending::<()>().await;
             };
             tokio::select! {
+                biased; // signals are caught before anything is said
                 served = served => served,
                 () = over => Ok(()),
             }
