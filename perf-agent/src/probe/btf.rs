@@ -146,13 +146,11 @@ impl KernelTypes {
             let ids = structures.get(structure).map_or(&[][..], Vec::as_slice);
             let other = RENAMED.iter().find(|(known, _)| *known == index).map(|(_, path)| *path);
             let paths = [path.replace(PIDS, &pids), other.unwrap_or(path).to_owned()];
-            let place = ids.iter().flat_map(|id| paths.iter().map(move |path| (*id, path)));
-            let place = place
-                .into_iter()
-                .find_map(|(id, path)| match types.offset_of(id, path) {
-                    Ok((_, Offset::ByteOffset(bytes))) => Some(bytes),
-                    Ok((_, Offset::BitOffsetAndSize(..))) | Err(_) => None,
-                });
+            let mut places = ids.iter().flat_map(|id| paths.iter().map(move |path| (*id, path)));
+            let place = places.find_map(|(id, path)| match types.offset_of(id, path) {
+                Ok((_, Offset::ByteOffset(bytes))) => Some(bytes),
+                Ok((_, Offset::BitOffsetAndSize(..))) | Err(_) => None,
+            });
             match place {
                 Some(bytes) => found.offsets[index] = bytes,
                 None if OPTIONAL.contains(&index) => {}

@@ -20,7 +20,7 @@ mod tests;
 use std::ops::{Deref, DerefMut};
 
 use crate::event::{Change, Direction};
-use crate::exchange::Sink;
+use crate::exchange::{Outcome, Sink};
 
 /// Bytes of one half of the conversation, in order.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,45 @@ pub struct Gap<'a> {
     pub tid: u32,
 }
 
+/// When and by whom bytes were moved.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at_ns: u64,
+    arrival_ns: Option<u64>,
+    tgid: u32,
+    tid: u32,
+}
+
+impl Seen {
+    fn of(chunk: &Chunk<'_>) -> Self {
+        Self {
+            at_ns: chunk.at_ns,
+            arrival_ns: chunk.arrival_ns,
+            tgid: chunk.tgid,
+            tid: chunk.tid,
+        }
+    }
+
+    fn of_gap(gap: &Gap<'_>) -> Self {
+        Self {
+            at_ns: gap.at_ns,
+            arrival_ns: None,
+            tgid: gap.tgid,
+            tid: gap.tid,
+        }
+    }
+}
+
+/// What became of exchanges that were not answered when each half's sender closed, if it did: by who did first, and when.
+fn closed_first(request_ns: Option<u64>, response_ns: Option<u64>, at_ns: u64) -> (Outcome, u64) {
+    match (request_ns, response_ns) {
+        (Some(client), Some(server)) if server < client => (Outcome::ServerClosed, server),
+        (Some(client), _) => (Outcome::ClientAborted, client),
+        (None, Some(server)) => (Outcome::ServerClosed, server),
+        (None, None) => (Outcome::Unknown, at_ns),
+    }
+}
+
 /// One half of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Half {
@@ -87,7 +126,7 @@ pub trait Dissector: Send {
     /// a request's bytes may still be read then. After [`Change::Reset`] and [`Change::Destroyed`] nothing comes.
     fn closed(&mut self, half: Option<Half>, at_ns: u64, change: Change, sink: &mut dyn Sink);
     /// Observation ends here (agent stops, connection evicted): what is in flight is `cut` or `unknown`.
-    fn cut(&mut self, at_ns: u64, outcome: crate::exchange::Outcome, sink: &mut dyn Sink);
+    fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink);
     /// True while a message of this half is under way that goes on behind its head.
     fn awaits(&self, half: Half) -> bool;
     /// Heap bytes held beyond the struct itself, for the memory bound.

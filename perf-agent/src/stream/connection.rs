@@ -261,15 +261,7 @@ fn feed(
 ) -> Verdict {
     let placed = flow.place(segment.position_end, segment.length);
     let mut verdict = Verdict::Continue;
-    let gap = |missing: u64, tail, lost| Gap {
-        half,
-        missing,
-        tail,
-        at_ns: segment.at_ns,
-        lost,
-        tgid: segment.tgid,
-        tid: segment.tid,
-    };
+    let gap = |missing, tail, lost| gap_of(segment, half, missing, tail, lost);
     if placed.lost > 0 {
         sink.lost(Loss::Gap);
         verdict = dissector.gap(gap(placed.lost, None, true), sink);
@@ -279,17 +271,7 @@ fn feed(
     }
     let bytes = segment.bytes.get(placed.repeated as usize..).unwrap_or(&[]);
     if !bytes.is_empty() && verdict == Verdict::Continue {
-        verdict = dissector.bytes(
-            Chunk {
-                half,
-                bytes,
-                at_ns: segment.at_ns,
-                arrival_ns: segment.arrival_ns,
-                tgid: segment.tgid,
-                tid: segment.tid,
-            },
-            sink,
-        );
+        verdict = dissector.bytes(chunk_of(segment, half, bytes), sink);
     }
     let missing = u64::from(placed.new).saturating_sub(bytes.len() as u64);
     if missing > 0 && verdict == Verdict::Continue {
@@ -300,6 +282,31 @@ fn feed(
         verdict = dissector.gap(gap(missing, tail, false), sink);
     }
     verdict
+}
+
+#[inline]
+fn chunk_of<'a>(segment: &Segment<'_>, half: Half, bytes: &'a [u8]) -> Chunk<'a> {
+    Chunk {
+        half,
+        bytes,
+        at_ns: segment.at_ns,
+        arrival_ns: segment.arrival_ns,
+        tgid: segment.tgid,
+        tid: segment.tid,
+    }
+}
+
+#[inline]
+fn gap_of<'a>(segment: &Segment<'_>, half: Half, missing: u64, tail: Option<&'a [u8]>, lost: bool) -> Gap<'a> {
+    Gap {
+        half,
+        missing,
+        tail,
+        at_ns: segment.at_ns,
+        lost,
+        tgid: segment.tgid,
+        tid: segment.tid,
+    }
 }
 
 /// [`feed`] for a segment of which pieces were captured; its first `repeated` bytes were told of before.
@@ -322,18 +329,7 @@ fn feed_pieces(
         }
         at = (at + u64::from(missing)).min(end);
         if at > told {
-            verdict = dissector.gap(
-                Gap {
-                    half,
-                    missing: at - told,
-                    tail: None,
-                    at_ns: segment.at_ns,
-                    lost: false,
-                    tgid: segment.tgid,
-                    tid: segment.tid,
-                },
-                sink,
-            );
+            verdict = dissector.gap(gap_of(segment, half, at - told, None, false), sink);
             told = at;
         }
         let before = usize::try_from(told - at).unwrap_or(usize::MAX);
@@ -343,17 +339,7 @@ fn feed_pieces(
         };
         if verdict == Verdict::Continue {
             told = at;
-            verdict = dissector.bytes(
-                Chunk {
-                    half,
-                    bytes,
-                    at_ns: segment.at_ns,
-                    arrival_ns: segment.arrival_ns,
-                    tgid: segment.tgid,
-                    tid: segment.tid,
-                },
-                sink,
-            );
+            verdict = dissector.bytes(chunk_of(segment, half, bytes), sink);
         }
     }
     verdict

@@ -18,7 +18,7 @@ mod tests;
 
 use self::body::{Chunked, Recent};
 use self::queue::{Pending, Queue};
-use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Verdict};
+use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
 use crate::exchange::{Ended, Loss, Outcome, Sink, Times};
 
@@ -81,15 +81,6 @@ enum Phase {
 struct PartialHead {
     bytes: Vec<u8>,
     first: Seen,
-}
-
-/// When and by whom bytes were moved.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    at_ns: u64,
-    arrival_ns: Option<u64>,
-    tgid: u32,
-    tid: u32,
 }
 
 /// One half of the conversation.
@@ -166,12 +157,7 @@ pub struct Http1 {
 impl Dissector for Http1 {
     fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict {
         if !self.opaque {
-            let seen = Seen {
-                at_ns: chunk.at_ns,
-                arrival_ns: chunk.arrival_ns,
-                tgid: chunk.tgid,
-                tid: chunk.tid,
-            };
+            let seen = Seen::of(&chunk);
             match chunk.half {
                 Half::Request => {
                     self.request_resumes(chunk.bytes, sink);
@@ -190,12 +176,7 @@ impl Dissector for Http1 {
         if !self.opaque {
             let tail = gap.tail.unwrap_or(&[]);
             let tail = if tail.len() as u64 > gap.missing { &[] } else { tail };
-            let seen = Seen {
-                at_ns: gap.at_ns,
-                arrival_ns: None,
-                tgid: gap.tgid,
-                tid: gap.tid,
-            };
+            let seen = Seen::of_gap(&gap);
             let missing = gap.missing - tail.len() as u64;
             match gap.half {
                 Half::Request => {
@@ -407,12 +388,7 @@ impl Http1 {
     /// No response byte will come any more.
     fn end_by_close(&mut self, at_ns: u64, change: Change, sink: &mut dyn Sink) {
         self.forget_early(sink);
-        let (outcome, closed_ns) = match (self.request_closed_ns, self.response_closed_ns) {
-            (Some(client), Some(server)) if server < client => (Outcome::ServerClosed, server),
-            (Some(client), _) => (Outcome::ClientAborted, client),
-            (None, Some(server)) => (Outcome::ServerClosed, server),
-            (None, None) => (Outcome::Unknown, at_ns),
-        };
+        let (outcome, closed_ns) = closed_first(self.request_closed_ns, self.response_closed_ns, at_ns);
         if self.answer.begun && !self.answer.orphan {
             let orderly = self.response_closed_ns.is_some() && change != Change::Reset;
             let unseen = matches!(self.response.phase, Phase::Unseen { .. });

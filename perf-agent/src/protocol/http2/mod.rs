@@ -16,7 +16,7 @@ mod tests;
 use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
 use self::hpack::{Field, Table};
 use self::stream::{Stream, Streams};
-use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Verdict};
+use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
 use crate::exchange::{Loss, Outcome, Protocol, Request, Sink};
 
@@ -52,15 +52,6 @@ enum Phase {
     Payload(Frame, u32),
     /// Somewhere.
     Lost,
-}
-
-/// When and by whom bytes were moved.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    at_ns: u64,
-    arrival_ns: Option<u64>,
-    tgid: u32,
-    tid: u32,
 }
 
 /// One half of the conversation.
@@ -121,12 +112,7 @@ pub struct Http2 {
 
 impl Dissector for Http2 {
     fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict {
-        let seen = Seen {
-            at_ns: chunk.at_ns,
-            arrival_ns: chunk.arrival_ns,
-            tgid: chunk.tgid,
-            tid: chunk.tid,
-        };
+        let seen = Seen::of(&chunk);
         self.resume(chunk.half, chunk.bytes);
         self.read(chunk.half, chunk.bytes, seen, sink);
         self.verdict()
@@ -134,12 +120,7 @@ impl Dissector for Http2 {
 
     fn gap(&mut self, gap: Gap<'_>, sink: &mut dyn Sink) -> Verdict {
         let tail = gap.tail.filter(|tail| tail.len() as u64 <= gap.missing).unwrap_or(&[]);
-        let seen = Seen {
-            at_ns: gap.at_ns,
-            arrival_ns: None,
-            tgid: gap.tgid,
-            tid: gap.tid,
-        };
+        let seen = Seen::of_gap(&gap);
         self.skip(gap.half, gap.missing - tail.len() as u64, gap.lost, seen, sink);
         self.read(gap.half, tail, seen, sink);
         self.verdict()
@@ -153,12 +134,7 @@ impl Dissector for Http2 {
         }
         // A client that has said all may still be answered.
         if matches!(change, Change::Reset | Change::Destroyed) || half == Some(Half::Response) {
-            let (outcome, closed_ns) = match (self.request_closed_ns, self.response_closed_ns) {
-                (Some(client), Some(server)) if server < client => (Outcome::ServerClosed, server),
-                (Some(client), _) => (Outcome::ClientAborted, client),
-                (None, Some(server)) => (Outcome::ServerClosed, server),
-                (None, None) => (Outcome::Unknown, at_ns),
-            };
+            let (outcome, closed_ns) = closed_first(self.request_closed_ns, self.response_closed_ns, at_ns);
             self.streams.end_all(outcome, closed_ns, sink);
         }
     }
