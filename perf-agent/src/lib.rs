@@ -28,5 +28,7 @@ pub mod probe;
 pub mod source;
 #[cfg(test)]
 mod synthetic;
+#[cfg(feature = "kernel")]
+pub mod tls;
 pub mod trace_line;
 pub mod usage;

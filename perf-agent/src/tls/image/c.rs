@@ -1,0 +1,126 @@
+//! Libraries with a C interface: what they export, or what a program with symbols has of them.
+
+use super::elf::{Elf, Fault};
+use super::names::{Found, Meaning, Names};
+use super::texts::{self, Text};
+use super::{Call, Function, Image, Library, NotCovered, Returns, code, looks_like_tls_library};
+
+/// What of them can be probed.
+pub(super) fn images(elf: &Elf<'_>, names: &Names) -> Result<Vec<Image>, Fault> {
+    let own_name = elf.own_name();
+    let static_linked = !own_name.as_deref().is_some_and(looks_like_tls_library);
+    let boring = names.bssl || names.functions.iter().any(|found| found.meaning == Meaning::BoringSsl);
+    let libraries = [
+        if boring { Library::BoringSsl } else { Library::OpenSsl },
+        Library::GnuTls,
+        Library::Nss,
+    ];
+    let mut images = Vec::new();
+    for library in libraries {
+        let mut functions: Vec<Function> = names
+            .functions
+            .iter()
+            .filter_map(|found| {
+                let call = call(elf, names, found)?;
+                (library_of(call, boring) == Some(library)).then_some(())?;
+                Some(Function {
+                    call,
+                    entry: elf.code_offset(found.address)?,
+                    returns: Returns::Trap,
+                })
+            })
+            .collect();
+        functions.sort_by_key(|function| (function.call, function.entry));
+        functions.dedup();
+        // A handshake alone shows nothing.
+        if functions.iter().any(|function| tells(function.call)) {
+            images.push(Image {
+                library,
+                version: version(elf, library, own_name.as_deref())?,
+                functions,
+                static_linked,
+                go_abi: None,
+            });
+        }
+    }
+    Ok(images)
+}
+
+/// Why nothing was found.
+pub(super) fn why_nothing(elf: &Elf<'_>, names: &Names) -> Result<NotCovered, Fault> {
+    if names.functions.iter().any(|found| found.meaning == Meaning::Java) {
+        return Ok(NotCovered::Java);
+    }
+    let texts = texts::find(
+        elf,
+        &[Text::OpenSsl, Text::OpenSslStates, Text::BoringSsl, Text::Rustls],
+    )?;
+    let stripped = |library, version| NotCovered::Stripped { library, version };
+    Ok(if texts.has(Text::BoringSsl) {
+        stripped(Library::BoringSsl, None)
+    } else if texts.has(Text::OpenSslStates) {
+        stripped(Library::OpenSsl, texts.version(Text::OpenSsl))
+    } else if names.rustls || texts.has(Text::Rustls) {
+        NotCovered::Rustls {
+            version: texts.version(Text::Rustls),
+        }
+    } else {
+        NotCovered::NoTls
+    })
+}
+
+fn library_of(call: Call, boring: bool) -> Option<Library> {
+    Some(match call {
+        Call::SslRead | Call::SslReadEx | Call::SslWrite | Call::SslWriteEx | Call::SslHandshake => {
+            if boring {
+                Library::BoringSsl
+            } else {
+                Library::OpenSsl
+            }
+        }
+        Call::GnuTlsRecv | Call::GnuTlsSend | Call::GnuTlsUncork | Call::GnuTlsHandshake => Library::GnuTls,
+        Call::PrRead | Call::PrRecv | Call::PrWrite | Call::PrSend | Call::NssImport | Call::NssHandshake => {
+            Library::Nss
+        }
+        Call::GoRead | Call::GoWrite | Call::GoHandshake => return None,
+    })
+}
+
+/// Whether it carries bytes, or says which descriptors do.
+fn tells(call: Call) -> bool {
+    !matches!(
+        call,
+        Call::SslHandshake | Call::GnuTlsHandshake | Call::GnuTlsUncork | Call::NssHandshake
+    )
+}
+
+/// What to do with this function.
+fn call(elf: &Elf<'_>, names: &Names, found: &Found) -> Option<Call> {
+    match found.meaning {
+        Meaning::Function(call) => Some(call),
+        // Since GnuTLS 3.6.3 it is a jump to `gnutls_record_send2`, and both would be the same bytes twice. Whether the
+        // jump was made or the whole function put in its place, only the code tells.
+        Meaning::GnuTlsSend => {
+            let mut others = names.functions.iter();
+            let ends_in_other = others
+                .any(|other| other.meaning == Meaning::Function(Call::GnuTlsSend) && code::leads_to(elf, found, other));
+            (!ends_in_other).then_some(Call::GnuTlsSend)
+        }
+        Meaning::BoringSsl | Meaning::Java => None,
+    }
+}
+
+fn version(elf: &Elf<'_>, library: Library, own_name: Option<&str>) -> Result<Option<String>, Fault> {
+    let text = match library {
+        Library::OpenSsl => Text::OpenSsl,
+        Library::Nss => Text::Nss,
+        Library::GnuTls if own_name.is_some() => Text::GnuTls,
+        Library::GnuTls | Library::BoringSsl | Library::GoTls | Library::Rustls => return Ok(None),
+    };
+    let texts = texts::find(elf, &[text])?;
+    let numbered = || Some(own_name?.split_once(".so.")?.1.to_owned());
+    // The number of a GnuTLS library is that of its interface, and no version.
+    Ok(texts
+        .version(text)
+        .or_else(|| numbered().filter(|_| library == Library::OpenSsl)))
+}

@@ -1,0 +1,101 @@
+//! What the machine code of a function shows.
+
+use std::ops::ControlFlow;
+
+use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
+use object::elf;
+
+use super::elf::{Elf, LE, Relocation, Span};
+use super::names::Found;
+
+/// Functions that matter are at most some 10 KiB long.
+const MAX_FUNCTION: u64 = 256 * 1024;
+/// Each would be a probe.
+const MAX_RETURNS: usize = 128;
+/// What a function may jump to before it is no mere detour.
+const MAX_TARGETS: usize = 64;
+
+/// Offsets in the file of all return instructions of the code between two addresses; nothing if that is no code that
+/// can be read whole, or never returns.
+pub(super) fn returns(elf: &Elf<'_>, from: u64, to: u64) -> Option<Vec<u64>> {
+    let offset = elf.code_offset(from)?;
+    let mut returns = Vec::new();
+    decode(elf, from, to.checked_sub(from)?, |instruction| {
+        if instruction.mnemonic() == Mnemonic::Ret {
+            returns.push(offset + (instruction.ip() - from));
+        }
+        returns.len() <= MAX_RETURNS
+    })?;
+    (!returns.is_empty() && returns.len() <= MAX_RETURNS).then_some(returns)
+}
+
+/// Whether a function calls or jumps to another, directly or through the dynamic linker's table.
+pub(super) fn leads_to(elf: &Elf<'_>, from: &Found, to: &Found) -> bool {
+    let mut targets = Vec::new();
+    let whole = decode(elf, from.address, from.size, |instruction| {
+        let near = matches!(instruction.op0_kind(), OpKind::NearBranch64);
+        if near && targets.len() < MAX_TARGETS {
+            targets.push(instruction.near_branch_target());
+        }
+        true
+    });
+    whole.is_some()
+        && targets
+            .iter()
+            .any(|&target| target == to.address || detour(elf, target).is_some_and(|slot| slot_holds(elf, slot, to)))
+}
+
+/// The slot through which an entry of the procedure linkage table jumps.
+fn detour(elf: &Elf<'_>, address: u64) -> Option<u64> {
+    const LONGEST: u64 = 16;
+    let mut slot = None;
+    decode(elf, address, LONGEST, |instruction| {
+        if instruction.mnemonic() == Mnemonic::Jmp && instruction.is_ip_rel_memory_operand() {
+            slot = Some(instruction.ip_rel_memory_address());
+        }
+        slot.is_none() && instruction.mnemonic() == Mnemonic::Endbr64
+    })?;
+    slot
+}
+
+/// Whether the dynamic linker puts this function's address into this slot.
+fn slot_holds(elf: &Elf<'_>, slot: u64, function: &Found) -> bool {
+    let Some(symbol) = function.dynamic_index else {
+        return false;
+    };
+    let mut holds = false;
+    for table in elf.sections().iter().filter(|section| section.kind == elf::SHT_RELA) {
+        let read = elf.entries::<Relocation>(table.file, |_, relocation| {
+            if relocation.r_offset.get(LE) == slot {
+                holds = relocation.r_sym(LE, false) == symbol;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        if read.is_err() || holds {
+            break;
+        }
+    }
+    holds
+}
+
+/// Shows instructions until `visit` has enough. Nothing if the code is not in the file, too long, or no code.
+fn decode(elf: &Elf<'_>, address: u64, size: u64, mut visit: impl FnMut(&Instruction) -> bool) -> Option<()> {
+    if size > MAX_FUNCTION {
+        return None;
+    }
+    let offset = elf.code_offset(address)?;
+    let code = elf.some(Span { offset, size }, 0, usize::try_from(size).ok()?).ok()?;
+    let mut decoder = Decoder::with_ip(64, &code, address, DecoderOptions::NONE);
+    let mut instruction = Instruction::default();
+    while decoder.can_decode() {
+        decoder.decode_out(&mut instruction);
+        if instruction.code() == Code::INVALID {
+            return None;
+        }
+        if !visit(&instruction) {
+            break;
+        }
+    }
+    Some(())
+}
