@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use perf_common::record::{self, DecodeError, Record, change, direction, exit, family, flag, origin};
+use perf_common::record::{self, DecodeError, Record, change, direction, exit, family, flag, open_flag, origin};
 
 /// Which way bytes went, from the observed process's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +105,7 @@ pub enum Peers {
         /// The listener's path.
         path: String,
     },
-    /// Not known: the open record was lost.
+    /// Not known: the open record was lost, or it is a TLS session whose socket is not known (yet).
     Unknown,
 }
 
@@ -126,6 +126,8 @@ pub struct Open {
     pub from_start: bool,
     /// The thread's name.
     pub comm: String,
+    /// What is told of it is the plaintext of a TLS session.
+    pub tls: bool,
 }
 
 /// What happened to a connection.
@@ -177,6 +179,8 @@ pub enum Event<'a> {
         /// The control group's path from the root of the hierarchy, in the same way.
         cgroup: String,
     },
+    /// The kernel side asks the source to look for a TLS library; of no meaning behind it.
+    Uncovered,
     /// Time went on.
     Tick {
         /// Monotonic nanoseconds.
@@ -235,10 +239,12 @@ impl<'a> Event<'a> {
                         local: SocketAddr::new(address(open.local_address), open.local_port),
                         remote: SocketAddr::new(address(open.remote_address), open.remote_port),
                     },
+                    family::UNKNOWN => Peers::Unknown,
                     _ => return Err(DecodeError::Length),
                 },
                 from_start: open.origin == origin::FROM_START,
                 comm: until_nul(&open.comm),
+                tls: open.header.flags & open_flag::TLS != 0,
             })),
             Record::State(state) => Self::State {
                 connection: state.connection,
@@ -262,6 +268,7 @@ impl<'a> Event<'a> {
                 exe: path(exe),
                 cgroup: path(cgroup),
             },
+            Record::Tls(_) => Self::Uncovered,
             Record::Tick(tick) => Self::Tick {
                 at_ns: tick.header.at_ns,
                 wall_ns: tick.wall_ns,

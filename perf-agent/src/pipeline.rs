@@ -75,9 +75,16 @@ struct Followed {
     /// Kernel address of the socket, 0 if its open record was lost.
     socket: u64,
     /// Until its role is known.
-    ends: Option<(Arc<Peers>, CompactString)>,
+    ends: Option<Ends>,
     /// Since.
     origin: Option<Origin>,
+}
+
+/// What an open record told of a connection's ends.
+struct Ends {
+    peers: Arc<Peers>,
+    comm: CompactString,
+    tls: bool,
 }
 
 impl Pipeline {
@@ -188,10 +195,12 @@ impl Pipeline {
     /// A connection of which the open record was lost: where it goes is not known.
     #[cold]
     fn joined(&mut self, id: u64) {
-        self.insert(
-            id,
-            Followed::new(Connection::new(false), 0, Arc::new(Peers::Unknown), ""),
-        );
+        let ends = Ends {
+            peers: Arc::new(Peers::Unknown),
+            comm: CompactString::default(),
+            tls: false,
+        };
+        self.insert(id, Followed::new(Connection::new(false), 0, ends));
     }
 
     #[inline(never)]
@@ -210,23 +219,30 @@ impl Pipeline {
                 self.now_ns = self.now_ns.max(at_ns);
                 self.statistics.tick(at_ns, wall_ns);
             }
+            Event::Uncovered => {}
             Event::Counters(values) => self.statistics.ledger().kernel_counters(values),
         }
     }
 
     fn open(&mut self, open: Open) {
         self.now_ns = self.now_ns.max(open.at_ns);
+        let ends = Ends {
+            peers: Arc::new(open.peers),
+            comm: open.comm.into(),
+            tls: open.tls,
+        };
         if let Some(followed) = self.connections.get_mut(open.connection) {
-            // Its first segment came before it. Too late if the role is known, and with it the ends are in use.
             followed.socket = open.socket;
-            if let Some(ends) = &mut followed.ends {
-                *ends = (Arc::new(open.peers), open.comm.into());
+            if let Some(origin) = &mut followed.origin {
+                // A TLS session whose socket was found, or its first segment came before it.
+                origin.learn(ends.peers);
+            } else {
+                followed.ends = Some(ends);
             }
             return;
         }
         let connection = Connection::new(open.from_start);
-        let followed = Followed::new(connection, open.socket, Arc::new(open.peers), &open.comm);
-        self.insert(open.connection, followed);
+        self.insert(open.connection, Followed::new(connection, open.socket, ends));
     }
 
     fn insert(&mut self, id: u64, followed: Followed) {
@@ -276,11 +292,11 @@ impl Pipeline {
 }
 
 impl Followed {
-    fn new(connection: Connection, socket: u64, peers: Arc<Peers>, comm: &str) -> Self {
+    fn new(connection: Connection, socket: u64, ends: Ends) -> Self {
         Self {
             connection,
             socket,
-            ends: Some((peers, comm.into())),
+            ends: Some(ends),
             origin: None,
         }
     }
@@ -288,8 +304,8 @@ impl Followed {
     /// Its role is known.
     #[cold]
     fn begin(&mut self, role: Role) {
-        if let Some((peers, comm)) = self.ends.take() {
-            self.origin = Some(Origin::new(role, peers, &comm));
+        if let Some(Ends { peers, comm, tls }) = self.ends.take() {
+            self.origin = Some(Origin::new(role, peers, &comm).over_tls(tls));
         }
     }
 

@@ -231,6 +231,7 @@ pub(crate) fn logged(path: &str, status: Option<u16>, outcome: Outcome) -> Logge
             service: Arc::new(service),
             role: Role::Server,
             peer: None,
+            tls: false,
             protocol: Protocol::Http11,
             operation: Operation {
                 method: "GET".into(),

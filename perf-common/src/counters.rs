@@ -24,10 +24,14 @@ pub enum Counter {
     Folded = 8,
     /// Segments of filtered-out processes or ports, at their connection's first segment.
     Filtered = 9,
+    /// Segments of TLS sessions whose socket is not known.
+    Unbound = 10,
+    /// TLS sessions that were bound to a socket which the lengths of plaintext and ciphertext then spoke against.
+    Misbound = 11,
 }
 
 /// Number of counters.
-pub const COUNTERS: usize = 10;
+pub const COUNTERS: usize = 12;
 
 impl Counter {
     /// All counters in the order of their numbers.
@@ -42,6 +46,8 @@ impl Counter {
         Self::ConnectionsIgnored,
         Self::Folded,
         Self::Filtered,
+        Self::Unbound,
+        Self::Misbound,
     ];
 }
 

@@ -68,8 +68,10 @@ pub mod mark {
     pub const INCLUDED: u32 = 1 << 5;
     /// A port or control group that is excluded.
     pub const EXCLUDED: u32 = 1 << 6;
+    /// Its TLS library is probed.
+    pub const TLS_COVERED: u32 = 1 << 7;
     /// The marks that a child takes over from its parent. What it runs is judged anew at `execve`.
-    pub const INHERITED: u32 = PID_INCLUDED | PID_EXCLUDED | EXE_INCLUDED | EXE_EXCLUDED;
+    pub const INHERITED: u32 = PID_INCLUDED | PID_EXCLUDED | EXE_INCLUDED | EXE_EXCLUDED | TLS_COVERED;
 }
 
 /// Bits of the `FEATURES` global.
@@ -80,6 +82,8 @@ pub mod feature {
     pub const UNIX_RELEASE: u32 = 1 << 1;
     /// `bpf_skc_to_tcp_sock` in tracing programs (5.10): TCP fields by typed loads instead of probe reads.
     pub const TYPED_TCP: u32 = 1 << 2;
+    /// No kernel has it: what is asked for it stays in the program, and never runs.
+    pub const NONE: u32 = 1 << 31;
 }
 
 /// Index of each field's byte offset in the `OFFSETS` global. [`FIELDS`](offset::FIELDS) names them in the words of the

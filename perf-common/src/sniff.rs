@@ -14,6 +14,8 @@ pub mod looks {
     pub const HTTP1_RESPONSE: u8 = 2;
     /// An HTTP/2 client's preface, `PRI * HTTP/2.0` (RFC 9113, 3.4).
     pub const HTTP2_PREFACE: u8 = 3;
+    /// A TLS record (RFC 8446, 5.1): a handshake's first, or application data.
+    pub const TLS: u8 = 4;
 }
 
 /// Judges a message's first bytes; `length` of them are valid (the rest is 0).
@@ -32,6 +34,9 @@ pub fn sniff(first: [u8; SNIFF_BYTES], length: usize) -> u8 {
     }
     if first == *b"PRI * HT" {
         return looks::HTTP2_PREFACE;
+    }
+    if is_tls(first, length) {
+        return looks::TLS;
     }
     let letters = method_letters(first);
     let ended = letters < SNIFF_BYTES && first[letters] == b' ';
@@ -62,6 +67,36 @@ pub fn begins_message(first: [u8; SNIFF_BYTES]) -> bool {
 )]
 fn is_response(first: [u8; SNIFF_BYTES]) -> bool {
     first[0] == b'H' && first[1] == b'T' && first[2] == b'T' && first[3] == b'P' && first[4] == b'/'
+}
+
+/// Types of a TLS record, and bytes of its header (RFC 8446, 5.1).
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+const HEADER_BYTES: usize = 5;
+/// 2^14, and what encryption may add (RFC 5246, 6.2.3).
+const MOST_BYTES: u16 = 16_384 + 2048;
+
+/// Do these bytes begin a TLS record? A handshake begins with one side's hello; a connection that is joined later shows
+/// application data. Programs often read a record's header of five bytes alone.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_tls(first: [u8; SNIFF_BYTES], length: usize) -> bool {
+    let [kind, 3, minor, high, low, message, ..] = first else {
+        return false;
+    };
+    let record_bytes = u16::from_be_bytes([high, low]);
+    if length < HEADER_BYTES || minor > 4 || record_bytes == 0 || record_bytes > MOST_BYTES {
+        return false;
+    }
+    match kind {
+        // Client hello, server hello.
+        HANDSHAKE => length == HEADER_BYTES || message == 1 || message == 2,
+        APPLICATION_DATA => minor == 3,
+        _ => false,
+    }
 }
 
 /// Bytes at the beginning that a method may consist of.
@@ -112,6 +147,15 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_recognised_at_its_beginning_and_later() {
+        check(b"\x16\x03\x01\x02\x00\x01\x00\x01", looks::TLS);
+        check(b"\x16\x03\x03\x00\x7a\x02\x00\x00", looks::TLS);
+        check(b"\x16\x03\x01\x02\x00", looks::TLS);
+        check(b"\x17\x03\x03\x00\x45\x9a\xbc\xde", looks::TLS);
+        check(b"\x17\x03\x03\x40\x11", looks::TLS);
+    }
+
+    #[test]
     fn letters_in_a_body_begin_no_message() {
         for (bytes, expected) in [
             (b"HTTP/1.1", true),
@@ -127,7 +171,10 @@ mod tests {
 
     #[test]
     fn other_traffic_is_not() {
-        check(b"\x16\x03\x01\x02\x00\x01\x00\x01", looks::NOTHING);
+        check(b"\x16\x03\x09\x02\x00\x01\x00\x01", looks::NOTHING);
+        check(b"\x16\x03\x01\x02\x00\x0b\x00\x01", looks::NOTHING);
+        check(b"\x17\x03\x03\xff\xff", looks::NOTHING);
+        check(b"\x17\x03\x03\x00", looks::NOTHING);
         check(b"*1\r\n$4\r\n", looks::NOTHING);
         check(b"\0\0\0\x08\x04\xd2\x16\x2f", looks::NOTHING);
         check(b"SSH-2.0-OpenSSH", looks::NOTHING);

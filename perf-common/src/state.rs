@@ -31,6 +31,15 @@ pub mod flags {
     pub const LOST_SENT: u32 = 1 << 11;
     /// HTTP/2: of its bytes only frame headers and header blocks are captured, see [`super::FrameCursor`].
     pub const FRAMES: u32 = 1 << 12;
+    /// A socket that carries TLS: its bytes say nothing, see [`SESSION`].
+    pub const TLS: u32 = 1 << 13;
+    /// No socket but the plaintext of a TLS session, as the process's library is given and gives it. Its key is made of
+    /// the process and of where its object lies there; positions are counts of bytes.
+    pub const SESSION: u32 = 1 << 14;
+    /// Of a session: its handshake was seen.
+    pub const HANDSHAKE: u32 = 1 << 15;
+    /// Of a session: it was bound to its socket by order and lengths alone.
+    pub const INFERRED: u32 = 1 << 16;
 }
 
 /// What a [`FrameCursor`] is in.
@@ -132,11 +141,22 @@ pub struct ConnectionState {
     pub vector: u64,
     /// Last bytes of the last folded segment.
     pub folded_tail: [u8; TAIL_BYTES],
+    /// Of a socket that carries TLS, the key of its session's state; of a session, of its socket's. 0 while not known.
+    pub link: u64,
+    /// Of a socket that carries TLS: when what was read since the session's last call became readable.
+    pub held_arrival_ns: u64,
+    /// Likewise: when ciphertext was moved last, in the direction of [`flags::LAST_SENT`], since that call.
+    pub moved_ns: u64,
+    /// Of a session with [`flags::INFERRED`]: its socket's position behind what was received before the session's first
+    /// plaintext.
+    pub received_before: u32,
+    /// Likewise of what was sent.
+    pub sent_before: u32,
 }
 
 /// Bytes of a state, as the map holds it.
 pub const STATE_BYTES: usize = size_of::<ConnectionState>();
-const _: () = assert!(STATE_BYTES == 96);
+const _: () = assert!(STATE_BYTES == 128);
 
 /// What the user side reads of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,13 +13,14 @@ use perf_common::{
 
 use crate::{
     buffers::{self, forget},
-    connection,
+    connection::{self, Ends},
     emit::{self, Segment},
     frames,
     kernel::{Address, Socket, Stream, Thread},
     maps::{count, request_budget, response_budget},
     process,
     syscall::{self, Kind, Source},
+    tls,
 };
 
 /// Light records of one message before its further segments are folded.
@@ -79,6 +80,9 @@ pub fn moved(moved: Moved) {
     if state.flags & flags::IGNORED != 0 {
         return;
     }
+    if state.flags & flags::TLS != 0 {
+        return tls::ciphertext(state, socket, moved.direction);
+    }
     let at_ns = emit::now();
     let thread = Thread::current();
     let sent = moved.direction == direction::SENT;
@@ -126,7 +130,7 @@ pub fn moved(moved: Moved) {
     if source.kind == Kind::Unseen {
         count(Counter::Unseen, 1);
     }
-    let mut segment = Segment {
+    let segment = Segment {
         at_ns,
         arrival_ns,
         position_end: end,
@@ -141,6 +145,20 @@ pub fn moved(moved: Moved) {
         },
         tail: [0; TAIL_BYTES],
     };
+    let ends = Ends {
+        key: socket.key(),
+        socket,
+        stream: moved.stream,
+    };
+    deliver(state, ends, segment, source, turned);
+}
+
+/// A segment of which it is known where it lies in its stream, and in memory: tells of as much of it as is wanted.
+/// `turned`: the direction did, with it.
+#[inline(always)]
+pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source: Source, turned: bool) {
+    let mut segment = segment;
+    let (length, sent) = (segment.length, segment.direction == direction::SENT);
     if state.flags & flags::FRAMES != 0 {
         if turned {
             turn(state, sent);
@@ -150,7 +168,7 @@ pub fn moved(moved: Moved) {
     if turned {
         turn(state, sent);
         segment.flags |= flag::FIRST;
-        if state.flags & flags::OPENED == 0 && !recognise(state, socket, moved.stream, segment, source) {
+        if state.flags & flags::OPENED == 0 && !recognise(state, ends, segment, source) {
             return;
         }
         if state.flags & flags::FRAMES != 0 {
@@ -336,7 +354,7 @@ fn next_message(state: &mut ConnectionState, messages: Source) -> Source {
 
 /// When the oldest byte of this segment became readable; what is still unread keeps the time of the newest arrival.
 #[inline(always)]
-fn take_arrival(state: &mut ConnectionState, drained: bool) -> u64 {
+pub fn take_arrival(state: &mut ConnectionState, drained: bool) -> u64 {
     let arrival = state.arrival_ns;
     if arrival != 0 {
         state.arrival_ns = if drained { 0 } else { state.last_arrival_ns };
@@ -380,7 +398,7 @@ fn is_request(state: &ConnectionState, sent: bool) -> bool {
 
 /// Asks whether a message of a connection that nothing is known of begins like a known protocol; if so it is opened.
 #[inline(always)]
-fn recognise(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: Segment, source: Source) -> bool {
+fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: Source) -> bool {
     let sent = segment.direction == direction::SENT;
     let looks = looks_like(source, segment.length);
     let role = match looks {
@@ -388,6 +406,10 @@ fn recognise(state: &mut ConnectionState, socket: Socket, stream: Stream, segmen
         looks::HTTP1_REQUEST | looks::HTTP2_PREFACE => flags::SERVER,
         looks::HTTP1_RESPONSE if sent => flags::SERVER,
         looks::HTTP1_RESPONSE => flags::CLIENT,
+        looks::TLS if ends.stream != Stream::Tls => {
+            tls::begin(state, ends.socket, segment);
+            return false;
+        }
         _ => {
             state.misses += 1;
             if state.misses >= MISSES {
@@ -406,7 +428,7 @@ fn recognise(state: &mut ConnectionState, socket: Socket, stream: Stream, segmen
         }
         state.flags |= flags::FRAMES;
     }
-    connection::opened(state, socket, stream, segment);
+    connection::opened(state, ends, segment);
     true
 }
 

@@ -7,7 +7,9 @@ use aya_ebpf::{
 };
 use perf_common::{
     counters::Counter,
-    record::{OpenRecord, RecordHeader, TAIL_BYTES, UNIX_PATH_BYTES, change, direction, family, kind, origin},
+    record::{
+        OpenRecord, RecordHeader, TAIL_BYTES, UNIX_PATH_BYTES, change, direction, family, kind, open_flag, origin,
+    },
     settings::{feature, offset},
     state::{ConnectionState, flags},
 };
@@ -20,6 +22,17 @@ use crate::{
     maps::{CONNECTIONS, count, features, field_offset, processor},
     process,
 };
+
+/// What a connection's open record tells of where it goes.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    /// The key of its state.
+    pub key: u64,
+    /// Its socket; of a TLS session that is bound to none yet, one at no address.
+    pub socket: Socket,
+    /// What it is.
+    pub stream: Stream,
+}
 
 /// A connection's state in its map.
 pub type State = *mut ConnectionState;
@@ -102,7 +115,7 @@ fn insert(socket: Socket, state: &ConnectionState) -> Option<State> {
 /// A state with nothing seen yet. Ids are unique as long as the machine runs: the processor's own clock readings never
 /// repeat, and the processor's number tells processors apart.
 #[inline(always)]
-fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
+pub fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
     let kind = if stream == Stream::Unix { flags::UNIX } else { 0 };
     ConnectionState {
         connection: (at_ns << 10) | u64::from(processor() & 1023),
@@ -124,6 +137,11 @@ fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
         vector_next: 0,
         vector: 0,
         folded_tail: [0; TAIL_BYTES],
+        link: 0,
+        held_arrival_ns: 0,
+        moved_ns: 0,
+        received_before: 0,
+        sent_before: 0,
     }
 }
 
@@ -149,23 +167,24 @@ fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
 
 /// Emits the open record of a connection that has shown a known protocol, and who the process is before it.
 #[inline(always)]
-pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segment: emit::Segment) {
+pub fn opened(state: &mut ConnectionState, ends: Ends, segment: emit::Segment) {
     process::introduce(state, segment.tgid, segment.at_ns);
     let Some((ring, mut entry)) = emit::reserve::<OpenRecord>(state.ring) else {
         return;
     };
     let record = entry.as_mut_ptr();
-    let unix = stream == Stream::Unix;
+    let Ends { key, socket, stream } = ends;
+    let (unix, tls) = (stream == Stream::Unix, stream == Stream::Tls);
     // SAFETY: `record` is a reserved item of this size; every field is written before it is submitted.
     unsafe {
         (&raw mut (*record).header).write(RecordHeader {
             kind: kind::OPEN,
-            flags: 0,
+            flags: if tls { open_flag::TLS } else { 0 },
             size: size_of::<OpenRecord>() as u32,
             at_ns: segment.at_ns,
         });
         (&raw mut (*record).connection).write(state.connection);
-        (&raw mut (*record).socket).write(socket.key());
+        (&raw mut (*record).socket).write(key);
         (&raw mut (*record).inode).write(u64::from(state.inode));
         (&raw mut (*record).tgid).write(segment.tgid);
         (&raw mut (*record).tid).write(segment.tid);
@@ -179,10 +198,10 @@ pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segme
         (&raw mut (*record).family).write(if unix { family::UNIX } else { socket.family() });
         (&raw mut (*record).local_port).write(if unix { 0 } else { socket.local_port() });
         (&raw mut (*record).remote_port).write(if unix { 0 } else { socket.remote_port() });
-        (&raw mut (*record).origin).write(if unix {
-            origin::UNKNOWN
-        } else {
-            tcp_origin(socket, segment)
+        (&raw mut (*record).origin).write(match stream {
+            Stream::Tcp => tcp_origin(socket, segment),
+            Stream::Tls => tls_origin(state, segment),
+            _ => origin::UNKNOWN,
         });
         if unix {
             let path = (&raw mut (*record).unix_path).cast::<u8>();
@@ -196,8 +215,20 @@ pub fn opened(state: &mut ConnectionState, socket: Socket, stream: Stream, segme
         }
     }
     entry.submit(emit::wakeup::<OpenRecord>(ring, segment.at_ns));
-    count(Counter::ConnectionsOpened, 1);
-    state.flags |= flags::OPENED;
+    if state.flags & flags::OPENED == 0 {
+        count(Counter::ConnectionsOpened, 1);
+        state.flags |= flags::OPENED;
+    }
+}
+
+/// Was the session seen from its beginning, and is this segment its first?
+#[inline(always)]
+fn tls_origin(state: &ConnectionState, segment: emit::Segment) -> u16 {
+    if state.flags & flags::HANDSHAKE != 0 && state.received.wrapping_add(state.sent) == segment.length {
+        origin::FROM_START
+    } else {
+        origin::UNKNOWN
+    }
 }
 
 /// Did this segment carry the first byte of either direction?
@@ -301,10 +332,28 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
     if let Some(state) = find(socket) {
         // SAFETY: as in `find_or_adopt`.
         let state = unsafe { &mut *state };
-        if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
-            flush(state);
-            emit::state_change(state, what);
-        }
+        tell_change(session_of(state), what);
+    }
+}
+
+/// A change of a socket's state is one of the TLS session that goes over it.
+#[inline(always)]
+fn session_of(state: &mut ConnectionState) -> &mut ConnectionState {
+    if state.link == 0 {
+        return state;
+    }
+    match CONNECTIONS.get_ptr_mut(state.link) {
+        // SAFETY: as in `find_or_adopt`.
+        Some(session) => unsafe { &mut *session },
+        None => state,
+    }
+}
+
+#[inline(always)]
+fn tell_change(state: &mut ConnectionState, what: u8) {
+    if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
+        flush(state);
+        emit::state_change(state, what);
     }
 }
 
@@ -314,10 +363,7 @@ pub fn peer_closed(socket: Socket) {
     if let Some(state) = find(socket) {
         // SAFETY: as in `find_or_adopt`.
         let state = unsafe { &mut *state };
-        if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
-            flush(state);
-            emit::state_change(state, change::PEER_CLOSED);
-        }
+        tell_change(session_of(state), change::PEER_CLOSED);
     }
 }
 
@@ -326,7 +372,9 @@ pub fn peer_closed(socket: Socket) {
 pub fn destroyed(socket: Socket) {
     if let Some(state) = find(socket) {
         // SAFETY: as in `find_or_adopt`.
-        let state = unsafe { &mut *state };
+        let link = unsafe { (*state).link };
+        // SAFETY: as in `find_or_adopt`.
+        let state = session_of(unsafe { &mut *state });
         if state.flags & flags::OPENED != 0 {
             flush(state);
             emit::state_change(state, change::DESTROYED);
@@ -337,6 +385,9 @@ pub fn destroyed(socket: Socket) {
         }
         // A second deletion of the same key is no error of ours.
         let _gone = CONNECTIONS.remove(socket.key());
+        if link != 0 {
+            let _gone = CONNECTIONS.remove(link);
+        }
     }
 }
 

@@ -39,6 +39,20 @@ pub fn wanted(socket: Socket, tgid: u32) -> Wanted {
             return Wanted::No;
         }
     }
+    if wanted_process(tgid) {
+        Wanted::Yes
+    } else {
+        Wanted::NotThisProcess
+    }
+}
+
+/// [`wanted`], as far as it is the process's affair.
+#[inline(always)]
+pub fn wanted_process(tgid: u32) -> bool {
+    if tgid == own_tgid() {
+        return false;
+    }
+    let active = filters();
     const BY_PROCESS: u32 = filter::PID_INCLUDE | filter::PID_EXCLUDE | filter::EXE_INCLUDE | filter::EXE_EXCLUDE;
     if active & BY_PROCESS != 0 {
         // SAFETY: a value of 4 bytes is read whole; a stale one only means the judgement of a moment ago.
@@ -58,7 +72,7 @@ pub fn wanted(socket: Socket, tgid: u32) -> Wanted {
             filter::EXE_EXCLUDE,
             mark::EXE_EXCLUDED,
         ) {
-            return Wanted::NotThisProcess;
+            return false;
         }
     }
     if active & (filter::CGROUP_INCLUDE | filter::CGROUP_EXCLUDE) != 0 {
@@ -71,10 +85,10 @@ pub fn wanted(socket: Socket, tgid: u32) -> Wanted {
             filter::CGROUP_EXCLUDE,
             mark::EXCLUDED,
         ) {
-            return Wanted::NotThisProcess;
+            return false;
         }
     }
-    Wanted::Yes
+    true
 }
 
 /// One kind of filter: included if there are includes, and not excluded.

@@ -260,6 +260,8 @@ pub enum Stream {
     Tcp,
     /// A Unix stream socket.
     Unix,
+    /// The plaintext of a TLS session, above a TCP or Unix socket.
+    Tls,
     /// Nothing that is followed.
     Other,
 }

@@ -1,14 +1,16 @@
 //! Every map and every global, in one place: who writes it, who reads it, what evicts.
 
+use crate::tls::{Call, Caller, Touched};
 use aya_ebpf::{
+    EbpfContext,
     btf_maps::{ArrayOfMaps, RingBuf},
     helpers::generated::bpf_get_smp_processor_id,
     macros::{btf_map, map},
-    maps::{HashMap, PerCpuArray},
+    maps::{HashMap, LruHashMap, PerCpuArray, ProgramArray},
 };
 use perf_common::{
     counters::{COUNTERS, Counter},
-    settings::{CGROUP_LEVELS, EXE_NAME_BYTES, offset},
+    settings::{CGROUP_LEVELS, EXE_NAME_BYTES, feature, offset},
     state::{ConnectionState, FrameCursor},
 };
 
@@ -30,6 +32,16 @@ pub static CONNECTIONS: HashMap<u64, ConnectionState> = HashMap::with_max_entrie
 /// When the map is full such connections are not followed, and counted.
 #[map]
 pub static FRAMES: HashMap<u64, FrameCursor> = HashMap::with_max_entries(16_384, 0);
+
+/// The call of its TLS library that a thread is in. Written and read here alone; an entry goes when the call returns, and
+/// when the map is full the one used least lately does.
+#[map]
+pub static CALLS: LruHashMap<Caller, Call> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Where a thread moved ciphertext last, outside of any call: a library that does not touch the socket itself is called
+/// right behind. Written and read here alone.
+#[map]
+pub static TOUCHED: LruHashMap<u32, Touched> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Marks by process ([`perf_common::settings::mark`]). The user side fills it with what runs when it starts; the
 /// process hooks keep it.
@@ -62,6 +74,22 @@ pub static EXES: HashMap<ExeKey, u32> = HashMap::with_max_entries(256, 0);
 /// [`Counter`]s, per CPU, summed by the user side.
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS as u32, 0);
+
+/// Empty, and never called into: see [`no_private_stack`].
+#[map]
+static NOTHING: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// Keeps a program of uprobes on the kernel's stack. Since 6.13 such programs get a stack of their processor, as if they
+/// could not be preempted, and nothing keeps a second run on that processor out: it writes into the first one's. The
+/// verifier gives none to a program with a tail call in it (kernel/bpf/verifier.c, `check_max_stack_depth`), even to one
+/// that is never reached.
+#[inline(always)]
+pub fn no_private_stack<C: EbpfContext>(ctx: &C) {
+    if features() & feature::NONE != 0 {
+        // SAFETY: never reached; the array is empty.
+        unsafe { NOTHING.tail_call(ctx, 0) };
+    }
+}
 
 /// Adds to a counter. A preempted addition may lose one count on kernels where programs are preemptible; nothing that
 /// the accounting identity needs is counted here alone.

@@ -21,7 +21,7 @@ use crate::endpoint::RouteError;
 use crate::pipeline::{Pipeline, Settings};
 use crate::snapshot::LoggedExchange;
 use crate::source::record::{RecordError, Recorded, Recorder};
-use crate::source::{Polled, ProgramStats, Source, SourceError};
+use crate::source::{Polled, ProgramStats, Source, SourceError, TlsCoverage};
 
 const TICK_NS: u64 = 1_000_000_000;
 /// Longest wait for records: how late a wish to stop may be heard.
@@ -98,6 +98,7 @@ impl Agent {
         let (publish, published) = watch::channel(Published {
             snapshot,
             programs: Arc::new([]),
+            tls: Arc::new([]),
             ready: true,
         });
         let stop = Arc::new(AtomicBool::new(false));
@@ -116,6 +117,7 @@ impl Agent {
             last_tick: None,
             ticks: 0,
             programs: Arc::new([]),
+            tls: Arc::new([]),
         };
         let thread = std::thread::Builder::new()
             .name("core".to_owned())
@@ -186,6 +188,7 @@ struct Core {
     last_tick: Option<(u64, u64)>,
     ticks: u64,
     programs: Arc<[ProgramStats]>,
+    tls: Arc<[TlsCoverage]>,
 }
 
 impl Core {
@@ -289,6 +292,10 @@ impl Core {
         if self.ticks.is_multiple_of(PROGRAM_TICKS) {
             self.programs = self.source.programs().into();
         }
+        let tls = self.source.tls();
+        if *self.tls != *tls {
+            self.tls = tls.into();
+        }
         self.ticks += 1;
         self.publish();
         Ok(())
@@ -317,9 +324,11 @@ impl Core {
 
     fn publish(&mut self) {
         let (snapshot, programs) = (self.pipeline.snapshot(), Arc::clone(&self.programs));
+        let tls = Arc::clone(&self.tls);
         self.publish.send_replace(Published {
             snapshot,
             programs,
+            tls,
             ready: true,
         });
     }

@@ -13,7 +13,7 @@ use crate::api::json::performance::Performance;
 use crate::config::CoreSettings;
 use crate::source::format::{Entry, Header, Reader};
 use crate::source::replay::{ReplaySource, Speed};
-use crate::source::{Hint, KernelInfo, Report};
+use crate::source::{Hint, KernelInfo, Report, TlsCoverage};
 use crate::synthetic::Traffic;
 
 fn settings() -> Settings {
@@ -192,6 +192,10 @@ impl Source for Fake {
         counters[perf_common::counters::Counter::Lost as usize] = 7;
         Ok(Some(counters))
     }
+    fn tls(&mut self) -> Vec<TlsCoverage> {
+        Vec::new()
+    }
+
     fn programs(&mut self) -> Vec<ProgramStats> {
         vec![ProgramStats {
             name: "sent".to_owned(),

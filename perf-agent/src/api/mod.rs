@@ -29,7 +29,7 @@ use self::guard::Guard;
 use self::json::agent::Facts;
 use self::problem::Problem;
 use crate::snapshot::Snapshot;
-use crate::source::ProgramStats;
+use crate::source::{ProgramStats, TlsCoverage};
 
 /// Bytes of a request body that are read at most; nothing here takes one yet.
 const BODY_BYTES: usize = 64 * 1024;
@@ -41,6 +41,8 @@ pub struct Published {
     pub snapshot: Arc<Snapshot>,
     /// Cost of the loaded programs.
     pub programs: Arc<[ProgramStats]>,
+    /// Processes that speak TLS, and whether their plaintext is seen.
+    pub tls: Arc<[TlsCoverage]>,
     /// The hooks are attached, or the recording is being replayed.
     pub ready: bool,
 }

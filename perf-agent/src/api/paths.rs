@@ -79,7 +79,8 @@ pub(super) async fn performance(State(api): State<Arc<Api>>, RawQuery(query): Ra
 #[utoipa::path(get, path = "/api/v1/services", responses((status = 200, body = Services)))]
 pub(super) async fn services(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Services> {
     Parameters::parse(query.as_deref(), &[])?;
-    Ok(Json(Services::from(&*api.now().snapshot)))
+    let now = api.now();
+    Ok(Json(Services::new(&now.snapshot, &now.tls)))
 }
 
 /// By what endpoints are ordered, largest first.

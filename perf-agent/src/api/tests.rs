@@ -15,7 +15,7 @@ use super::json::agent::{Facts, Limits};
 use super::{Api, Published, document, router};
 use crate::pipeline::Pipeline;
 use crate::source::{
-    Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, ProgramStats, Report,
+    Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, ProgramStats, Report, TlsCoverage,
 };
 use crate::synthetic::Traffic;
 
@@ -55,9 +55,28 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
             run_time_ns: None,
         },
     ]);
+    let covered = TlsCoverage {
+        tgid: 10,
+        exe: Some("/usr/sbin/nginx".to_owned()),
+        library: Some("OpenSSL"),
+        version: Some("3.0.14".to_owned()),
+        path: Some("/usr/lib/libssl.so.3".to_owned()),
+        covered: true,
+        how: Some("uprobes on SSL_read".to_owned()),
+        reason: None,
+    };
+    let not_covered = TlsCoverage {
+        tgid: 99,
+        library: None,
+        covered: false,
+        how: None,
+        reason: Some("no TLS library that is known is mapped".to_owned()),
+        ..covered.clone()
+    };
     let (publish, published) = watch::channel(Published {
         snapshot,
         programs,
+        tls: Arc::new([covered, not_covered]),
         ready,
     });
     let reason = Some("not here".to_owned());
@@ -441,6 +460,25 @@ fn services_are_programs_with_what_they_listen_on() {
         (service(1, "ports"), service(1, "pids"), service(1, "endpoints")),
         (json!([]), json!([20]), json!(3))
     );
+}
+
+#[test]
+fn services_say_by_what_they_speak_tls_and_whether_it_is_seen() {
+    let served = served(&Traffic::example(), true);
+    let answer = served.get("/api/v1/services");
+    assert_eq!(
+        answer["services"][0]["tls"],
+        json!([{
+            "pid": 10, "exe": "/usr/sbin/nginx", "library": "OpenSSL", "version": "3.0.14",
+            "path": "/usr/lib/libssl.so.3", "state": "covered", "how": "uprobes on SSL_read", "reason": null,
+        }])
+    );
+    assert_eq!(answer["services"][1]["tls"], json!([]));
+    // One of which nothing else is known is in no service, and still there.
+    assert_eq!(answer["tls"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["tls"][1]["pid"], 99);
+    assert_eq!(answer["tls"][1]["state"], "not_covered");
+    assert_eq!(answer["tls"][1]["reason"], "no TLS library that is known is mapped");
 }
 
 #[test]

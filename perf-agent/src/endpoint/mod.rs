@@ -32,6 +32,8 @@ pub struct EndpointKey {
     pub role: Role,
     /// Whom it asked; client role only.
     pub peer: Option<Peer>,
+    /// Whether they spoke through TLS.
+    pub tls: bool,
     /// How they spoke.
     pub protocol: Protocol,
     /// What was asked for.
@@ -128,6 +130,9 @@ impl EndpointKey {
         hash.text(self.protocol.name());
         hash.text(&self.operation.method);
         hash.text(&self.operation.route);
+        if self.tls {
+            hash.text("tls");
+        }
         format!("{:016x}", hash.0)
     }
 }
@@ -172,6 +177,7 @@ mod tests {
             }),
             role: Role::Server,
             peer: None,
+            tls: false,
             protocol: Protocol::Http11,
             operation: Operation {
                 method: "GET".into(),

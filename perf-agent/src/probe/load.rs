@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use aya::maps::{MapData, RingBuf};
-use aya::programs::{Program, ProgramError};
+use aya::programs::{Program, ProgramError, UProbe};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use perf_common::settings::{CGROUP_LEVELS, MAX_PIECES, feature, names};
 
@@ -18,11 +19,14 @@ use crate::config::CaptureSettings;
 use crate::source::{
     Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, Report, SourceError,
 };
+use crate::tls::coverage::PROGRAMS;
 
 /// Programs that run, and what is known of them. Dropping it detaches and frees them all.
 pub struct Loaded {
-    /// The object's maps and programs.
-    pub ebpf: Ebpf,
+    /// The object's maps and programs; shared with what probes TLS libraries.
+    pub ebpf: Arc<Mutex<Ebpf>>,
+    /// The programs for TLS libraries are loaded, and may be hung on what is found.
+    pub tls: bool,
     /// The processors' ring buffers.
     pub rings: Vec<RingBuf<MapData>>,
     /// What was attached and what not.
@@ -305,6 +309,7 @@ pub(super) fn attach(
         }
         hooks.push(report);
     }
+    let tls = load_tls(&mut ebpf, &mut hooks, &mut blind_spots);
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
@@ -315,7 +320,42 @@ pub(super) fn attach(
         hooks,
         blind_spots,
     };
-    Ok(Loaded { ebpf, rings, report })
+    Ok(Loaded {
+        ebpf: Arc::new(Mutex::new(ebpf)),
+        tls,
+        rings,
+        report,
+    })
+}
+
+/// Loads the programs for TLS libraries; they are hung on what is found later. True if that is possible.
+fn load_tls(ebpf: &mut Ebpf, hooks: &mut Vec<HookReport>, blind_spots: &mut Vec<BlindSpot>) -> bool {
+    let mut report = HookReport {
+        name: "TLS calls: uprobe, on the libraries of processes that speak TLS".to_owned(),
+        family: HookFamily::Uprobe,
+        state: HookState::Used,
+        reason: None,
+        fix: None,
+    };
+    let loaded = PROGRAMS.iter().try_for_each(|name| {
+        let program: &mut UProbe = ebpf
+            .program_mut(name)
+            .expect("a test holds that every program of the table is in the object")
+            .try_into()?;
+        program.load()
+    });
+    if let Err(error) = &loaded {
+        let reason = format!("cannot load the programs for TLS calls: {}", root_cause(error));
+        blind_spots.push(BlindSpot {
+            what: "TLS".to_owned(),
+            why: format!("{reason}: nothing of encrypted connections is seen"),
+        });
+        report.state = HookState::Unavailable;
+        report.reason = Some(reason);
+        report.fix = Some("needs CONFIG_UPROBES".to_owned());
+    }
+    hooks.push(report);
+    loaded.is_ok()
 }
 
 /// The verifier says in any case why it refuses a program. The way there is long, and told only to those who debug: it
@@ -468,7 +508,7 @@ mod tests {
         }
         for name in object {
             assert!(
-                POINTS.iter().any(|point| point.program == name),
+                POINTS.iter().any(|point| point.program == name) || PROGRAMS.contains(&name.as_str()),
                 "{name} has no row in the table"
             );
         }

@@ -1,6 +1,7 @@
 //! The running kernel as a source: its ring buffers, its connection states, its counters.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
@@ -12,12 +13,13 @@ use rustix::event::{Timespec, epoll};
 
 use super::rings::Rings;
 use super::unix_sockets::{self, UnixSocket, UnixSockets};
-use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError};
+use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError, TlsCoverage};
 use crate::clock;
 use crate::config::CaptureSettings;
 use crate::probe::filters::Marks;
 use crate::probe::load::{Loaded, Machine, load};
 use crate::probe::points::POINTS;
+use crate::tls::coverage::{Coverage, PROGRAMS};
 
 /// Records handed over by one call, so that the caller's clock goes on under any load.
 const BATCH: usize = 8192;
@@ -43,6 +45,9 @@ const SWEEP_INTERVAL_NS: u64 = 300_000_000_000;
 /// See the module.
 pub struct KernelSource {
     loaded: Option<Loaded>,
+    tls: Option<Coverage>,
+    /// Files that were probed when ciphertext of no interest was last looked at again.
+    probed: u64,
     report: Report,
     rings: Rings,
     connections: BpfHashMap<MapData, u64, [u8; STATE_BYTES]>,
@@ -102,7 +107,7 @@ struct Followed {
 
 impl Followed {
     /// Learns from the records that pass.
-    fn note(&mut self, record: &[u8], unix: &mut UnixSockets) {
+    fn note(&mut self, record: &[u8], unix: &mut UnixSockets, tls: Option<&Coverage>) {
         // The kind stands first; data records, nearly all there are, are let pass at once.
         match record.first_chunk().map(|kind| u16::from_le_bytes(*kind)) {
             Some(kind::OPEN) => {
@@ -111,6 +116,11 @@ impl Followed {
                     if self.sockets.len() < self.most {
                         self.sockets.insert(open.connection, open.socket);
                     }
+                }
+            }
+            Some(kind::TLS) => {
+                if let (Some(tls), Ok(Record::Tls(record))) = (tls, decode(record)) {
+                    tls.look(record.tgid);
                 }
             }
             Some(kind::STATE) => {
@@ -149,9 +159,20 @@ impl KernelSource {
                 .map_err(io("watch a ring buffer"))?;
         }
         let report = loaded.report.clone();
+        let tls = if loaded.tls {
+            let started = Coverage::start(Arc::clone(&loaded.ebpf));
+            Some(started.map_err(|source| SourceError::Load {
+                what: "start a thread".to_owned(),
+                source: Box::new(source),
+            })?)
+        } else {
+            None
+        };
         let now_ns = clock::monotonic_ns();
         Ok(Self {
             loaded: Some(loaded),
+            tls,
+            probed: 0,
             report,
             rings,
             connections,
@@ -182,6 +203,7 @@ impl KernelSource {
         }
         self.read_bulk();
         self.sweep_unix();
+        self.take_up_tls();
         self.find_forgotten();
         self.found.at_ns = clock::monotonic_ns();
     }
@@ -247,6 +269,24 @@ impl KernelSource {
             for key in keys {
                 let _gone = self.connections.remove(&key);
             }
+        }
+    }
+
+    /// Another file was probed: what carries TLS and was given up, since nothing was seen of it, may be seen now.
+    fn take_up_tls(&mut self) {
+        let probed = self.tls.as_ref().map_or(0, Coverage::probed);
+        if probed == self.probed {
+            return;
+        }
+        self.probed = probed;
+        let given_up = |state: &StateView| state.flags & (flags::TLS | flags::IGNORED) == flags::TLS | flags::IGNORED;
+        let entries = self.connections.iter().flatten();
+        let found: Vec<_> = entries.filter(|(_, bytes)| given_up(&view(bytes))).collect();
+        for (socket, mut bytes) in found {
+            let flags = view(&bytes).flags & !flags::IGNORED;
+            write_flags(&mut bytes, flags);
+            // Gone meanwhile: nothing to take up.
+            let _gone = self.connections.insert(socket, bytes, EXISTING);
         }
     }
 
@@ -352,7 +392,7 @@ impl Source for KernelSource {
         let until_ns = self.rings.settled_ns(clock::monotonic_ns());
         let (found, followed) = (&mut self.found, &mut self.followed);
         let taken = self.rings.take(until_ns, BATCH, &mut |record| {
-            followed.note(record, &mut self.unix);
+            followed.note(record, &mut self.unix, self.tls.as_ref());
             if !found.sums.is_empty() {
                 drop_overtaken(&mut found.sums, &mut self.bulk, record);
             }
@@ -402,7 +442,7 @@ impl Source for KernelSource {
                     && let Ok(mut bytes) = self.connections.get(&socket, 0)
                 {
                     let flags = view(&bytes).flags | flags::IGNORED;
-                    bytes[FLAGS_OFFSET..FLAGS_OFFSET + 4].copy_from_slice(&flags.to_le_bytes());
+                    write_flags(&mut bytes, flags);
                     // Gone meanwhile: nothing to ignore.
                     let _gone = self.connections.insert(socket, bytes, EXISTING);
                 }
@@ -439,9 +479,10 @@ impl Source for KernelSource {
 
     fn programs(&mut self) -> Vec<ProgramStats> {
         let Some(loaded) = &self.loaded else { return Vec::new() };
-        POINTS
-            .iter()
-            .filter_map(|point| loaded.ebpf.program(point.program)?.info().ok())
+        let ebpf = loaded.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = POINTS.iter().map(|point| point.program).chain(PROGRAMS);
+        names
+            .filter_map(|name| ebpf.program(name)?.info().ok())
             .map(|info| {
                 let runs = info.run_count();
                 let counted = runs > 0;
@@ -454,18 +495,28 @@ impl Source for KernelSource {
             .collect()
     }
 
+    fn tls(&mut self) -> Vec<TlsCoverage> {
+        self.tls.as_ref().map(Coverage::account).unwrap_or_default()
+    }
+
     fn detach(&mut self) {
+        self.tls = None;
         // Programs and links go with their descriptors; the ring buffers are kept apart and can still be read.
         self.loaded = None;
         self.rings.end();
     }
 }
 
+fn write_flags(state: &mut [u8; STATE_BYTES], flags: u32) {
+    state[FLAGS_OFFSET..FLAGS_OFFSET + 4].copy_from_slice(&flags.to_le_bytes());
+}
+
 /// `BPF_EXIST`: update an existing entry only.
 const EXISTING: u64 = 2;
 
 fn take(loaded: &mut Loaded, name: &str) -> aya::maps::Map {
-    loaded.ebpf.take_map(name).expect("the object has this map")
+    let mut ebpf = loaded.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+    ebpf.take_map(name).expect("the object has this map")
 }
 
 fn map_error(what: &'static str) -> impl Fn(MapError) -> SourceError {

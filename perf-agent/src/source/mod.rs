@@ -55,6 +55,10 @@ pub trait Source: Send {
     /// What the loaded programs cost so far; empty where there are none.
     fn programs(&mut self) -> Vec<ProgramStats>;
 
+    /// Every living process that was seen to speak TLS, and whether its plaintext is seen; empty where nothing is looked
+    /// for.
+    fn tls(&mut self) -> Vec<TlsCoverage>;
+
     /// Takes the hooks off. What is still in the ring buffer can be polled afterwards, until [`Polled::Idle`].
     fn detach(&mut self);
 }
@@ -217,6 +221,27 @@ pub struct Diagnosis {
     pub report: Report,
     /// Why no backend could even be tried.
     pub obstacle: Option<SourceError>,
+}
+
+/// A process that speaks TLS by some library, and whether its plaintext is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsCoverage {
+    /// The process.
+    pub tgid: u32,
+    /// Path of its executable, as it sees it.
+    pub exe: Option<String>,
+    /// The library, as its makers write it; `None` if none that is known was found.
+    pub library: Option<&'static str>,
+    /// The library's version.
+    pub version: Option<String>,
+    /// Path of the library or, where it is linked into the program, of that; as the process sees it.
+    pub path: Option<String>,
+    /// Its plaintext is seen.
+    pub covered: bool,
+    /// How.
+    pub how: Option<String>,
+    /// Why it is not.
+    pub reason: Option<String>,
 }
 
 /// The cost of one loaded program.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use perf_common::counters::COUNTERS;
 
 use super::format::{Entry, FormatError, Header, Reader};
-use super::{Hint, KernelInfo, Polled, ProgramStats, Report, Source, SourceError};
+use super::{Hint, KernelInfo, Polled, ProgramStats, Report, Source, SourceError, TlsCoverage};
 use crate::clock;
 
 /// Records handed over in one call: few enough that what ends in them fits the trace's own limit.
@@ -181,6 +181,10 @@ impl Source for ReplaySource {
 
     fn counters(&mut self) -> Result<Option<[u64; COUNTERS]>, SourceError> {
         Ok(None)
+    }
+
+    fn tls(&mut self) -> Vec<TlsCoverage> {
+        Vec::new()
     }
 
     fn programs(&mut self) -> Vec<ProgramStats> {

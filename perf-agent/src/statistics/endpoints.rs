@@ -31,6 +31,9 @@ const KEPT_FROM: u64 = 50;
 /// That share: one part in so many.
 const KEPT_SHARE: u64 = 20;
 
+/// A service, its role, and whether it spoke through TLS.
+pub(super) type Side = (u32, Role, bool);
+
 /// New number of each endpoint, by its old one.
 pub(super) type Moved = Vec<u32>;
 
@@ -38,6 +41,7 @@ pub(super) type Moved = Vec<u32>;
 struct Scope {
     service: u32,
     role: Role,
+    tls: bool,
     peer: Option<Peer>,
     peer_address: Option<SocketAddr>,
     tree: Tree,
@@ -65,7 +69,7 @@ pub(super) struct Endpoints {
     numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
     scopes: Vec<Scope>,
-    scope_numbers: HashMap<(u32, Role, Option<Peer>), u32>,
+    scope_numbers: HashMap<(Side, Option<Peer>), u32>,
     /// Peers known by name, per service.
     names: HashMap<u32, usize>,
     cache: PathCache,
@@ -95,10 +99,10 @@ impl Endpoints {
     }
 
     /// The scope of a service in a role with a peer.
-    pub(super) fn scope(&mut self, service: u32, role: Role, peer: Option<Peer>, address: Option<SocketAddr>) -> u32 {
+    pub(super) fn scope(&mut self, side: Side, peer: Option<Peer>, address: Option<SocketAddr>) -> u32 {
+        let (service, role, tls) = side;
         let mut peer = peer;
-        let known =
-            |numbers: &HashMap<_, u32>, peer: &Option<Peer>| numbers.get(&(service, role, peer.clone())).copied();
+        let known = |numbers: &HashMap<_, u32>, peer: &Option<Peer>| numbers.get(&(side, peer.clone())).copied();
         let mut number = known(&self.scope_numbers, &peer);
         if number.is_none() && matches!(peer, Some(Peer::Name { .. })) {
             let names = self.names.entry(service).or_default();
@@ -115,10 +119,11 @@ impl Endpoints {
         }
         let number = number.unwrap_or_else(|| {
             let number = number_of(self.scopes.len());
-            self.scope_numbers.insert((service, role, peer.clone()), number);
+            self.scope_numbers.insert((side, peer.clone()), number);
             self.scopes.push(Scope {
                 service,
                 role,
+                tls,
                 peer,
                 peer_address: None,
                 tree: Tree::default(),
@@ -184,8 +189,8 @@ impl Endpoints {
         let mut reason = Cow::Borrowed(&template.reason);
         let other = self.apart >= self.limit;
         if other {
-            let Scope { service, role, .. } = self.scopes[scope as usize];
-            scope = self.scope(service, role, None, None);
+            let Scope { service, role, tls, .. } = self.scopes[scope as usize];
+            scope = self.scope((service, role, tls), None, None);
             operation = Operation::other();
             reason = Cow::Owned(RouteReason {
                 parts: vec![(0, format!("more than {} endpoints", self.limit).into())],
@@ -197,12 +202,17 @@ impl Endpoints {
             self.apart += 1;
         }
         let Scope {
-            service, role, peer, ..
+            service,
+            role,
+            tls,
+            peer,
+            ..
         } = &self.scopes[scope as usize];
         let key = EndpointKey {
             service: Arc::clone(&services.get(*service).key),
             role: *role,
             peer: peer.clone(),
+            tls: *tls,
             protocol,
             operation,
         };

@@ -71,6 +71,7 @@ impl Default for Settings {
 #[repr(C)]
 pub struct Origin {
     role: Role,
+    tls: bool,
     found: Option<Found>,
     /// Of `peers`, at hand for every exchange.
     remote: Option<SocketAddr>,
@@ -102,22 +103,39 @@ enum Process {
 impl Origin {
     /// A connection with these ends, in this role, first seen moving bytes in a thread of this name.
     pub fn new(role: Role, peers: Arc<Peers>, comm: &str) -> Self {
-        let remote = match &*peers {
-            Peers::Inet { remote, .. } => Some(*remote),
-            Peers::Unix { .. } | Peers::Unknown => None,
-        };
         Self {
             role,
+            tls: false,
             found: None,
-            remote,
+            remote: remote_of(&peers),
             peers,
             comm: comm.into(),
         }
     }
 
+    /// What is told of the connection is the plaintext of a TLS session.
+    #[must_use]
+    pub fn over_tls(self, tls: bool) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Where the connection goes is known only now.
+    pub fn learn(&mut self, peers: Arc<Peers>) {
+        self.remote = remote_of(&peers);
+        self.peers = peers;
+        self.found = None;
+    }
+
     /// The side of the exchanges that the observed process is on.
     pub fn role(&self) -> Role {
         self.role
+    }
+}
+
+fn remote_of(peers: &Peers) -> Option<SocketAddr> {
+    match peers {
+        Peers::Inet { remote, .. } => Some(*remote),
+        Peers::Unix { .. } | Peers::Unknown => None,
     }
 }
 
@@ -255,7 +273,8 @@ impl Statistics {
         self.endpoints.heap_bytes() + self.total.heap_bytes() + self.open.heap_bytes() + self.log.heap_bytes()
     }
 
-    /// The scope of a connection's request. `None` if it is not known who the process is, unless `anyway`.
+    /// The scope of a connection's request. `None` if it is not known who the process is, or over which socket its TLS
+    /// session goes, unless `anyway`.
     fn scope(&mut self, origin: &mut Origin, tgid: u32, request: &Request<'_>, anyway: bool) -> Option<u32> {
         let host = match origin.role {
             Role::Server => "",
@@ -271,7 +290,8 @@ impl Statistics {
             return Some(found.scope);
         }
         let process = self.processes.get(tgid);
-        let known = process.is_some();
+        let bound = !origin.tls || !matches!(*origin.peers, Peers::Unknown);
+        let known = process.is_some() && bound;
         if !known && !anyway {
             return None;
         }
@@ -288,7 +308,7 @@ impl Statistics {
             }
             (Role::Client, Peers::Unix { path }) => (Some(Peer::Unix(path.into())), None),
         };
-        let scope = self.endpoints.scope(service, origin.role, peer, address);
+        let scope = self.endpoints.scope((service, origin.role, origin.tls), peer, address);
         origin.found = Some(Found {
             tgid,
             generation,

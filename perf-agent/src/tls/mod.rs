@@ -1,3 +1,10 @@
-//! HTTP inside TLS: seen where programs hand clear text to their TLS library.
+//! TLS libraries: which process speaks TLS by what, and the probes on it.
+//!
+//! Nothing is looked at before a handshake is seen. Then the kernel side asks ([`perf_common::record::TlsRecord`]), and the
+//! process's own view of the file system ([`maps`]) leads to the files that it runs; [`image`] says what such a file offers
+//! to be probed; [`coverage`] probes the file, once for all processes that map it or will, and keeps the account that the
+//! API gives.
 
+pub mod coverage;
 pub mod image;
+mod maps;

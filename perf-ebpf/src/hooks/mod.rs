@@ -5,4 +5,5 @@ mod fentry;
 mod kprobe;
 mod lifecycle;
 mod process;
+mod tls;
 mod tracepoint;

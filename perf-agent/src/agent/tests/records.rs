@@ -2,14 +2,16 @@
 //! recording is a file that somebody else wrote.
 
 use perf_common::counters::COUNTERS;
-use perf_common::record::{CountersRecord, DataRecord, RecordHeader, StateRecord, TickRecord, direction, flag, kind};
+use perf_common::record::{
+    CountersRecord, DataRecord, RecordHeader, StateRecord, TickRecord, direction, family, flag, kind, open_flag, origin,
+};
 use proptest::prelude::*;
 
 use crate::aggregate::Window;
 use crate::exchange::Role;
 use crate::pipeline::{Pipeline, Settings};
 use crate::statistics;
-use crate::synthetic::{End, Traffic, open};
+use crate::synthetic::{End, Traffic, data, open};
 
 const TEXTS: [&[u8]; 8] = [
     b"GET /a HTTP/1.1\r\n\r\n",
@@ -130,6 +132,56 @@ fn a_last_chunk_that_is_a_piece_of_its_own_ends_the_body() {
     let books = pipeline.snapshot().accounting;
     assert_eq!((books.exchanges.answered, books.exchanges.in_flight), (1, 0));
     assert_eq!(books.losses, [0; crate::ledger::LOSSES.len()]);
+}
+
+/// A TLS session's open record; bound to its socket or not.
+fn session(end: End, at_ns: u64, bound: bool) -> Vec<u8> {
+    let mut record = open(end.connection, end.tgid, at_ns, origin::UNKNOWN);
+    record.header.flags = open_flag::TLS;
+    record.family = if bound { family::INET } else { family::UNKNOWN };
+    record.local_port = end.port;
+    record.to_bytes().to_vec()
+}
+
+#[test]
+fn a_tls_session_belongs_to_its_socket_as_soon_as_that_is_known() {
+    let port = |bound: bool| {
+        let end = End {
+            connection: 1,
+            tgid: 7,
+            role: Role::Server,
+            port: 443,
+        };
+        let mut traffic = Traffic::default();
+        traffic.tick(1);
+        traffic.process(7, "/usr/bin/node", "/");
+        traffic.records.push(session(end, 1, false));
+        traffic.exchange(end, "GET / HTTP/1.1\r\n\r\n", "", [2, 2]);
+        if bound {
+            traffic.records.push(session(end, 3, true));
+        }
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        traffic
+            .records
+            .push(data(end, true, u32::try_from(answer.len()).unwrap(), 4, answer));
+        traffic.tick(5);
+        let mut pipeline = Pipeline::new(Settings {
+            connections: 3,
+            statistics: statistics::Settings::default(),
+        })
+        .unwrap();
+        for record in &traffic.records {
+            pipeline.apply(record);
+        }
+        let snapshot = pipeline.snapshot();
+        assert_eq!(snapshot.accounting.exchanges.answered, 1);
+        assert_eq!(snapshot.endpoints.len(), 1);
+        let key = &snapshot.endpoints[0].key;
+        assert!(key.tls);
+        key.service.port
+    };
+    assert_eq!(port(true), Some(443));
+    assert_eq!(port(false), None, "what is not known is not guessed");
 }
 
 proptest! {

@@ -195,7 +195,7 @@ impl Endpoint {
             role: key.role.into(),
             peer: Peer::of(key, endpoint.peer_address),
             protocol: key.protocol.name().to_owned(),
-            tls: false,
+            tls: key.tls,
             operation: operation.to_string(),
             method: (!operation.method.is_empty()).then(|| operation.method.to_string()),
             route: Some(operation.route.to_string()),

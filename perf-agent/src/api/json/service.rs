@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::snapshot::Snapshot;
+use crate::source::TlsCoverage;
 
 /// An observed program with everything it listens on.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -26,8 +27,44 @@ pub struct ObservedService {
     pub pids: Vec<u32>,
     /// Number of its endpoints.
     pub endpoints: usize,
-    /// Whether and how its TLS traffic is seen; null: this version does not look for TLS.
-    pub tls: Option<String>,
+    /// By what its living processes speak TLS, and whether that is seen; empty if none was seen to.
+    pub tls: Vec<TlsProcess>,
+}
+
+/// A process that speaks TLS by some library.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TlsProcess {
+    /// The process.
+    pub pid: u32,
+    /// Path of its executable.
+    pub exe: Option<String>,
+    /// The library; null if none that is known was found.
+    pub library: Option<String>,
+    /// The library's version.
+    pub version: Option<String>,
+    /// Path of the file that it is in, as the process sees it.
+    pub path: Option<String>,
+    /// `covered` if its plaintext is seen, else `not_covered`.
+    pub state: &'static str,
+    /// How it is seen.
+    pub how: Option<String>,
+    /// Why it is not.
+    pub reason: Option<String>,
+}
+
+impl From<&TlsCoverage> for TlsProcess {
+    fn from(coverage: &TlsCoverage) -> Self {
+        Self {
+            pid: coverage.tgid,
+            exe: coverage.exe.clone(),
+            library: coverage.library.map(str::to_owned),
+            version: coverage.version.clone(),
+            path: coverage.path.clone(),
+            state: if coverage.covered { "covered" } else { "not_covered" },
+            how: coverage.how.clone(),
+            reason: coverage.reason.clone(),
+        }
+    }
 }
 
 /// The services seen.
@@ -35,10 +72,13 @@ pub struct ObservedService {
 pub struct Services {
     /// In order of their names.
     pub services: Vec<ObservedService>,
+    /// Every living process that was seen to speak TLS, also those of which nothing else is seen; by number.
+    pub tls: Vec<TlsProcess>,
 }
 
-impl From<&Snapshot> for Services {
-    fn from(snapshot: &Snapshot) -> Self {
+impl Services {
+    /// From the newest picture, and what is known of TLS.
+    pub fn new(snapshot: &Snapshot, tls: &[TlsCoverage]) -> Self {
         let mut services: BTreeMap<_, ObservedService> = BTreeMap::new();
         for service in &snapshot.services {
             let key = &service.key;
@@ -61,7 +101,7 @@ impl From<&Snapshot> for Services {
                     sockets,
                     pids,
                     endpoints: 0,
-                    tls: None,
+                    tls: Vec::new(),
                 }
             });
             observed.ports.extend(key.port);
@@ -81,7 +121,12 @@ impl From<&Snapshot> for Services {
             service.sockets.dedup();
             service.pids.sort_unstable();
             service.pids.dedup();
+            let own = tls
+                .iter()
+                .filter(|coverage| service.pids.binary_search(&coverage.tgid).is_ok());
+            service.tls = own.map(TlsProcess::from).collect();
         }
-        Self { services }
+        let tls = tls.iter().map(TlsProcess::from).collect();
+        Self { services, tls }
     }
 }

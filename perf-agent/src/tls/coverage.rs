@@ -1,0 +1,456 @@
+//! Which process speaks TLS by what, and whether its plaintext is seen: looks when it is asked, probes files, keeps the
+//! account.
+//!
+//! A thread of its own, since a file may be large and the kernel takes its time to put probes into every process that maps
+//! it; the records go on meanwhile. A file is known by its device and inode and is held open, so that the number cannot
+//! become another file's. What was probed stays so: for all that map the file now and later.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use aya::Ebpf;
+use aya::maps::HashMap as BpfHashMap;
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use aya::programs::{ProgramError, UProbe};
+use perf_common::settings::mark;
+
+use super::image::{self, Call, Function, Image, Library, NotCovered, Returns};
+use super::maps::{FileId, MappedFile, executable, mapped_files};
+use crate::clock;
+use crate::source::TlsCoverage;
+
+/// Processes that wait to be looked at. What does not fit asks again with its next connection.
+const WAITING: usize = 1_024;
+/// Files that are kept; more are not probed.
+const FILES: usize = 512;
+/// Processes in the account.
+const PROCESSES: usize = 4_096;
+/// A process that is not covered is looked at again no sooner.
+const AGAIN_NS: u64 = 1_000_000_000;
+
+/// Where a program's loader looks for libraries if nothing else is said (ld.so(8)), on the distributions there are.
+const FOLDERS: [&str; 6] = [
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/lib/x86_64-linux-gnu",
+    "/usr/local/lib",
+    "/usr/local/lib64",
+];
+
+/// The programs of the object that hang on TLS libraries.
+pub const PROGRAMS: [&str; 6] = [
+    "tls_read",
+    "tls_write",
+    "tls_read_ex",
+    "tls_write_ex",
+    "tls_handshake",
+    RETURNED,
+];
+/// The one for every return.
+const RETURNED: &str = "tls_returned";
+
+/// What a function is called, and the program for its entry.
+fn hook(call: Call) -> Option<(&'static str, &'static str)> {
+    Some(match call {
+        Call::SslRead => ("SSL_read", "tls_read"),
+        Call::SslReadEx => ("SSL_read_ex", "tls_read_ex"),
+        Call::SslWrite => ("SSL_write", "tls_write"),
+        Call::SslWriteEx => ("SSL_write_ex", "tls_write_ex"),
+        Call::SslHandshake => ("SSL_do_handshake", "tls_handshake"),
+        Call::GnuTlsRecv => ("gnutls_record_recv", "tls_read"),
+        Call::GnuTlsSend => ("gnutls_record_send", "tls_write"),
+        // What it sends was counted when it was handed over: as a call of its own, it hides those inside.
+        Call::GnuTlsUncork => ("gnutls_record_uncork", "tls_handshake"),
+        Call::GnuTlsHandshake => ("gnutls_handshake", "tls_handshake"),
+        _ => return None,
+    })
+}
+
+/// The thread that looks, and what it found. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct Coverage {
+    requests: Option<SyncSender<u32>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    account: Mutex<HashMap<u32, Looked>>,
+    /// Files that were probed.
+    probed: AtomicU64,
+}
+
+/// What a look at a process came to.
+#[derive(Debug)]
+struct Looked {
+    at_ns: u64,
+    found: Vec<TlsCoverage>,
+}
+
+impl Coverage {
+    /// Starts the thread. The programs of [`PROGRAMS`] are loaded.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start(ebpf: Arc<Mutex<Ebpf>>) -> io::Result<Self> {
+        let (requests, waiting) = sync_channel(WAITING);
+        let shared = Arc::new(Shared::default());
+        let mut looker = Looker {
+            ebpf,
+            files: HashMap::new(),
+            shared: Arc::clone(&shared),
+        };
+        looker.host();
+        let thread = std::thread::Builder::new()
+            .name("tls".to_owned())
+            .spawn(move || looker.run(&waiting))?;
+        Ok(Self {
+            requests: Some(requests),
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// A process speaks TLS and is not covered. Does not wait.
+    pub fn look(&self, tgid: u32) {
+        if let Some(requests) = &self.requests {
+            // Full: it asks again.
+            let _full = requests.try_send(tgid);
+        }
+    }
+
+    /// Files that were probed so far: when the number has changed, what was given up may be worth another look.
+    pub fn probed(&self) -> u64 {
+        self.shared.probed.load(Ordering::Acquire)
+    }
+
+    /// Every living process that was seen to speak TLS, and what it does it with.
+    pub fn account(&self) -> Vec<TlsCoverage> {
+        let mut account = self.shared.account.lock().unwrap_or_else(PoisonError::into_inner);
+        account.retain(|tgid, _| is_alive(*tgid));
+        let mut all: Vec<_> = account.values().flat_map(|looked| looked.found.clone()).collect();
+        all.sort_by_key(|coverage| coverage.tgid);
+        all
+    }
+}
+
+impl Drop for Coverage {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic was told of where it happened.
+            let _panic = thread.join();
+        }
+    }
+}
+
+fn is_alive(tgid: u32) -> bool {
+    Path::new(&format!("/proc/{tgid}")).exists()
+}
+
+/// What the thread owns.
+struct Looker {
+    ebpf: Arc<Mutex<Ebpf>>,
+    files: HashMap<FileId, Probed>,
+    shared: Arc<Shared>,
+}
+
+/// What became of a file.
+struct Probed {
+    /// Held, so that its number stays its own.
+    _file: File,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// Nothing of TLS in it.
+    Nothing,
+    /// Each implementation in it: probed, or why not.
+    Found(Vec<Found>),
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    library: Option<&'static str>,
+    version: Option<String>,
+    /// How it is probed, or why it is not.
+    how: Result<String, String>,
+}
+
+impl Looker {
+    fn run(&mut self, waiting: &Receiver<u32>) {
+        while let Ok(tgid) = waiting.recv() {
+            self.look(tgid);
+        }
+    }
+
+    /// Probes the libraries that programs of this host find first: of one that lives for a few milliseconds only, the first
+    /// exchange would be over before it could be looked at. Where nothing maps a file, a probe on it costs nothing.
+    fn host(&mut self) {
+        for folder in FOLDERS {
+            let Ok(entries) = std::fs::read_dir(folder) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                let name = entry.file_name();
+                if name.to_str().is_some_and(image::looks_like_tls_library)
+                    && let Ok(file) = File::open(entry.path())
+                    && let Ok(metadata) = file.metadata()
+                    && metadata.is_file()
+                {
+                    self.known(FileId::of(&metadata), file, &entry.path());
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, tgid: u32) {
+        let at_ns = clock::monotonic_ns();
+        if self.looked_lately(tgid, at_ns) {
+            return;
+        }
+        let found = match mapped_files(tgid) {
+            Ok(files) => self.look_at(tgid, &files),
+            Err(error) if !is_alive(tgid) => {
+                tracing::debug!(tgid, %error, "a process that speaks TLS was gone before it was looked at");
+                return;
+            }
+            Err(error) => vec![coverage(tgid).because(&format!("its mappings cannot be read: {error}"))],
+        };
+        if found.iter().any(|coverage| coverage.covered) {
+            self.mark(tgid);
+        }
+        tracing::debug!(tgid, ?found, "a process that speaks TLS");
+        let mut account = self.shared.account.lock().unwrap_or_else(PoisonError::into_inner);
+        if account.len() >= PROCESSES {
+            account.retain(|tgid, _| is_alive(*tgid));
+        }
+        if account.len() < PROCESSES {
+            account.insert(tgid, Looked { at_ns, found });
+        }
+    }
+
+    fn looked_lately(&self, tgid: u32, at_ns: u64) -> bool {
+        let account = self.shared.account.lock().unwrap_or_else(PoisonError::into_inner);
+        account
+            .get(&tgid)
+            .is_some_and(|looked| at_ns.saturating_sub(looked.at_ns) < AGAIN_NS)
+    }
+
+    /// First what is called like a TLS library; if nothing is, all that is mapped.
+    fn look_at(&mut self, tgid: u32, files: &[MappedFile]) -> Vec<TlsCoverage> {
+        let exe = executable(tgid);
+        let (likely, others): (Vec<_>, Vec<_>) = files
+            .iter()
+            .partition(|file| image::looks_like_tls_library(file.name()) || Some(&file.path) == exe.as_ref());
+        let mut found = Vec::new();
+        for files in [likely, others] {
+            for file in files {
+                found.extend(self.file(tgid, file));
+            }
+            if found.iter().any(|coverage: &TlsCoverage| coverage.covered) {
+                break;
+            }
+        }
+        if found.is_empty() {
+            found.push(coverage(tgid).because("no TLS library that is known is mapped"));
+        }
+        found
+    }
+
+    /// What a file that a process maps has of TLS.
+    fn file(&mut self, tgid: u32, mapped: &MappedFile) -> Vec<TlsCoverage> {
+        let named = TlsCoverage {
+            path: Some(mapped.path.display().to_string()),
+            ..coverage(tgid)
+        };
+        let (file, id) = match mapped.open(tgid) {
+            Ok(opened) => opened,
+            // Of files that are called like anything it is not known that they matter.
+            Err(error) if image::looks_like_tls_library(mapped.name()) => {
+                return vec![named.because(&format!("the file cannot be opened: {error}"))];
+            }
+            Err(_) => return Vec::new(),
+        };
+        match self.known(id, file, &mapped.path) {
+            Outcome::Nothing => Vec::new(),
+            Outcome::Found(all) => all
+                .into_iter()
+                .map(|found| {
+                    let (how, reason) = match found.how {
+                        Ok(how) => (Some(how), None),
+                        Err(reason) => (None, Some(reason)),
+                    };
+                    TlsCoverage {
+                        library: found.library,
+                        version: found.version,
+                        covered: how.is_some(),
+                        how,
+                        reason,
+                        ..named.clone()
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// What became of a file, which is looked into if it was not yet.
+    fn known(&mut self, id: FileId, file: File, path: &Path) -> Outcome {
+        if let Some(probed) = self.files.get(&id) {
+            return probed.outcome.clone();
+        }
+        if self.files.len() >= FILES {
+            return Outcome::Found(vec![Found {
+                library: None,
+                version: None,
+                how: Err(format!("more than {FILES} different files")),
+            }]);
+        }
+        let outcome = self.probe(&file);
+        if let Outcome::Found(all) = &outcome {
+            for found in all {
+                let (library, version) = (found.library, found.version.as_deref());
+                match &found.how {
+                    Ok(how) => tracing::info!(path = %path.display(), library, version, "TLS is seen by {how}"),
+                    Err(reason) => {
+                        tracing::info!(path = %path.display(), library, version, "TLS is not seen: {reason}");
+                    }
+                }
+            }
+        }
+        let probed = Probed {
+            _file: file,
+            outcome: outcome.clone(),
+        };
+        self.files.insert(id, probed);
+        outcome
+    }
+
+    /// Looks into a file, and probes what it has.
+    fn probe(&self, file: &File) -> Outcome {
+        let images = match image::inspect(file) {
+            Ok(images) => images,
+            Err(NotCovered::NoTls) => return Outcome::Nothing,
+            Err(error @ (NotCovered::Machine | NotCovered::Malformed(_) | NotCovered::Io(_))) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a mapped file cannot be looked into"
+                );
+                return Outcome::Nothing;
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let (library, version) = match error {
+                    NotCovered::Stripped { library, version } => (Some(library.name()), version),
+                    NotCovered::Rustls { version } => (Some(Library::Rustls.name()), version),
+                    NotCovered::Go(_) => (Some(Library::GoTls.name()), None),
+                    _ => (None, None),
+                };
+                return Outcome::Found(vec![Found {
+                    library,
+                    version,
+                    how: Err(reason),
+                }]);
+            }
+        };
+        let all = images.into_iter().map(|image| {
+            let how = self.attach(file, &image);
+            if how.is_ok() {
+                self.shared.probed.fetch_add(1, Ordering::Release);
+            }
+            Found {
+                library: Some(image.library.name()),
+                version: image.version,
+                how,
+            }
+        });
+        Outcome::Found(all.collect())
+    }
+
+    /// Hangs the programs on a file's functions.
+    fn attach(&self, file: &File, image: &Image) -> Result<String, String> {
+        // By descriptor: the path leads to this very file, whatever became of its name.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hang = |program: &str, offset: u64| -> Result<(), ProgramError> {
+            let program: &mut UProbe = ebpf
+                .program_mut(program)
+                .expect("a test holds that every program of the table is in the object")
+                .try_into()?;
+            let link = UProbeAttachLocation::AbsoluteOffset(offset);
+            program.attach(link, &path, UProbeScope::AllProcesses).map(drop)
+        };
+        let mut names = Vec::new();
+        for Function { call, entry, returns } in &image.functions {
+            let Some((name, program)) = hook(*call) else { continue };
+            let result = match returns {
+                // The return first: an entry without one would be an open call.
+                Returns::Trap => hang(RETURNED, *entry),
+                Returns::At(places) => places.iter().try_for_each(|place| hang(RETURNED, *place)),
+            };
+            result
+                .and_then(|()| hang(program, *entry))
+                .map_err(|error| format!("cannot probe {name}: {}", causes(&error)))?;
+            names.push(name);
+        }
+        if names.is_empty() {
+            return Err("this version of the agent cannot follow its calls yet".to_owned());
+        }
+        names.dedup();
+        Ok(format!("uprobes on {}", names.join(", ")))
+    }
+
+    /// Says to the kernel side that it need not ask again.
+    fn mark(&self, tgid: u32) {
+        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(map) = ebpf.map_mut("PROCESSES") else { return };
+        let Ok(mut processes) = BpfHashMap::<_, u32, u32>::try_from(map) else {
+            return;
+        };
+        let marks = processes.get(&tgid, 0).unwrap_or(0);
+        // A full table: it asks again.
+        let _full = processes.insert(tgid, marks | mark::TLS_COVERED, 0);
+    }
+}
+
+fn coverage(tgid: u32) -> TlsCoverage {
+    TlsCoverage {
+        tgid,
+        exe: executable(tgid).map(|path| path.display().to_string()),
+        library: None,
+        version: None,
+        path: None,
+        covered: false,
+        how: None,
+        reason: None,
+    }
+}
+
+impl TlsCoverage {
+    fn because(self, reason: &str) -> Self {
+        Self {
+            reason: Some(reason.to_owned()),
+            ..self
+        }
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,74 @@
+//! Calls of TLS libraries. One program for each way of passing arguments, one for every return: what a library's own
+//! function is called, the user side knows, which looks for them in the files that processes map.
+
+use aya_ebpf::{
+    macros::{uprobe, uretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+
+use crate::{
+    maps::no_private_stack,
+    tls::{self, Call, Kind},
+};
+
+// hook: int SSL_read(SSL *ssl, void *buf, int num); ssize_t gnutls_record_recv(session, void *data, size_t size)
+#[uprobe]
+#[inline(always)]
+fn tls_read(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::Read)
+}
+
+// hook: int SSL_write(SSL *ssl, const void *buf, int num); ssize_t gnutls_record_send(session, const void *, size_t)
+#[uprobe]
+#[inline(always)]
+fn tls_write(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::Write)
+}
+
+// hook: int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)   since OpenSSL 1.1.1
+#[uprobe]
+#[inline(always)]
+fn tls_read_ex(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::ReadEx)
+}
+
+// hook: int SSL_write_ex(SSL *s, const void *buf, size_t num, size_t *written)   since OpenSSL 1.1.1
+#[uprobe]
+#[inline(always)]
+fn tls_write_ex(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::WriteEx)
+}
+
+// hook: int SSL_do_handshake(SSL *ssl); int gnutls_handshake(session)
+#[uprobe]
+#[inline(always)]
+fn tls_handshake(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::Handshake)
+}
+
+// hook: the return of each of them
+#[uretprobe]
+#[inline(always)]
+fn tls_returned(ctx: RetProbeContext) -> u32 {
+    no_private_stack(&ctx);
+    // SAFETY: the context of a uprobe is its registers.
+    let stack = unsafe { (*ctx.regs).rsp };
+    tls::returned(ctx.ret(), stack);
+    0
+}
+
+#[inline(always)]
+fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
+    no_private_stack(ctx);
+    let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
+    tls::entered(Call {
+        object: argument(0),
+        buffer: argument(1),
+        length_at: argument(3),
+        // SAFETY: the context of a uprobe is its registers.
+        stack: unsafe { (*ctx.regs).rsp },
+        socket: 0,
+        kind: kind as u64,
+    });
+    0
+}

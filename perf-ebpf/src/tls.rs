@@ -1,0 +1,419 @@
+//! TLS: the plaintext that a process gives to its library and gets from it, and the socket that it goes over.
+//!
+//! A session is a connection like any other, above a socket's: it has a state of its own, by the process and by where
+//! its object lies there. Which socket is its own shows in the socket traffic inside of a call of the library. A library
+//! that does not touch the socket itself (it works on buffers, and the program moves them) is called right behind a read:
+//! then the order tells, and the lengths of plaintext and ciphertext have to agree for as long as the session lasts. Where
+//! they do not, the session is bound to nothing.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_probe_read_user};
+use perf_common::{
+    counters::Counter,
+    record::{TAIL_BYTES, change, direction},
+    settings::{filter as select, mark},
+    state::{ConnectionState, flags},
+};
+
+use crate::{
+    capture,
+    connection::{self, Ends},
+    emit::{self, Segment},
+    filter, frames,
+    kernel::{Socket, Stream, Thread},
+    maps::{CALLS, CONNECTIONS, PROCESSES, TOUCHED, count, filters, processor},
+    syscall::Source,
+};
+
+/// Who is in a call: a thread of a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Caller {
+    /// The thread.
+    pub who: u64,
+    /// The process.
+    pub tgid: u64,
+}
+
+/// A call of a TLS library, between its entry and its return.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// Where the session's object lies in the process's memory.
+    pub object: u64,
+    /// Where the plaintext does.
+    pub buffer: u64,
+    /// Where its length will, if the call does not return it.
+    pub length_at: u64,
+    /// The stack's end at the entry: tells a call from those inside of it.
+    pub stack: u64,
+    /// The socket that was touched meanwhile, if it is bound to no session; else 0.
+    pub socket: u64,
+    /// See [`Kind`].
+    pub kind: u64,
+}
+
+/// What a call does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Kind {
+    /// Gives plaintext that was received, and returns how much.
+    Read = 0,
+    /// Takes plaintext to be sent, and returns how much.
+    Write = 1,
+    /// As [`Kind::Read`]; returns 1, and the length where its last argument points.
+    ReadEx = 2,
+    /// As [`Kind::Write`], likewise.
+    WriteEx = 3,
+    /// Moves no plaintext.
+    Handshake = 4,
+}
+
+/// The unbound socket that a thread received from last, outside of any call.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Touched {
+    /// Its key; [`SEVERAL`] if there was another one since the last call.
+    pub socket: u64,
+}
+
+/// No socket's key.
+const SEVERAL: u64 = 1;
+/// Segments of an unbound socket after which its process is looked at once more: it may have loaded another library.
+const ASK_AGAIN: u16 = 16;
+/// Segments after which nobody asks any more whose session it is.
+const GIVE_UP: u16 = 1024;
+/// How much more ciphertext there may be than plaintext and as much again: handshakes, and what is not yet decrypted.
+const SLACK_BYTES: u32 = 64 << 10;
+
+/// The key of a session's state. A socket's is an address of the kernel, with the highest bit set. Of a process's number
+/// the highest bits are left out: two processes would have to have their objects at the same place to share one.
+#[inline(always)]
+fn key(tgid: u32, object: u64) -> u64 {
+    ((object >> 4) & ((1 << 43) - 1)) << 20 | u64::from(tgid & 0xf_ffff)
+}
+
+/// A socket turned out to carry TLS.
+#[inline(always)]
+pub fn begin(state: &mut ConnectionState, socket: Socket, segment: Segment) {
+    state.flags |= flags::TLS;
+    state.misses = 0;
+    state.held_arrival_ns = segment.arrival_ns;
+    // SAFETY: a value of 4 bytes is read whole.
+    let marks = unsafe { PROCESSES.get(segment.tgid) }.copied().unwrap_or(0);
+    if marks & mark::TLS_COVERED == 0 {
+        emit::uncovered(state, segment.tgid, segment.at_ns);
+    }
+    moved(state, socket, segment.direction, segment.at_ns);
+}
+
+/// Bytes moved on a socket that carries TLS.
+#[inline(always)]
+pub fn ciphertext(state: &mut ConnectionState, socket: Socket, moved: u8) {
+    if moved == direction::RECEIVED && state.arrival_ns != 0 {
+        let drained = socket
+            .positions()
+            .is_none_or(|positions| positions.copied == positions.arrived);
+        let arrival_ns = capture::take_arrival(state, drained);
+        if state.held_arrival_ns == 0 {
+            state.held_arrival_ns = arrival_ns;
+        }
+    }
+    self::moved(state, socket, moved, emit::now());
+}
+
+#[inline(always)]
+fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, at_ns: u64) {
+    state.moved_ns = at_ns;
+    if moved == direction::SENT {
+        state.flags |= flags::LAST_SENT;
+    } else {
+        state.flags &= !flags::LAST_SENT;
+    }
+    if state.link == 0 {
+        touch(state, socket.key(), moved, at_ns);
+    }
+}
+
+/// A socket whose session is not known was touched: by the call that the thread is in, or by the program itself.
+#[inline(always)]
+fn touch(state: &mut ConnectionState, socket: u64, moved: u8, at_ns: u64) {
+    let thread = Thread::current();
+    state.misses += 1;
+    if state.misses == ASK_AGAIN {
+        emit::uncovered(state, thread.tgid, at_ns);
+    } else if state.misses == GIVE_UP {
+        state.flags |= flags::IGNORED;
+        count(Counter::ConnectionsIgnored, 1);
+    }
+    if let Some(call) = CALLS.get_ptr_mut(caller(thread)) {
+        // SAFETY: a map value stays writable while the program runs; the thread is in the call, nobody else writes it.
+        unsafe { (*call).socket = socket };
+        return;
+    }
+    if moved != direction::RECEIVED {
+        return;
+    }
+    if let Some(touched) = TOUCHED.get_ptr_mut(thread.tid) {
+        // SAFETY: as above; the entry is the thread's own.
+        unsafe {
+            if (*touched).socket != socket {
+                (*touched).socket = if (*touched).socket == 0 { socket } else { SEVERAL };
+            }
+        }
+    } else {
+        // A full table gives up another thread's.
+        let _full = TOUCHED.insert(thread.tid, Touched { socket }, 0);
+    }
+}
+
+#[inline(always)]
+fn caller(thread: Thread) -> Caller {
+    Caller {
+        who: u64::from(thread.tid),
+        tgid: u64::from(thread.tgid),
+    }
+}
+
+/// A call begins. One inside of another is the library's own affair.
+#[inline(always)]
+pub fn entered(call: Call) {
+    let caller = caller(Thread::current());
+    // SAFETY: the thread's own entry.
+    let outer = unsafe { CALLS.get(caller) }.is_some_and(|outer| outer.stack > call.stack);
+    if !outer {
+        // A full table gives up another thread's.
+        let _full = CALLS.insert(caller, call, 0);
+    }
+}
+
+/// A call returns. `stack`: the stack's end behind it.
+#[inline(always)]
+pub fn returned(result: u64, stack: u64) {
+    let thread = Thread::current();
+    let caller = caller(thread);
+    // SAFETY: the thread's own entry.
+    let Some(call) = (unsafe { CALLS.get(caller) }).copied() else {
+        return;
+    };
+    if call.stack.wrapping_add(size_of::<u64>() as u64) != stack {
+        return; // of a call inside
+    }
+    // Of the thread's own entry: there is no other error.
+    let _gone = CALLS.remove(caller);
+    finished(thread, call, length(call, result));
+}
+
+/// Bytes of plaintext that a call moved; 0 for an error, for "try again", and for a handshake.
+#[inline(always)]
+fn length(call: Call, result: u64) -> u32 {
+    let length = if call.kind == Kind::Handshake as u64 {
+        0
+    } else if call.kind == Kind::Read as u64 || call.kind == Kind::Write as u64 {
+        i64::from(result as i32)
+    } else if result as i32 == 1 {
+        // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
+        unsafe { bpf_probe_read_user(call.length_at as *const u64).unwrap_or(0) as i64 }
+    } else {
+        0
+    };
+    if length > 0 && length <= i64::from(i32::MAX) {
+        length as u32
+    } else {
+        0
+    }
+}
+
+/// A call is over and moved `length` bytes.
+#[inline(always)]
+fn finished(thread: Thread, call: Call, length: u32) {
+    let key = key(thread.tgid, call.object);
+    let found = CONNECTIONS.get_ptr_mut(key);
+    // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
+    let sure = found.is_some_and(|session| unsafe { (*session).link != 0 && (*session).flags & flags::INFERRED == 0 });
+    let inferred = call.socket == 0;
+    let socket = if !inferred || sure {
+        call.socket
+    } else {
+        take_touched(thread.tid)
+    };
+    if found.is_none() && socket == 0 && length == 0 {
+        return;
+    }
+    let Some(session) = found.or_else(|| insert(key, thread.tgid)) else {
+        count(Counter::ConnectionsEvicted, 1);
+        return;
+    };
+    // SAFETY: as above. One thread at a time calls the library for one session, or it would break.
+    let session = unsafe { &mut *session };
+    if call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED == 0 {
+        session.flags |= flags::HANDSHAKE;
+    }
+    let bound = socket != 0 && session.link != socket && bind(session, key, socket, inferred);
+    let sent = call.kind == Kind::Write as u64 || call.kind == Kind::WriteEx as u64;
+    let (mut arrival_ns, mut at_ns) = (0, 0);
+    if let Some(state) = CONNECTIONS.get_ptr_mut(session.link) {
+        // SAFETY: as above.
+        let state = unsafe { &mut *state };
+        arrival_ns = state.held_arrival_ns;
+        state.held_arrival_ns = 0;
+        // The time is the socket's, as without TLS: the call may return much later.
+        if (state.flags & flags::LAST_SENT != 0) == sent {
+            at_ns = state.moved_ns;
+        }
+        state.moved_ns = 0;
+        state.flags |= session.flags & flags::CLIENT;
+    }
+    if length == 0 {
+        return;
+    }
+    let counted = if sent { &mut session.sent } else { &mut session.received };
+    *counted = counted.wrapping_add(length);
+    let position_end = *counted;
+    if session.flags & flags::INFERRED != 0 && !lengths_agree(session) {
+        unbind(session);
+    }
+    if session.flags & flags::IGNORED != 0 {
+        return;
+    }
+    if session.link == 0 {
+        count(Counter::Unbound, 1);
+    }
+    let turned = session.flags & flags::MOVED == 0 || (session.flags & flags::LAST_SENT != 0) != sent;
+    if !turned && session.flags & flags::OPENED == 0 {
+        return; // what began like nothing known goes on
+    }
+    let segment = Segment {
+        at_ns: if at_ns == 0 { emit::now() } else { at_ns },
+        arrival_ns: if sent { 0 } else { arrival_ns },
+        position_end,
+        length,
+        tgid: thread.tgid,
+        tid: thread.tid,
+        direction: if sent { direction::SENT } else { direction::RECEIVED },
+        flags: 0,
+        tail: [0; TAIL_BYTES],
+    };
+    let ends = Ends {
+        key,
+        socket: Socket::probed(session.link as *const u8),
+        stream: Stream::Tls,
+    };
+    if bound && session.flags & flags::OPENED != 0 {
+        connection::opened(session, ends, segment);
+    }
+    let source = Source::buffer(call.buffer as *const u8, u64::from(length));
+    capture::deliver(session, ends, segment, source, turned);
+}
+
+/// The one socket that the thread received from since the last call.
+#[inline(always)]
+fn take_touched(tid: u32) -> u64 {
+    let Some(touched) = TOUCHED.get_ptr_mut(tid) else {
+        return 0;
+    };
+    // SAFETY: the thread's own entry.
+    let socket = unsafe { (*touched).socket };
+    // SAFETY: as above.
+    unsafe { (*touched).socket = 0 };
+    if socket == SEVERAL { 0 } else { socket }
+}
+
+/// A state for a session that was not seen before.
+#[inline(always)]
+fn insert(key: u64, tgid: u32) -> Option<connection::State> {
+    let mut session = connection::fresh(Stream::Tls, emit::now());
+    session.flags = flags::SESSION;
+    session.ring = processor();
+    session.tgid = tgid;
+    // Ports are asked of its socket.
+    if !filter::wanted_process(tgid) || filters() & (select::PORT_INCLUDE | select::PORT_EXCLUDE) != 0 {
+        session.flags |= flags::IGNORED | flags::FILTERED;
+    }
+    if CONNECTIONS.insert(key, session, u64::from(BPF_NOEXIST)).is_err() {
+        return None;
+    }
+    CONNECTIONS.get_ptr_mut(key)
+}
+
+/// Binds a session to a socket. False if that is another's, or gone.
+#[inline(always)]
+fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool) -> bool {
+    let Some(state) = CONNECTIONS.get_ptr_mut(socket) else {
+        return false;
+    };
+    // SAFETY: as in `finished`.
+    let state = unsafe { &mut *state };
+    if state.flags & flags::TLS == 0 || (inferred && (state.link != 0 || session.misses >= GIVE_UP)) {
+        return false;
+    }
+    if session.link != 0 {
+        renew(session);
+    }
+    if session.flags & flags::FILTERED != 0 {
+        // What is observed was asked of the socket.
+        session.flags &= !(flags::FILTERED | flags::IGNORED);
+    }
+    session.link = socket;
+    state.link = key;
+    if inferred {
+        session.flags |= flags::INFERRED;
+        let at = Socket::probed(socket as *const u8).positions();
+        session.received_before = at.map_or(0, |at| at.copied.wrapping_sub(session.received));
+        session.sent_before = at.map_or(0, |at| at.written.wrapping_sub(session.sent));
+    } else {
+        session.flags &= !flags::INFERRED;
+    }
+    true
+}
+
+/// The object is used for another connection now.
+#[inline(always)]
+fn renew(session: &mut ConnectionState) {
+    if session.flags & flags::OPENED != 0 {
+        connection::flush(session);
+        emit::state_change(session, change::DESTROYED);
+        count(Counter::ConnectionsClosed, 1);
+    }
+    if session.flags & flags::FRAMES != 0 {
+        frames::end(session);
+    }
+    if let Some(before) = CONNECTIONS.get_ptr_mut(session.link) {
+        // SAFETY: as in `finished`.
+        unsafe { (*before).link = 0 };
+    }
+    session.connection = connection::fresh(Stream::Tls, emit::now()).connection;
+    session.flags = flags::SESSION | session.flags & (flags::IGNORED | flags::FILTERED | flags::HANDSHAKE);
+    session.budget = 0;
+    session.continuations = 0;
+    session.misses = 0;
+    session.folded_bytes = 0;
+    session.received = 0;
+    session.sent = 0;
+    session.link = 0;
+}
+
+/// Could this much plaintext have gone over that socket since it was bound? Ciphertext is longer, but not by much.
+#[inline(always)]
+fn lengths_agree(session: &ConnectionState) -> bool {
+    let Some(at) = Socket::probed(session.link as *const u8).positions() else {
+        return false;
+    };
+    let received = at.copied.wrapping_sub(session.received_before);
+    let sent = at.written.wrapping_sub(session.sent_before);
+    let most = |plain: u32| plain.saturating_mul(2).saturating_add(SLACK_BYTES);
+    received >= session.received && received <= most(session.received) && sent <= most(session.sent)
+}
+
+/// The session goes over another socket than was thought: nothing is known of it any more.
+#[inline(always)]
+fn unbind(session: &mut ConnectionState) {
+    if let Some(state) = CONNECTIONS.get_ptr_mut(session.link) {
+        // SAFETY: as in `finished`.
+        unsafe { (*state).link = 0 };
+    }
+    session.link = 0;
+    session.flags &= !flags::INFERRED;
+    // Not tried again.
+    session.misses = GIVE_UP;
+    count(Counter::Misbound, 1);
+}
