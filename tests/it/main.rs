@@ -16,5 +16,6 @@ mod passive;
 mod servers;
 mod services;
 mod sockets;
+mod tls;
 mod truth;
 mod vm;

@@ -4,7 +4,8 @@
 //! Read in this order: [`need`] (what a test may ask of the machine), [`wait`] (conditions with a deadline), [`child`]
 //! (programs that end with their test), [`agent`] and [`api`] (the program under test), [`rows`] (what is compared),
 //! then where the truth comes from: [`wire`] and [`ways`] (both ends of a connection, scripted byte by byte),
-//! [`client`] and [`server`] (threads that keep a log), [`nginx`], [`python`] and [`wrk`] (programs that others wrote).
+//! [`client`] and [`server`] (threads that keep a log), [`nginx`], [`python`] and [`wrk`] (programs that others wrote),
+//! [`tls`] (those that speak over TLS).
 //!
 //! Nothing here sleeps for a fixed time in the hope that something has happened by then.
 
@@ -21,6 +22,7 @@ pub mod rows;
 pub mod server;
 pub mod socket;
 pub mod tape;
+pub mod tls;
 pub mod uring;
 pub mod wait;
 pub mod ways;

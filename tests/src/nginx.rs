@@ -159,7 +159,7 @@ fn text(directory: &Path, [port, h2_port]: [u16; 2], upstream: Option<&Path>) ->
 }
 
 #[track_caller]
-fn parse(line: &str) -> Access {
+pub(crate) fn parse(line: &str) -> Access {
     let fields: Vec<&str> = line.split('\t').collect();
     let [
         method,

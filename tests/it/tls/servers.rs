@@ -1,0 +1,212 @@
+//! Every server with every client.
+
+use perf_agent_tests::agent::Agent;
+use perf_agent_tests::api::number;
+use perf_agent_tests::clock::ms;
+use perf_agent_tests::need;
+use perf_agent_tests::rows::{Bytes, Picture, Role};
+use perf_agent_tests::tls::client::{self, Client, Raw, talk};
+use perf_agent_tests::tls::nginx::{Nginx, Tls};
+use perf_agent_tests::tls::server::Kind;
+use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
+use perf_agent_tests::wait;
+
+use super::expect;
+
+/// The clients ask the server, one after the other, by these versions of HTTP as far as they speak them.
+fn ask(server: &dyn Serves, versions: &[Http], clients: &[Client]) -> Asked {
+    let mut asked = Asked::default();
+    for client in clients {
+        for &http in versions.iter().filter(|http| client.speaks(**http)) {
+            client.ask(http, server, &mut asked);
+        }
+    }
+    asked
+}
+
+/// One client at nginx, with both versions of TLS.
+#[track_caller]
+fn at_nginx(clients: &[Client]) {
+    let agent = Agent::start();
+    let nginx = Nginx::start();
+    for site in [Tls::V12, Tls::V13].map(|tls| nginx.site(tls)) {
+        let asked = ask(&site, &Http::BOTH, clients);
+        expect(&agent, &site, &asked);
+    }
+    agent.stop();
+}
+
+#[test]
+fn nginx_and_curl() {
+    need!(Agent, Root, Nginx, Openssl, Curl);
+    at_nginx(&[Client::Curl]);
+}
+
+#[test]
+fn nginx_and_wget_by_gnutls() {
+    need!(Agent, Root, Nginx, Openssl, Wget);
+    at_nginx(&[Client::Wget]);
+}
+
+#[test]
+fn nginx_and_gnutls_cli() {
+    need!(Agent, Root, Nginx, Openssl, GnutlsCli);
+    at_nginx(&[Client::Raw(Raw::GnutlsCli)]);
+}
+
+#[test]
+fn nginx_and_s_client() {
+    need!(Agent, Root, Nginx, Openssl);
+    at_nginx(&[Client::Raw(Raw::SClient)]);
+}
+
+#[test]
+fn nginx_and_libcurl_by_gnutls() {
+    need!(Agent, Root, Nginx, Openssl, Python, CurlGnutls);
+    at_nginx(&[Client::Talker(client::Kind::GnuTls)]);
+}
+
+#[test]
+fn nginx_and_python_by_the_socket_and_through_memory() {
+    need!(Agent, Root, Nginx, Openssl, Venv);
+    at_nginx(&[
+        Client::Talker(client::Kind::Httpx),
+        Client::Talker(client::Kind::HttpxAsync),
+    ]);
+}
+
+#[test]
+fn nginx_and_node() {
+    need!(Agent, Root, Nginx, Openssl, Node);
+    at_nginx(&[Client::Talker(client::Kind::Node)]);
+}
+
+#[test]
+fn nginx_and_go() {
+    need!(Agent, Root, Nginx, Openssl, Go);
+    at_nginx(&[Client::Talker(client::Kind::Go)]);
+}
+
+#[test]
+fn nginx_and_h2load() {
+    need!(Agent, Root, Nginx, Openssl, H2load);
+    at_nginx(&[Client::H2load]);
+}
+
+/// To the byte: what nginx puts down is what it gave to OpenSSL, and got from it.
+#[test]
+fn bytes_are_those_of_the_access_log() {
+    need!(Agent, Root, Nginx, Openssl, Venv);
+    let agent = Agent::start();
+    let nginx = Nginx::start();
+    let site = nginx.site(Tls::V13);
+    let (program, answers) = talk(client::Kind::Httpx, Http::One, &site, &site::asks());
+    let mut asked = Asked::default();
+    asked.add(&program, Http::One, &site::asks(), &answers);
+    expect(&agent, &site, &asked);
+    let log = site.accesses();
+    let expected = Bytes {
+        received: log.iter().map(|line| line.request_length).sum(),
+        sent: log.iter().map(|line| line.bytes_sent).sum(),
+    };
+    let seen = Picture::seen(&agent.api().endpoints(), &site.at(), Role::Server);
+    assert_eq!(seen.bytes(), Some(expected));
+    agent.stop();
+}
+
+/// One server with everybody who speaks by OpenSSL or `GnuTLS`.
+#[track_caller]
+fn everybody_at(kind: Kind, versions: &[Http]) {
+    let agent = Agent::start();
+    let server = Server::start(kind);
+    let asked = ask(&server, versions, &Client::LIBRARIES);
+    expect(&agent, &server, &asked);
+    agent.stop();
+}
+
+macro_rules! need_everybody {
+    ($($more:ident),*) => {
+        need!(Agent, Root, Openssl, Curl, Wget, GnutlsCli, CurlGnutls, H2load, Node, Python, Venv $(, $more)*)
+    };
+}
+
+#[test]
+fn node_https_and_everybody() {
+    need_everybody!();
+    everybody_at(Kind::NodeHttps, &[Http::One]);
+}
+
+#[test]
+fn node_http2_and_everybody() {
+    need_everybody!();
+    everybody_at(Kind::NodeHttp2, &Http::BOTH);
+}
+
+#[test]
+fn asyncio_and_everybody() {
+    need_everybody!();
+    everybody_at(Kind::Asyncio, &[Http::One]);
+}
+
+/// An SSL object is used by several threads in turn.
+#[test]
+fn threads_that_take_turns_and_everybody() {
+    need_everybody!();
+    everybody_at(Kind::Threads, &[Http::One]);
+}
+
+#[test]
+fn uvicorn_and_everybody() {
+    need_everybody!();
+    everybody_at(Kind::Uvicorn, &[Http::One]);
+}
+
+#[test]
+fn hypercorn_and_everybody() {
+    need_everybody!();
+    everybody_at(Kind::Hypercorn, &Http::BOTH);
+}
+
+#[test]
+fn go_and_everybody() {
+    need_everybody!(Go);
+    everybody_at(Kind::Go, &Http::BOTH);
+}
+
+#[test]
+fn go_without_symbols_and_everybody() {
+    need_everybody!(Go);
+    everybody_at(Kind::GoStripped, &Http::BOTH);
+}
+
+/// Both ends take at least as long as the handler does, and not longer than the client waited.
+#[test]
+fn response_times_lie_between_the_handlers_and_the_clients() {
+    const HANDLER_MS: f64 = 50.0;
+    need!(Agent, Root, Openssl, Node, Python, Venv);
+    let agent = Agent::start();
+    for (kind, http) in [(Kind::NodeHttp2, Http::Two), (Kind::Asyncio, Http::One)] {
+        let server = Server::start(kind);
+        let asks = vec![site::get("/slow"); 10];
+        let (program, answers) = talk(client::Kind::Httpx, http, &server, &asks);
+        let mut asked = Asked::default();
+        asked.add(&program, http, &asks, &answers);
+        expect(&agent, &server, &asked);
+        let longest = answers.iter().map(|answer| ms(answer.took_ns)).fold(0.0, f64::max);
+        wait::settle(wait::SETTLE, "response times", || {
+            for role in Role::BOTH {
+                let endpoints = server.at().endpoints(agent.api(), role);
+                let times = &endpoints[0]["response_time_ms"];
+                let (least, most) = (number(&times["min"]), number(&times["max"]));
+                // A timer may fire a little early by another clock than the hooks'.
+                if least < HANDLER_MS - 1.5 || most > longest + 0.5 {
+                    return Err(format!(
+                        "{kind:?}, {role:?}: {least} to {most} ms, the client waited {longest} at most"
+                    ));
+                }
+            }
+            Ok(())
+        });
+    }
+    agent.stop();
+}
