@@ -28,14 +28,20 @@ fn servers_and_clients_agree() {
     let go = [Client::Talker(client::Kind::Go)];
     let clients: Vec<Client> = Client::LIBRARIES.into_iter().chain(go).collect();
     let nginx = Nginx::start();
-    for tls in [Tls::V12, Tls::V13] {
-        agree(&nginx.site(tls), &Http::BOTH, &clients);
-    }
-    for kind in [Kind::NodeHttp2, Kind::Hypercorn, Kind::Granian, Kind::Go] {
-        agree(&Server::start(kind), &Http::BOTH, &clients);
+    agree(&nginx.site(Tls::V12), &Http::BOTH, &clients);
+    agree(&nginx.site(Tls::V13), &Http::BOTH, &[Client::Curl]);
+    let two = [Client::Curl, Client::Talker(client::Kind::GnuTls)];
+    for kind in [
+        Kind::NodeHttp2,
+        Kind::Hypercorn,
+        Kind::Granian,
+        Kind::Go,
+        Kind::GoStripped,
+    ] {
+        agree(&Server::start(kind), &Http::BOTH, &two);
     }
     for kind in [Kind::NodeHttps, Kind::Asyncio, Kind::Threads, Kind::Uvicorn] {
-        agree(&Server::start(kind), &[Http::One], &clients);
+        agree(&Server::start(kind), &[Http::One], &two);
     }
 }
 

@@ -1,29 +1,41 @@
 //! Programs in Go, built from their sources beside this crate with Go's standard library alone, and kept for the next
 //! test.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
+use crate::child::Workdir;
 use crate::need;
 
-/// Builds the program of this source into `directory`; `stripped` leaves out symbols and DWARF.
+/// Programs that were built since this test program began.
+static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// The program of this source; `stripped` leaves out symbols and DWARF.
 ///
 /// # Panics
 /// If it cannot be built.
 #[track_caller]
-pub fn build(source: &Path, directory: &Path, stripped: bool) -> PathBuf {
+pub fn build(source: &Path, stripped: bool) -> PathBuf {
     let stem = source
         .file_stem()
         .and_then(|stem| stem.to_str())
         .expect("a source has a name");
-    let program = directory.join(if stripped {
+    let name = if stripped {
         format!("{stem}_stripped")
     } else {
         stem.to_owned()
-    });
+    };
     let venv = need::venv();
+    let program = venv.with_file_name("go-programs").join(&name);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.contains(&program) {
+        return program;
+    }
+    let directory = Workdir::new();
     let mut command = Command::new(venv.join("bin/go"));
-    command.args(["build", "-o"]).arg(&program);
+    command.args(["build", "-o"]).arg(directory.join(&name));
     if stripped {
         command.args(["-ldflags", "-s -w"]);
     }
@@ -34,7 +46,7 @@ pub fn build(source: &Path, directory: &Path, stripped: bool) -> PathBuf {
         .env("GOTOOLCHAIN", "local")
         .env("GOPROXY", "off")
         .env("CGO_ENABLED", "0")
-        .env("GOCACHE", venv.with_file_name("go"));
+        .env("GOCACHE", venv.with_file_name("go-build"));
     let output = command.output().expect("go can be started");
     assert!(
         output.status.success(),
@@ -42,5 +54,11 @@ pub fn build(source: &Path, directory: &Path, stripped: bool) -> PathBuf {
         source.display(),
         String::from_utf8_lossy(&output.stderr)
     );
+    // Into its place at once: another test program may be about to start it.
+    std::fs::create_dir_all(program.parent().expect("in the cache")).expect("a directory can be made");
+    let beside = program.with_extension("new");
+    std::fs::copy(directory.join(&name), &beside).expect("a program can be copied");
+    std::fs::rename(beside, &program).expect("a program can be replaced");
+    built.insert(program.clone());
     program
 }

@@ -143,7 +143,7 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
         command
     };
     let node = || need::which("node").expect("the test said that it needs node");
-    let with_go = |stripped| go::build(&source("tls_server.go"), directory, stripped);
+    let with_go = |stripped| go::build(&source("tls_server.go"), stripped);
     match kind {
         Kind::NodeHttps => own(&node(), &[&source("tls_node.mjs"), Path::new("https")]),
         Kind::NodeHttp2 => own(&node(), &[&source("tls_node.mjs"), Path::new("http2")]),
