@@ -1,4 +1,4 @@
-//! Servers in Python: their sources lie in `servers/`, beside this crate's.
+//! Servers in Python: their sources lie in `servers/`, beside this crate's, and those of clients in `clients/`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +24,11 @@ pub struct Server {
 /// The source of a server.
 pub fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("servers").join(name)
+}
+
+/// The source of a client.
+pub fn client(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
 }
 
 impl Server {
@@ -54,6 +59,15 @@ impl Server {
         let port = free_port();
         command.arg(source("fastapi_app.py")).arg(port.to_string());
         Self::on_port("fastapi", command, port)
+    }
+
+    /// A gRPC server without TLS.
+    #[track_caller]
+    pub fn grpc() -> Self {
+        let mut command = Command::new(need::venv().join("bin/python"));
+        let port = free_port();
+        command.arg(source("grpc_server.py")).arg(port.to_string());
+        Self::on_port("grpc", command, port)
     }
 
     /// gunicorn with four workers of the plain kind on a TCP port, all of them there.

@@ -1,14 +1,14 @@
 //! Clients over TLS that others wrote: some are told request by request ([`Talker`]), others everything at once.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command};
 
 use super::load::Load;
 use super::{Answer, Ask, Asked, Http, Serves, go, site};
 use crate::child::{Child, Said, Workdir, run};
 use crate::need;
-use crate::python::SYSTEM;
+use crate::python::{SYSTEM, client as source};
 
 /// Clients that do as they are told, on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +33,6 @@ pub struct Talker {
     output: BufReader<ChildStdout>,
     child: Child,
     _directory: Workdir,
-}
-
-fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
 }
 
 impl Talker {
