@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`report`] (figures and bars), [`records`] and [`pipeline`] (the user side alone), [`talk`] and
 //! [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`] (what it costs those
-//! that are observed), [`idle`].
+//! that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`idle`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 #![expect(clippy::disallowed_methods, reason = "it measures times")]
 #![forbid(unsafe_code)]
@@ -17,7 +17,9 @@ mod pipeline;
 mod records;
 mod report;
 mod serve;
+mod streams;
 mod talk;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,7 +59,28 @@ enum Measure {
         #[arg(long, default_value_t = 3)]
         seconds: u64,
     },
-    /// The same in a virtual machine whose time is a count of instructions. As root.
+    /// nginx with HTTP/2 and many requests at once, with the agent and without. As root.
+    Streams {
+        #[command(flatten)]
+        plan: Pairs,
+        #[arg(long, default_value_t = 9)]
+        pairs: usize,
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// nginx over TLS with the agent, with empty programs, and without. As root.
+    Tls {
+        #[command(flatten)]
+        plan: Pairs,
+        /// The object with the empty programs.
+        #[arg(long)]
+        empty: PathBuf,
+        #[arg(long, default_value_t = 9)]
+        pairs: usize,
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// The same as `nginx` in a virtual machine whose time is a count of instructions. As root.
     Guest {
         #[command(flatten)]
         plan: Pairs,
@@ -155,6 +178,13 @@ fn main() -> Result<()> {
             samples,
         } => kernel::run(&empty, backend.backend(), samples)?.print(),
         Measure::Nginx { plan, pairs, seconds } => nginx::run(&plan.plan(pairs, seconds))?.print(),
+        Measure::Streams { plan, pairs, seconds } => streams::run(&plan.plan(pairs, seconds))?.print(),
+        Measure::Tls {
+            plan,
+            empty,
+            pairs,
+            seconds,
+        } => tls::run(&plan.plan(pairs, seconds), &empty)?.print(),
         Measure::Guest { plan, pairs, seconds } => nginx::guest(&plan.plan(pairs, seconds))?.print(),
         Measure::Idle { agent, seconds } => idle::run(&agent, seconds)?.print(),
         Measure::Memory => pipeline::memory(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::report::Report;
 use crate::serve::{self, HANDLERS, Server};
 
 /// Connections of wrk.
-const CONNECTIONS: u32 = 32;
+pub(crate) const CONNECTIONS: u32 = 32;
 /// How long the handlers are asked, each.
 const ASK: Duration = Duration::from_secs(2);
 
@@ -50,7 +50,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
          agent observes everything, both ends of each connection.",
         plan.seconds, plan.pairs
     ));
-    let nginx = Nginx::start()?;
+    let nginx = Nginx::start(Speaks::Http1)?;
     // Whatever a first run has to pay.
     nginx.load(1)?;
     let (mut off, mut on) = (Vec::new(), Vec::new());
@@ -121,7 +121,7 @@ pub(crate) fn guest(plan: &Plan) -> Result<Report> {
         plan.seconds,
         plan.pairs
     ));
-    let nginx = Nginx::start()?;
+    let nginx = Nginx::start(Speaks::Http1)?;
     nginx.load(1)?;
     let (mut off, mut on) = (Vec::new(), Vec::new());
     for _ in 0..plan.pairs {
@@ -181,8 +181,8 @@ pub(crate) fn guest(plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-/// What was counted, against what wrk and nginx counted.
-fn counts(report: &mut Report, on: &[Run]) {
+/// What was counted, against what the client and nginx counted.
+pub(crate) fn counts(report: &mut Report, on: &[Run]) {
     let seen: Vec<_> = on
         .iter()
         .filter_map(|run| run.observed.as_ref().map(|seen| (run, seen)))
@@ -192,7 +192,7 @@ fn counts(report: &mut Report, on: &[Run]) {
     report.at_most(0.0, "records lost", "", &all(&|_, seen| seen.lost));
     report.at_most(
         0.0,
-        "answered exchanges of the client role, off wrk's count by",
+        "answered exchanges of the client role, off the client's count by",
         "",
         &all(&|run, seen| (seen.client_answered - run.requests).abs()),
     );
@@ -204,16 +204,27 @@ fn counts(report: &mut Report, on: &[Run]) {
     );
 }
 
-/// One run of wrk.
+/// What nginx speaks, and who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// HTTP/1.1 with wrk.
+    Http1,
+    /// The same over TLS.
+    Tls,
+    /// HTTP/2 without TLS, with h2load.
+    Http2,
+}
+
+/// One run of the client.
 #[derive(Clone, Debug)]
-struct Run {
-    /// Requests per second, and in all, as wrk counts.
-    rate: f64,
+pub(crate) struct Run {
+    /// Requests per second, and in all, as the client counts.
+    pub(crate) rate: f64,
     requests: f64,
     /// As nginx counts.
     served: f64,
     /// nginx's processor time per request.
-    server_us: f64,
+    pub(crate) server_us: f64,
     observed: Option<Observed>,
 }
 
@@ -227,24 +238,33 @@ struct Observed {
 }
 
 impl Run {
-    fn agent_us(&self) -> f64 {
+    pub(crate) fn agent_us(&self) -> f64 {
         self.observed.as_ref().map_or(0.0, |seen| seen.cpu_us)
     }
 }
 
 /// A running nginx; ended when dropped.
-struct Nginx {
+pub(crate) struct Nginx {
     child: Child,
     folder: PathBuf,
+    speaks: Speaks,
+    /// Where it is asked.
     port: u16,
+    /// Where it tells what it counted.
+    status: u16,
 }
 
 impl Nginx {
-    fn start() -> Result<Self> {
+    pub(crate) fn start(speaks: Speaks) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("perf-agent-bench-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        let port = free_port()?;
+        let (port, status) = (free_port()?, free_port()?);
         let path = folder.display();
+        let (how, certificate) = match speaks {
+            Speaks::Http1 => ("", String::new()),
+            Speaks::Http2 => ("http2", String::new()),
+            Speaks::Tls => ("ssl", certificate(&folder)?),
+        };
         let settings = format!(
             "user root; worker_processes 1; daemon off; pid {path}/pid; error_log {path}/error.log;
              events {{ worker_connections 1024; }}
@@ -253,8 +273,12 @@ impl Nginx {
                  proxy_temp_path {path}/proxy; fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi;
                  scgi_temp_path {path}/scgi;
                  server {{
-                     listen 127.0.0.1:{port} reuseport;
+                     listen 127.0.0.1:{port} reuseport {how};
+                     {certificate}
                      location / {{ return 200 'ok'; }}
+                 }}
+                 server {{
+                     listen 127.0.0.1:{status};
                      location /status {{ stub_status; }}
                  }}
              }}\n"
@@ -271,12 +295,18 @@ impl Nginx {
             .arg(folder.join("error.log"));
         let child = command.stdin(Stdio::null()).spawn().context("cannot start nginx")?;
         serve::wait_for(port)?;
-        Ok(Self { child, folder, port })
+        Ok(Self {
+            child,
+            folder,
+            speaks,
+            port,
+            status,
+        })
     }
 
     /// Requests that it counted, the one that asks included.
     fn served(&self) -> Result<f64> {
-        let text = get(self.port, "/status")?;
+        let text = get(self.status, "/status")?;
         // server accepts handled requests \n 8 8 31
         let numbers = text.lines().nth(2).context("nginx tells its counts")?;
         numbers
@@ -286,36 +316,17 @@ impl Nginx {
             .context("nginx tells its requests")
     }
 
-    /// Has wrk ask: requests, and requests per second.
-    fn load(&self, seconds: u64) -> Result<(f64, f64)> {
-        let mut wrk = Command::new("wrk");
-        wrk.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s")]);
-        let output = wrk
-            .arg(format!("http://127.0.0.1:{}/", self.port))
-            .output()
-            .context("cannot start wrk")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(
-            output.status.success() && !text.contains("Socket errors"),
-            "wrk was not content: {text}"
-        );
-        ensure!(!text.contains("Non-2xx"), "wrk was not content: {text}");
-        let number = |line: &str, word: usize| line.split_whitespace().nth(word)?.parse::<f64>().ok();
-        let requests = text
-            .lines()
-            .find(|line| line.contains(" requests in "))
-            .and_then(|line| number(line, 0));
-        let rate = text
-            .lines()
-            .find(|line| line.starts_with("Requests/sec:"))
-            .and_then(|line| number(line, 1));
-        requests
-            .zip(rate)
-            .with_context(|| format!("wrk told no figures: {text}"))
+    /// Has the client ask: requests, and requests per second.
+    pub(crate) fn load(&self, seconds: u64) -> Result<(f64, f64)> {
+        match self.speaks {
+            Speaks::Http1 => wrk(&format!("http://127.0.0.1:{}/", self.port), seconds),
+            Speaks::Tls => wrk(&format!("https://127.0.0.1:{}/", self.port), seconds),
+            Speaks::Http2 => h2load(&format!("http://127.0.0.1:{}/", self.port), seconds),
+        }
     }
 
     /// One run, and what the agent makes of it.
-    fn observed(&self, seconds: u64, agent: Option<&Agent>) -> Result<Run> {
+    pub(crate) fn observed(&self, seconds: u64, agent: Option<&Agent>) -> Result<Run> {
         let processes = family(self.child.id());
         let own = agent.map(|agent| vec![agent.process()]).unwrap_or_default();
         let before = self.served()?;
@@ -378,6 +389,91 @@ impl Drop for Nginx {
         _ = self.child.wait();
         _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// wrk: requests, and requests per second.
+fn wrk(url: &str, seconds: u64) -> Result<(f64, f64)> {
+    let mut wrk = Command::new("wrk");
+    wrk.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), url]);
+    let text = told(&mut wrk)?;
+    ensure!(!text.contains("Socket errors"), "wrk was not content: {text}");
+    ensure!(!text.contains("Non-2xx"), "wrk was not content: {text}");
+    let number = |line: &str, word: usize| line.split_whitespace().nth(word)?.parse::<f64>().ok();
+    let requests = text
+        .lines()
+        .find(|line| line.contains(" requests in "))
+        .and_then(|line| number(line, 0));
+    let rate = text
+        .lines()
+        .find(|line| line.starts_with("Requests/sec:"))
+        .and_then(|line| number(line, 1));
+    requests
+        .zip(rate)
+        .with_context(|| format!("wrk told no figures: {text}"))
+}
+
+/// Connections of h2load, and requests in flight on each.
+pub(crate) const STREAMS: [u32; 2] = [10, 100];
+
+/// h2load: requests, and requests per second. It is given a number of requests, since a run that ends by the clock leaves
+/// some without an answer.
+fn h2load(url: &str, seconds: u64) -> Result<(f64, f64)> {
+    let count = STREAMS_PER_SECOND * seconds;
+    let [connections, streams] = STREAMS;
+    let mut h2load = Command::new("h2load");
+    h2load.args([
+        format!("--requests={count}"),
+        format!("--clients={connections}"),
+        format!("--max-concurrent-streams={streams}"),
+        url.to_owned(),
+    ]);
+    let text = told(&mut h2load)?;
+    let all = format!("{count} succeeded, 0 failed, 0 errored, 0 timeout");
+    ensure!(text.contains(&all), "h2load was not content: {text}");
+    let rate = text
+        .lines()
+        .find(|line| line.starts_with("finished in "))
+        .and_then(|line| line.split(", ").nth(1)?.strip_suffix(" req/s")?.parse::<f64>().ok());
+    Ok((
+        count as f64,
+        rate.with_context(|| format!("h2load told no rate: {text}"))?,
+    ))
+}
+
+/// About what nginx answers in a second with one worker.
+const STREAMS_PER_SECOND: u64 = 40_000;
+
+fn told(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{command:?} was not content: {text}");
+    Ok(text)
+}
+
+/// What nginx is told of its certificate, which is made here.
+fn certificate(folder: &Path) -> Result<String> {
+    let [key, file] = ["key.pem", "certificate.pem"].map(|name| folder.join(name));
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args(["-days", "2", "-subj", "/CN=localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&file);
+    told(&mut openssl)?;
+    Ok(format!(
+        "ssl_certificate {}; ssl_certificate_key {};",
+        file.display(),
+        key.display()
+    ))
 }
 
 /// Runs of every program that is loaded, by name.

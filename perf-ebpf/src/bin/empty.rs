@@ -1,11 +1,11 @@
-//! Empty programs on the hooks of every backend: what a hook costs before any work is done. The benchmark of the
-//! kernel side runs them beside the real ones.
+//! Empty programs on the hooks of every backend, and on functions of user space: what a hook costs before any work is
+//! done. The benchmarks run them beside the real ones.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, fentry, fexit, kprobe},
-    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
+    macros::{btf_tracepoint, fentry, fexit, kprobe, uprobe, uretprobe},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 
 /// The kernel checks this text before it allows GPL-only helpers.
@@ -55,6 +55,16 @@ fn empty_kprobe_received(_ctx: ProbeContext) -> u32 {
 
 #[kprobe]
 fn empty_kprobe_arrived(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+#[uprobe]
+fn empty_uprobe_entered(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+#[uretprobe]
+fn empty_uprobe_returned(_ctx: RetProbeContext) -> u32 {
     0
 }
 

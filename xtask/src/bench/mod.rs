@@ -48,6 +48,10 @@ enum Benchmark {
     Kernel,
     /// nginx under wrk with the agent and without: throughput lost, latency added, everything counted?
     Nginx,
+    /// nginx with HTTP/2 under h2load: throughput lost, everything counted?
+    Streams,
+    /// nginx over TLS under wrk: throughput lost, beside that lost to hooks that do nothing.
+    Tls,
     /// The agent on an idle host.
     Idle,
     /// nginx under wrk on other kernels in QEMU, whose clock counts instructions.
@@ -57,7 +61,14 @@ enum Benchmark {
 }
 
 impl Benchmark {
-    const WITHOUT_VM: [Self; 4] = [Self::Pipeline, Self::Kernel, Self::Nginx, Self::Idle];
+    const WITHOUT_VM: [Self; 6] = [
+        Self::Pipeline,
+        Self::Kernel,
+        Self::Nginx,
+        Self::Streams,
+        Self::Tls,
+        Self::Idle,
+    ];
 
     fn chosen(self) -> Vec<Self> {
         match self {
@@ -70,8 +81,12 @@ impl Benchmark {
     fn needs(self) -> Vec<Need> {
         let nginx = || Need::program("nginx", "nginx-light", "the server that is observed");
         let wrk = || Need::program("wrk", "wrk", "the client that is observed");
+        let h2load = || Need::program("h2load", "nghttp2-client", "the client of HTTP/2 that is observed");
+        let openssl = || Need::program("openssl", "openssl", "the server's certificate");
         match self {
             Self::Nginx => nginx().into_iter().chain(wrk()).collect(),
+            Self::Streams => nginx().into_iter().chain(h2load()).collect(),
+            Self::Tls => nginx().into_iter().chain(wrk()).chain(openssl()).collect(),
             Self::Vm => nginx().into_iter().chain(wrk()).chain(vm::needs()).collect(),
             Self::Pipeline | Self::Kernel | Self::Idle | Self::All => Vec::new(),
         }
@@ -188,6 +203,15 @@ impl Built {
             Benchmark::Nginx => {
                 let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
                 command.arg("nginx").arg("--agent").arg(&self.agent).args(few);
+            }
+            Benchmark::Streams => {
+                let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
+                command.arg("streams").arg("--agent").arg(&self.agent).args(few);
+            }
+            Benchmark::Tls => {
+                let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
+                command.arg("tls").arg("--agent").arg(&self.agent);
+                command.arg("--empty").arg(&self.empty).args(few);
             }
             Benchmark::Idle => {
                 command
