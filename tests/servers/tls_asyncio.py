@@ -1,6 +1,7 @@
 """A server over asyncio's TLS, which goes through memory: one thread, an SSL object for each connection.
 
-Arguments: the port, the certificate, its key. Paths: see `site.rs`. Writes each request on a line.
+Arguments: the port, the certificate, its key. Paths: see `site.rs`. Writes each request on a line. Beyond that, /drop
+closes without an answer, and /never waits until the client is gone.
 """
 
 import asyncio
@@ -17,6 +18,13 @@ async def serve(reader, writer):
             method, path, _ = head.split("\r\n")[0].split(" ")
             fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
             body = await reader.readexactly(int(fields.get("content-length", 0)))
+            if path == "/drop":
+                writer.close()
+                return
+            if path == "/never":
+                await reader.read()
+                writer.close()
+                return
             if path == "/slow":
                 await asyncio.sleep(0.050)
             status, answer = BODIES.get(path, (404, b"missing\n"))

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
-use aya::programs::uprobe::UProbeScope;
 use aya::programs::UProbe;
+use aya::programs::uprobe::UProbeScope;
 
 use crate::agent::Agent;
 use crate::host;

@@ -2,10 +2,12 @@
 
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::need;
+use perf_agent_tests::rows::{self, Picture, Role};
 use perf_agent_tests::tls::load::Load;
 use perf_agent_tests::tls::nginx::{Nginx, Tls};
 use perf_agent_tests::tls::server::Kind;
 use perf_agent_tests::tls::{Asked, Http, Server, Serves};
+use perf_agent_tests::{wait, wrk};
 
 use super::expect;
 
@@ -52,6 +54,42 @@ fn one_thread_with_fifty_connections_through_memory() {
     for kind in [Kind::Asyncio, Kind::NodeHttps] {
         under_load(&Server::start(kind), &[load(Http::One, 2_000, 50, 1)]);
     }
+}
+
+/// wrk closes in the middle of its last requests: nginx logs them, wrk does not count them.
+#[test]
+fn nginx_under_wrk() {
+    need!(Agent, Root, Nginx, Openssl, Wrk);
+    let agent = Agent::start();
+    let nginx = Nginx::start();
+    let site = nginx.site(Tls::V13);
+    let load = wrk::Load {
+        connections: 16,
+        seconds: 2,
+        url: format!("https://127.0.0.1:{}/hello", site.port()),
+        pipelined: 1,
+    };
+    let report = load.run();
+    assert_eq!((report.socket_errors, report.not_2xx_3xx), (0, 0), "{report:?}");
+    wait::settle(wait::SETTLE, "every request is counted", || {
+        let logged = site.accesses().len() as u64;
+        let endpoints = agent.api().endpoints();
+        let [server, client] = Role::BOTH.map(|role| Picture::seen(&endpoints, &site.at(), role));
+        let left = client.requests() - client.outcome("answered").min(client.requests());
+        if logged < report.requests
+            || server.requests() != logged
+            || client.outcome("answered") != report.requests
+            || client.requests() != logged
+            || left > u64::from(load.connections)
+        {
+            let records = &agent.api().accounting()["records"];
+            return Err(format!(
+                "{logged} logged, {report:?}\n  server:\n{server}  client:\n{client}  {records}"
+            ));
+        }
+        rows::accounting_closes(&agent.api().accounting())
+    });
+    agent.stop();
 }
 
 #[test]

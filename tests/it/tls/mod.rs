@@ -4,7 +4,9 @@
 //! that port: no ciphertext is taken for a message.
 
 mod coverage;
+mod ends;
 mod idle;
+mod kernels;
 mod library;
 mod load;
 mod openssl;

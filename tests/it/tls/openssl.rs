@@ -1,4 +1,4 @@
-//! OpenSSL's own server, and the kernel's TLS.
+//! OpenSSL's own server and client.
 
 use std::process::Command;
 
@@ -6,11 +6,10 @@ use perf_agent_tests::agent::{Agent, free_port};
 use perf_agent_tests::child::{Workdir, run};
 use perf_agent_tests::need;
 use perf_agent_tests::rows::{Picture, Role, answered};
-use perf_agent_tests::tls::client::{Client, Kind};
 use perf_agent_tests::tls::nginx::{Nginx, Settings, Tls};
-use perf_agent_tests::tls::{Asked, Certificate, Http, Server, Serves};
+use perf_agent_tests::tls::{Certificate, Server, Serves};
 
-use super::{expect, expect_rows};
+use super::expect_rows;
 
 /// `-WWW` sends files with a head, and closes.
 #[test]
@@ -48,28 +47,36 @@ fn s_server_with_files() {
     agent.stop();
 }
 
-/// OpenSSL hands the keys to the kernel: the socket is written to in clear text.
+/// A session is resumed, and the request comes before the handshake is over.
 #[test]
-fn the_kernels_tls_is_not_counted_twice() {
-    need!(Agent, Root, Nginx, Openssl, Curl, Venv);
-    let available = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp").unwrap_or_default();
-    if !available.split_whitespace().any(|name| name == "tls") {
-        need::note("this kernel has no TLS of its own (no `tls` in net.ipv4.tcp_available_ulp)");
-        return;
-    }
+fn a_request_in_early_data_is_counted() {
+    const REQUEST: &str = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    need!(Agent, Root, Nginx, Openssl);
     let agent = Agent::start();
     let nginx = Nginx::start_with(&Settings {
-        kernel_tls: true,
+        early_data: true,
         ..Settings::default()
     });
-    for tls in [Tls::V12, Tls::V13] {
-        let site = nginx.site(tls);
-        let mut asked = Asked::default();
-        for http in Http::BOTH {
-            Client::Curl.ask(http, &site, &mut asked);
-            Client::Talker(Kind::Httpx).ask(http, &site, &mut asked);
-        }
-        expect(&agent, &site, &asked);
-    }
+    let site = nginx.site(Tls::V13);
+    let directory = Workdir::new();
+    let [session, request] = ["session", "request"].map(|name| directory.join(name));
+    std::fs::write(&request, REQUEST).expect("a file can be written");
+    let client = |input: &str, more: &str| {
+        let script = format!(
+            "{input} | openssl s_client -tls1_3 -connect 127.0.0.1:{} -CAfile {} -ign_eof {more}",
+            site.port(),
+            site.certificate().display(),
+        );
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script]);
+        let said = run(shell);
+        assert!(said.out.contains("HTTP/1.1 200"), "{}", said.out);
+        said.out
+    };
+    let (session, request) = (session.display(), request.display());
+    client(&format!("cat {request}"), &format!("-sess_out {session}"));
+    let said = client("true", &format!("-sess_in {session} -early_data {request}"));
+    assert!(said.contains("Early data was accepted"), "{said}");
+    expect_rows(&agent, &site, &answered("GET /hello", 200).times(2));
     agent.stop();
 }

@@ -25,6 +25,8 @@ pub struct Settings {
     pub libraries: Option<PathBuf>,
     /// The kernel is to encrypt.
     pub kernel_tls: bool,
+    /// Requests may come with the first bytes of a resumed session.
+    pub early_data: bool,
 }
 
 /// A running nginx with two workers.
@@ -53,7 +55,7 @@ impl Nginx {
         let directory = Workdir::new();
         let certificate = Certificate::new(directory.path());
         let ports = [free_port(), free_port()];
-        write(directory.path(), directory.path(), ports, settings.kernel_tls);
+        write(directory.path(), directory.path(), ports, settings);
         let mut command = Command::new(need::which("nginx").expect("the test said that it needs nginx"));
         command.arg("-c").arg(directory.join("nginx.conf"));
         command.arg("-p").arg(directory.path());
@@ -141,7 +143,7 @@ impl Serves for Site<'_> {
 }
 
 /// Writes the configuration and the files into `directory`, which nginx is to know as `seen`.
-pub(crate) fn write(directory: &Path, seen: &Path, ports: [u16; 2], kernel_tls: bool) {
+pub(crate) fn write(directory: &Path, seen: &Path, ports: [u16; 2], settings: &Settings) {
     let put = |name: &str, bytes: &[u8]| std::fs::write(directory.join(name), bytes).expect("a file can be written");
     let files = directory.join("files");
     std::fs::create_dir(&files).expect("a directory can be made");
@@ -151,7 +153,8 @@ pub(crate) fn write(directory: &Path, seen: &Path, ports: [u16; 2], kernel_tls: 
     }
     put("files/empty", b"");
     let seen = seen.display();
-    let kernel_tls = if kernel_tls {
+    let early_data = if settings.early_data { "on" } else { "off" };
+    let kernel_tls = if settings.kernel_tls {
         "ssl_conf_command Options KTLS;"
     } else {
         ""
@@ -193,6 +196,8 @@ pub(crate) fn write(directory: &Path, seen: &Path, ports: [u16; 2], kernel_tls: 
             keepalive_timeout 600;
             ssl_certificate {seen}/certificate.pem;
             ssl_certificate_key {seen}/key.pem;
+            ssl_session_cache shared:sessions:1m;
+            ssl_early_data {early_data};
             {kernel_tls}
             {servers}
             # Bodies are read to their end before they are passed on, which nobody else does here.

@@ -29,7 +29,7 @@ pub fn nginx() -> nginx::Nginx {
     // nginx asks for its user by name, as programs do.
     std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n").expect("a file can be written");
     std::fs::write(root.join("etc/group"), "root:x:0:\n").expect("a file can be written");
-    nginx::write(&root.join("srv"), Path::new("/srv"), ports, false);
+    nginx::write(&root.join("srv"), Path::new("/srv"), ports, &nginx::Settings::default());
     for file in [&certificate.file, &certificate.key] {
         let name = file.file_name().expect("a file has a name");
         std::fs::copy(file, root.join("srv").join(name)).expect("a file can be copied");

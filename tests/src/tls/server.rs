@@ -32,6 +32,8 @@ pub enum Kind {
     Go,
     /// The same without symbols.
     GoStripped,
+    /// Python's websockets, with a site of its own.
+    Websocket,
 }
 
 /// What a test needs to know of a server.
@@ -176,6 +178,7 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
             "--ssl-certificate",
         ),
         Kind::Go => own(&with_go(false), &[]),
+        Kind::Websocket => own(&venv_python, &[&source("tls_websocket.py")]),
         Kind::GoStripped => own(&with_go(true), &[]),
     }
 }

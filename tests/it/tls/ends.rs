@@ -1,0 +1,57 @@
+//! Exchanges that end otherwise than with an answer, and connections that become something else.
+
+use std::process::Command;
+
+use perf_agent_tests::agent::Agent;
+use perf_agent_tests::child::run;
+use perf_agent_tests::need;
+use perf_agent_tests::rows::{answered, ended};
+use perf_agent_tests::tls::server::Kind;
+use perf_agent_tests::tls::{Server, Serves};
+
+use super::expect_rows;
+
+fn curl(server: &dyn Serves, path: &str) -> Option<i32> {
+    let mut command = Command::new(need::which("curl").expect("it was asked for"));
+    command
+        .args(["--silent", "--max-time", "0.5", "--output", "/dev/null", "--cacert"])
+        .arg(server.certificate())
+        .arg(format!("https://127.0.0.1:{}{path}", server.port()));
+    run(command).code
+}
+
+/// The alert by which a TLS connection is closed is no answer.
+#[test]
+fn requests_without_an_answer_end_as_on_any_connection() {
+    need!(Agent, Root, Openssl, Python, Curl);
+    let agent = Agent::start();
+    let server = Server::start(Kind::Asyncio);
+    let mut expected = vec![];
+    for _ in 0..5 {
+        assert_eq!(curl(&server, "/drop"), Some(52), "curl: an empty reply");
+        assert_eq!(curl(&server, "/never"), Some(28), "curl: it took too long");
+        assert_eq!(curl(&server, "/hello"), Some(0));
+        expected.push(ended("GET /drop", "server_closed"));
+        expected.push(ended("GET /never", "client_aborted"));
+        expected.push(answered("GET /hello", 200));
+    }
+    expect_rows(&agent, &server, &expected);
+    agent.stop();
+}
+
+/// After 101 the connection speaks something else, whatever it looks like.
+#[test]
+fn a_websocket_is_one_exchange() {
+    need!(Agent, Root, Openssl, Venv);
+    let agent = Agent::start();
+    let server = Server::start(Kind::Websocket);
+    let mut client = Command::new(need::venv().join("bin/python"));
+    client
+        .arg(perf_agent_tests::python::client("tls_websocket.py"))
+        .arg(server.port().to_string())
+        .arg(server.certificate());
+    let said = run(client);
+    assert_eq!((said.code, said.out.trim()), (Some(0), "40"), "{}", said.error);
+    expect_rows(&agent, &server, &answered("GET /talk", 101).times(2));
+    agent.stop();
+}
