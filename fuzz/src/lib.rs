@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use perf_agent::event::Change;
-use perf_agent::exchange::{Ended, Loss, Outcome, Request, Sink, Ticket};
+use perf_agent::exchange::{Ended, Loss, Outcome, Protocol, Request, Sink, Ticket};
 use perf_agent::protocol::{Chunk, Gap, Half, ProtocolEntry, Verdict};
 
 /// One thing that happens.
@@ -35,17 +35,23 @@ pub struct Words {
 }
 
 #[derive(Default)]
-struct Tickets(Vec<bool>);
+struct Tickets {
+    ended: Vec<bool>,
+    /// Those of gRPC, whose status may be missing.
+    grpc: Vec<bool>,
+}
 
 impl Sink for Tickets {
     fn opened(&mut self, request: &Request<'_>) -> Ticket {
         assert!(!request.method.is_empty());
-        self.0.push(false);
-        Ticket(self.0.len() as u32 - 1)
+        self.ended.push(false);
+        self.grpc.push(request.protocol == Protocol::Grpc);
+        Ticket(self.ended.len() as u32 - 1)
     }
     fn ended(&mut self, ticket: Ticket, ended: &Ended) {
-        assert!(!std::mem::replace(&mut self.0[ticket.0 as usize], true), "ended twice");
-        assert!(ended.outcome != Outcome::Answered || ended.status.is_some());
+        let place = ticket.0 as usize;
+        assert!(!std::mem::replace(&mut self.ended[place], true), "ended twice");
+        assert!(ended.outcome != Outcome::Answered || ended.status.is_some() || self.grpc[place]);
     }
     fn lost(&mut self, _: Loss) {}
 }
@@ -114,5 +120,5 @@ pub fn feed(protocol: &ProtocolEntry, words: &Words, from_start: bool, steps: &[
         }
     }
     dissector.cut(at_ns, Outcome::Cut, &mut sink);
-    assert!(sink.0.iter().all(|ended| *ended), "an exchange has no end");
+    assert!(sink.ended.iter().all(|ended| *ended), "an exchange has no end");
 }

@@ -101,7 +101,7 @@ impl Executable {
     }
 }
 
-/// A status such as `404`, or a class of them such as `4xx`.
+/// A status such as `404`, a class of them such as `4xx`, or a gRPC code such as `14`.
 pub fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
     if let Some(class) = text.strip_suffix("xx") {
         let class = class
@@ -110,7 +110,12 @@ pub fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
             .filter(|class| (1..=5).contains(class) && text.len() == 3)?;
         return Some(class * 100..=class * 100 + 99);
     }
-    let status = text.parse().ok().filter(|status| (100..=599).contains(status))?;
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let status = text
+        .parse()
+        .ok()
+        .filter(|_| digits)
+        .filter(|status| matches!(status, 0..=16 | 100..=599))?;
     Some(status..=status)
 }
 
@@ -153,7 +158,8 @@ mod tests {
     fn statuses_are_single_or_a_class() {
         assert_eq!(statuses("404"), Some(404..=404));
         assert_eq!(statuses("5xx"), Some(500..=599));
-        for text in ["", "xx", "6xx", "0xx", "99", "600", "+5xx", "05xx", "5XX"] {
+        assert_eq!((statuses("0"), statuses("16")), (Some(0..=0), Some(16..=16)));
+        for text in ["", "xx", "6xx", "0xx", "17", "99", "600", "+5", "+5xx", "05xx", "5XX"] {
             assert_eq!(statuses(text), None, "{text}");
         }
     }

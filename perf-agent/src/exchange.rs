@@ -38,11 +38,13 @@ pub enum Protocol {
     Http11,
     /// HTTP/2, RFC 9113
     Http2,
+    /// gRPC over HTTP/2
+    Grpc,
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 3] = [Self::Http10, Self::Http11, Self::Http2];
+    pub const ALL: [Self; 4] = [Self::Http10, Self::Http11, Self::Http2, Self::Grpc];
 
     /// The word used in the API.
     pub fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Protocol {
             Self::Http10 => "http/1.0",
             Self::Http11 => "http/1.1",
             Self::Http2 => "http/2",
+            Self::Grpc => "grpc",
         }
     }
 }
@@ -157,7 +160,7 @@ impl Times {
 pub struct Ended {
     /// How it ended.
     pub outcome: Outcome,
-    /// Final status as sent, if its head was seen.
+    /// Final status as sent, if its head was seen. Of gRPC its own code, if it was seen.
     pub status: Option<u16>,
     /// When what happened.
     pub times: Times,

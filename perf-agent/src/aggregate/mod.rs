@@ -65,6 +65,17 @@ impl Default for ErrorRule {
 }
 
 impl ErrorRule {
+    /// That of gRPC: every code but OK. Whose fault it is does not show in a code.
+    pub fn grpc() -> Self {
+        Self {
+            errors: 1..=u16::MAX,
+            // None: an empty range.
+            #[expect(clippy::reversed_empty_ranges, reason = "empty is what is meant")]
+            client_errors: 1..=0,
+            client_aborted: false,
+        }
+    }
+
     /// An error status, or not answered by the server.
     pub fn is_error(&self, ended: &Ended) -> bool {
         ended.status.is_some_and(|status| self.errors.contains(&status))

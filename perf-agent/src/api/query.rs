@@ -101,7 +101,7 @@ impl Parameters {
         }
     }
 
-    /// A status such as `404`, or a class of them such as `4xx`.
+    /// A status such as `404`, a class of them such as `4xx`, or a gRPC code.
     ///
     /// # Errors
     /// [`Problem`] that says so.
@@ -109,7 +109,11 @@ impl Parameters {
         let Some(text) = self.text(name) else { return Ok(None) };
         match crate::config::statuses(text) {
             Some(statuses) => Ok(Some(statuses)),
-            None => Err(wrong(name, text, "a status such as 404, or a class such as 4xx")),
+            None => Err(wrong(
+                name,
+                text,
+                "a status such as 404, a class such as 4xx, or a gRPC code from 0 to 16",
+            )),
         }
     }
 }
@@ -190,7 +194,7 @@ mod tests {
         for status in ["6xx", "99", "600", "5x", "x"] {
             let detail = problem(parse(&format!("status={status}")).unwrap().status("status"));
             assert!(
-                detail.ends_with("expected a status such as 404, or a class such as 4xx"),
+                detail.ends_with("expected a status such as 404, a class such as 4xx, or a gRPC code from 0 to 16"),
                 "{detail}"
             );
         }

@@ -47,7 +47,7 @@ pub struct Trace {
     /// Only exchanges that took longer, such as 10ms or 1.5s.
     #[arg(long, value_name = "DURATION", help_heading = "What to print")]
     slower_than: Option<String>,
-    /// Only this status, such as 404, or class, such as 5xx.
+    /// Only this status, such as 404, class, such as 5xx, or gRPC code, such as 14.
     #[arg(long, value_name = "STATUS", help_heading = "What to print")]
     status: Option<String>,
     /// One JSON object per line, with the field names of /api/v1/requests.
@@ -86,7 +86,7 @@ impl Trace {
         let statuses = self.status.as_ref().map(|text| (text, config::statuses(text)));
         if let Some((text, None)) = statuses {
             faults.add(format!(
-                "--status {text}: expected a status such as 404, or a class such as 5xx"
+                "--status {text}: expected a status such as 404, a class such as 5xx, or a gRPC code from 0 to 16"
             ));
         }
         let statuses = statuses.and_then(|(_, statuses)| statuses);

@@ -40,12 +40,12 @@ pub struct EndpointKey {
     pub operation: Operation,
 }
 
-/// HTTP method and route.
+/// HTTP method and route; of gRPC the full method, `/package.Service/Method`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Operation {
-    /// The method as sent (at most 32 bytes of it); empty in [`OTHER`].
+    /// The method as sent (at most 32 bytes of it); empty in [`OTHER`] and for gRPC.
     pub method: CompactString,
-    /// The path with placeholders, [`OTHER`] or [`UNSEEN`].
+    /// The path with placeholders, gRPC's as it was sent, [`OTHER`] or [`UNSEEN`].
     pub route: CompactString,
 }
 

@@ -14,10 +14,10 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
 use super::cache::PathCache;
 use super::log::Named;
-use super::text::{METHOD, first};
+use super::text::{METHOD, PATH, first};
 use crate::aggregate::Aggregate;
 use crate::endpoint::route::{Template, Tree};
-use crate::endpoint::{EndpointKey, Operation, Peer, RouteReason, Routes};
+use crate::endpoint::{EndpointKey, Operation, Peer, RouteReason, Routes, UNSEEN};
 use crate::exchange::{Protocol, Request, Role};
 use crate::process::Services;
 use crate::snapshot::EndpointSnapshot;
@@ -147,6 +147,9 @@ impl Endpoints {
         started_ns: u64,
         moved: &mut Option<Moved>,
     ) -> u32 {
+        if protocol == Protocol::Grpc {
+            return self.method(scope, path, services, started_ns);
+        }
         let mut room = std::mem::take(&mut self.room);
         let alike = self.routes.alike(path, &mut room);
         let asked = self.cache.key(scope, protocol, method, alike);
@@ -167,6 +170,21 @@ impl Endpoints {
         self.cache.put(&asked, endpoint);
         self.room = room;
         endpoint
+    }
+
+    /// The endpoint of a gRPC method: its path is what the program's author wrote, and no part of it is a value.
+    fn method(&mut self, scope: u32, path: &str, services: &Services, started_ns: u64) -> u32 {
+        let path = first(path, PATH);
+        if let Some(number) = self.known(scope, Protocol::Grpc, "", path) {
+            return number;
+        }
+        let template = Template {
+            route: if path.is_empty() { UNSEEN.into() } else { path.into() },
+            reason: RouteReason::default(),
+            by_pattern: false,
+            overflow: None,
+        };
+        self.number(scope, Protocol::Grpc, "", &template, services, started_ns)
     }
 
     fn number(
@@ -411,7 +429,8 @@ impl Endpoint {
 
     /// Is its route one that the scope's tree made?
     fn is_learnt(&self, scope: u32) -> bool {
-        self.scope == scope && !self.by_pattern && !self.other && self.route().starts_with('/')
+        let learns = self.named.key.protocol != Protocol::Grpc;
+        self.scope == scope && learns && !self.by_pattern && !self.other && self.route().starts_with('/')
     }
 
     fn rename(&mut self, template: Template) {

@@ -47,6 +47,8 @@ pub struct Settings {
     pub routes: Vec<String>,
     /// What counts as an error.
     pub rule: ErrorRule,
+    /// What does of gRPC.
+    pub grpc_rule: ErrorRule,
     /// Newest exchanges kept in the request log; 0 for none.
     pub recent: usize,
     /// Slowest exchanges of the last hour kept in the request log; 0 for none.
@@ -60,6 +62,7 @@ impl Default for Settings {
             distinct_values: 100,
             routes: Vec::new(),
             rule: ErrorRule::default(),
+            grpc_rule: ErrorRule::grpc(),
             recent: 1_000,
             slowest: 100,
         }
@@ -139,10 +142,27 @@ fn remote_of(peers: &Peers) -> Option<SocketAddr> {
     }
 }
 
+/// What counts as an error, by protocol.
+#[derive(Debug)]
+struct Rules {
+    http: ErrorRule,
+    grpc: ErrorRule,
+}
+
+impl Rules {
+    #[inline]
+    fn of(&self, protocol: Protocol) -> &ErrorRule {
+        match protocol {
+            Protocol::Grpc => &self.grpc,
+            Protocol::Http10 | Protocol::Http11 | Protocol::Http2 => &self.http,
+        }
+    }
+}
+
 /// Everything counted.
 #[derive(Debug)]
 pub struct Statistics {
-    rule: ErrorRule,
+    rules: Rules,
     processes: Processes,
     services: Services,
     endpoints: Endpoints,
@@ -171,7 +191,10 @@ impl Statistics {
     pub fn new(settings: Settings) -> Result<Self, RouteError> {
         let routes = Routes::new(&settings.routes, settings.distinct_values)?;
         Ok(Self {
-            rule: settings.rule,
+            rules: Rules {
+                http: settings.rule,
+                grpc: settings.grpc_rule,
+            },
             processes: Processes::default(),
             services: Services::default(),
             endpoints: Endpoints::new(routes, settings.endpoints),
@@ -373,13 +396,14 @@ impl Sink for ConnectionSink<'_> {
             return;
         };
         this.ledger.exchange_ended(ended.outcome);
+        let rule = this.rules.of(open.protocol);
         if self.origin.role == Role::Server {
-            this.total.ended(ended, &this.rule);
+            this.total.ended(ended, rule);
             this.shared_total = None;
         }
         let number = open.endpoint.unwrap_or_else(|| this.late(self.origin, &open, ended));
         let endpoint = this.endpoints.get_mut(number);
-        endpoint.aggregate.ended(ended, &this.rule);
+        endpoint.aggregate.ended(ended, this.rules.of(open.protocol));
         if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();
         }

@@ -1,6 +1,6 @@
 //! Tests of the whole way from exchange to snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{Rng as _, *};
 
@@ -190,6 +190,41 @@ fn an_exchange_shows_in_its_endpoint_the_total_the_log_and_the_books() {
         (books.exchanges.opened, books.exchanges.answered, books.series.endpoints),
         (1, 1, 1)
     );
+}
+
+#[test]
+fn a_grpc_method_is_an_endpoint_as_it_is_and_every_code_but_ok_is_an_error() {
+    let mut statistics = statistics(settings());
+    let mut origin = server();
+    let mut call = |path: &str, status: Option<u16>| {
+        let asked = Request {
+            protocol: Protocol::Grpc,
+            ..request("POST", path, 1001 * SECOND_NS)
+        };
+        let mut sink = statistics.sink(&mut origin);
+        let ticket = sink.opened(&asked);
+        let mut ended = ended(Outcome::Answered, status, asked.first_ns, MS);
+        ended.times.response_first_ns = Some(asked.first_ns + MS / 2);
+        sink.ended(ticket, &ended);
+    };
+    // More methods than values of a segment that are kept apart, and names that look like values.
+    let methods: Vec<_> = (0..20).map(|number| format!("/pkg.Users/{number}")).collect();
+    for method in &methods {
+        call(method, Some(0));
+    }
+    for status in [Some(5), Some(14), None] {
+        call(&methods[0], status);
+    }
+    statistics.tick(1002 * SECOND_NS, 1_700_000_002 * SECOND_NS);
+    let snapshot = statistics.snapshot();
+    assert_eq!(
+        operations(&snapshot).keys().cloned().collect::<BTreeSet<_>>(),
+        methods.into_iter().collect()
+    );
+    let view = snapshot.endpoints[0].window(Window::Start, snapshot.at_ns);
+    assert_eq!((view.requests, view.errors, view.client_errors), (4, 2, 0));
+    assert_eq!(view.statuses, BTreeMap::from([(0, 1), (5, 1), (14, 1)]));
+    assert_eq!(snapshot.total.window(Window::Start, snapshot.at_ns).errors, 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use memchr::{memchr, memchr_iter};
 use crate::exchange::Request;
 
 /// Bytes of a path that are kept.
-const PATH: usize = 512;
+pub(super) const PATH: usize = 512;
 /// Bytes of a host, and of a request id.
 const NAME: usize = 128;
 /// Bytes of a method.

@@ -10,7 +10,7 @@ use super::time::Throughput;
 use super::{RoleName, Summary, WindowName, measured, rounded};
 use crate::aggregate::WindowView;
 use crate::endpoint::{EndpointKey, Peer as KeyPeer};
-use crate::exchange::Outcome;
+use crate::exchange::{Outcome, Protocol};
 use crate::process;
 use crate::snapshot::EndpointSnapshot;
 
@@ -142,21 +142,21 @@ pub struct Endpoint {
     pub protocol: String,
     /// Whether it went over TLS.
     pub tls: bool,
-    /// What was asked for: method and route.
+    /// What was asked for: method and route; of gRPC the full method, `/package.Service/Method`.
     pub operation: String,
-    /// HTTP method as sent.
+    /// HTTP method as sent; null for gRPC.
     pub method: Option<String>,
-    /// Path with placeholders.
+    /// Path with placeholders; null for gRPC.
     pub route: Option<String>,
     /// Exchanges that ended in the window.
     pub requests: u64,
-    /// Of them, with a 5xx or not answered by the server.
+    /// Of them, with a 5xx (gRPC: any code but 0) or not answered by the server.
     pub errors: u64,
     /// `errors / requests`; null without requests.
     pub error_rate: Option<f64>,
-    /// Of them, with a 4xx.
+    /// Of them, with a 4xx; none of gRPC, whose codes do not tell whose fault it was.
     pub client_errors: u64,
-    /// How many ended with which status.
+    /// How many ended with which status; of gRPC with which code of its own, as a number.
     pub statuses: BTreeMap<String, u64>,
     /// How many ended how.
     pub outcomes: Outcomes,
@@ -181,6 +181,7 @@ impl Endpoint {
     pub fn new(endpoint: &EndpointSnapshot, view: &WindowView) -> Self {
         let key = &endpoint.key;
         let operation = &key.operation;
+        let is_http = key.protocol != Protocol::Grpc;
         let mut statuses: BTreeMap<_, _> = view
             .statuses
             .iter()
@@ -198,7 +199,7 @@ impl Endpoint {
             tls: key.tls,
             operation: operation.to_string(),
             method: (!operation.method.is_empty()).then(|| operation.method.to_string()),
-            route: Some(operation.route.to_string()),
+            route: is_http.then(|| operation.route.to_string()),
             requests: view.requests,
             errors: view.errors,
             error_rate: view.error_rate().map(rounded),

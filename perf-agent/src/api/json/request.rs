@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{OutcomeName, RoleName, ms, timestamp};
-use crate::exchange::{Outcome, Role};
+use crate::exchange::{Outcome, Protocol, Role};
 use crate::snapshot::LoggedExchange;
 
 /// One ended exchange.
@@ -28,8 +28,10 @@ pub struct Request {
     pub method: String,
     /// Path as sent, without query.
     pub path: String,
-    /// Path with placeholders.
-    pub route: String,
+    /// What was asked for: method and route; of gRPC the full method.
+    pub operation: String,
+    /// Path with placeholders; null for gRPC.
+    pub route: Option<String>,
     /// Keys of the query; its values are kept nowhere.
     pub query_keys: Vec<String>,
     /// The host that was asked for.
@@ -44,7 +46,7 @@ pub struct Request {
     pub user_id: Option<String>,
     /// Attributes; none in this version.
     pub attributes: BTreeMap<String, String>,
-    /// Status as sent; null if none was seen.
+    /// Status as sent, of gRPC its own code; null if none was seen.
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: OutcomeName,
@@ -72,6 +74,7 @@ pub struct Request {
 impl From<&LoggedExchange> for Request {
     fn from(exchange: &LoggedExchange) -> Self {
         let (key, times) = (&exchange.key, &exchange.times);
+        let is_http = key.protocol != Protocol::Grpc;
         let answered = exchange.outcome == Outcome::Answered;
         let client = exchange.peer.filter(|_| key.role == Role::Server);
         let transfer = times
@@ -86,7 +89,8 @@ impl From<&LoggedExchange> for Request {
             protocol: key.protocol.name().to_owned(),
             method: exchange.method.clone(),
             path: exchange.path.clone(),
-            route: key.operation.route.to_string(),
+            operation: key.operation.to_string(),
+            route: is_http.then(|| key.operation.route.to_string()),
             query_keys: exchange.query_keys.clone(),
             host: exchange.host.clone(),
             peer: exchange.peer.map(|peer| peer.to_string()),

@@ -35,6 +35,10 @@ pub(super) enum Field {
     RequestId,
     /// `x-correlation-id`
     CorrelationId,
+    /// `content-type`
+    ContentType,
+    /// `grpc-status`
+    GrpcStatus,
     /// Any other one.
     Other,
     /// Not known: it was inserted unseen.
@@ -51,6 +55,8 @@ impl Field {
             b"host" => Self::Host,
             b"x-request-id" => Self::RequestId,
             b"x-correlation-id" => Self::CorrelationId,
+            b"content-type" => Self::ContentType,
+            b"grpc-status" => Self::GrpcStatus,
             _ => Self::Other,
         }
     }

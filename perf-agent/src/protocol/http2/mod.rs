@@ -15,7 +15,7 @@ mod tests;
 
 use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
 use self::hpack::{Field, Table};
-use self::stream::{Stream, Streams};
+use self::stream::{Asks, Head, Stream, Streams};
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
 use crate::exchange::{Loss, Outcome, Protocol, Request, Sink};
@@ -33,6 +33,8 @@ const MAX_BLOCK_BYTES: usize = 32 * 1024;
 const TELLING_BYTES: usize = 8;
 /// So many times bytes may turn out to be no frames before the connection is given up.
 const MAX_STRAYS: u8 = 8;
+/// What a gRPC message's content type begins with.
+const GRPC: &str = "application/grpc";
 /// What a field that was not seen is called.
 const UNKNOWN: &str = "(unknown)";
 
@@ -93,7 +95,9 @@ struct Fields {
     host: Option<String>,
     request_id: Option<String>,
     correlation_id: Option<String>,
+    content_type: Option<String>,
     status: Option<u16>,
+    grpc_status: Option<u16>,
     /// Some fields could not be known.
     unknown: bool,
 }
@@ -407,8 +411,9 @@ impl Http2 {
                 let (method, path) = fields.target();
                 let (path, query) = path.split_once('?').unwrap_or((path, ""));
                 let first = block.first;
+                let grpc = fields.is_grpc();
                 let ticket = sink.opened(&Request {
-                    protocol: Protocol::Http2,
+                    protocol: if grpc { Protocol::Grpc } else { Protocol::Http2 },
                     method,
                     path: path.split('#').next().unwrap_or_default(),
                     query: query.split('#').next().unwrap_or_default(),
@@ -418,15 +423,26 @@ impl Http2 {
                     tgid: first.tgid,
                     tid: first.tid,
                 });
-                let stream = Stream::asked(ticket, first.at_ns, first.arrival_ns, method == "CONNECT");
+                let asks = Asks {
+                    connects: method == "CONNECT",
+                    grpc,
+                };
+                let stream = Stream::asked(ticket, first.at_ns, first.arrival_ns, asks);
                 self.streams.open(id, stream, sink);
                 self.streams
                     .request_goes_on(id, block.wire_bytes, ends, seen.at_ns, sink);
             }
             Half::Response => {
-                let times = [block.first.at_ns, seen.at_ns];
-                self.streams
-                    .answer(id, fields.status, block.wire_bytes, ends, times, sink);
+                let head = Head {
+                    status: fields.status,
+                    grpc_status: fields.grpc_status,
+                    unknown: fields.unknown,
+                    bytes: block.wire_bytes,
+                    ends,
+                    first_ns: block.first.at_ns,
+                    last_ns: seen.at_ns,
+                };
+                self.streams.answer(id, &head, sink);
             }
         }
     }
@@ -443,10 +459,19 @@ impl Fields {
             Field::Host => self.host = text(),
             Field::RequestId => self.request_id = text(),
             Field::CorrelationId => self.correlation_id = text(),
-            Field::Status => self.status = str::from_utf8(value).ok().and_then(|value| value.parse().ok()),
+            Field::ContentType => self.content_type = text(),
+            Field::Status => self.status = number(value),
+            Field::GrpcStatus => self.grpc_status = number(value),
             Field::Other => {}
             Field::Unknown => self.unknown = true,
         }
+    }
+
+    /// `application/grpc`, with what the messages are or not; gRPC-Web is none.
+    fn is_grpc(&self) -> bool {
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        let (name, rest) = content_type.split_at_checked(GRPC.len()).unwrap_or_default();
+        name.eq_ignore_ascii_case(GRPC) && matches!(rest.bytes().next(), None | Some(b'+' | b';' | b' '))
     }
 
     /// All of it is known, and it begins no message.
@@ -461,6 +486,12 @@ impl Fields {
         let authority = || self.authority.as_deref().filter(|_| method == "CONNECT");
         (method, path.or_else(authority).unwrap_or(UNKNOWN))
     }
+}
+
+/// A number in digits.
+fn number(value: &[u8]) -> Option<u16> {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// Of these the payload is read, not only its length.

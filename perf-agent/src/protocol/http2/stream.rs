@@ -20,10 +20,36 @@ pub(super) struct Stream {
     response_bytes: u64,
     /// 0 if not seen.
     status: u16,
-    /// A tunnel, once it is answered.
-    connects: bool,
+    grpc_status: Option<u16>,
+    /// Of a header block of the answer some fields could not be known.
+    unknown: bool,
+    asks: Asks,
     request_done: bool,
     response_done: bool,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asks {
+    /// A tunnel, once it is answered.
+    pub(super) connects: bool,
+    /// A gRPC method.
+    pub(super) grpc: bool,
+}
+
+/// A header block of a response: interim, final or trailers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) status: Option<u16>,
+    pub(super) grpc_status: Option<u16>,
+    /// Some fields could not be known.
+    pub(super) unknown: bool,
+    /// Bytes of its frames.
+    pub(super) bytes: u64,
+    /// Nothing follows.
+    pub(super) ends: bool,
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
 }
 
 /// Those of one connection.
@@ -34,7 +60,7 @@ pub(super) struct Streams {
 
 impl Stream {
     /// A request that began at `first_ns`.
-    pub(super) fn asked(ticket: Ticket, first_ns: u64, arrival_ns: Option<u64>, connects: bool) -> Self {
+    pub(super) fn asked(ticket: Ticket, first_ns: u64, arrival_ns: Option<u64>, asks: Asks) -> Self {
         let times = Times {
             arrival_ns,
             request_first_ns: first_ns,
@@ -44,9 +70,20 @@ impl Stream {
         Self {
             ticket: Some(ticket),
             times,
-            connects,
+            asks,
             ..Self::default()
         }
+    }
+
+    /// The status that counts.
+    fn final_status(&self) -> Option<u16> {
+        let http = (self.status != 0).then_some(self.status);
+        if !self.asks.grpc {
+            return http;
+        }
+        // One that stands where it cannot be read is none that is missing.
+        let missing = || http.filter(|_| !self.unknown && self.response_done);
+        self.grpc_status.or_else(|| missing().and_then(grpc_status_of))
     }
 
     fn end(mut self, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
@@ -60,7 +97,7 @@ impl Stream {
             ticket,
             &Ended {
                 outcome,
-                status: (self.status != 0).then_some(self.status),
+                status: self.final_status(),
                 times: self.times,
                 request_bytes: self.request_bytes,
                 response_bytes: self.response_bytes,
@@ -82,6 +119,8 @@ impl Streams {
             stream.times.response_last_ns = early.times.response_last_ns;
             stream.response_bytes = early.response_bytes;
             stream.status = early.status;
+            stream.grpc_status = early.grpc_status;
+            stream.unknown = early.unknown;
             stream.response_done = early.response_done;
         }
         if self.open.len() >= MAX_STREAMS {
@@ -103,38 +142,32 @@ impl Streams {
     }
 
     /// A header block of a response: interim, final or trailers.
-    pub(super) fn answer(
-        &mut self,
-        id: u32,
-        status: Option<u16>,
-        bytes: u64,
-        ends: bool,
-        [first_ns, last_ns]: [u64; 2],
-        sink: &mut dyn Sink,
-    ) {
+    pub(super) fn answer(&mut self, id: u32, head: &Head, sink: &mut dyn Sink) {
         if id.is_multiple_of(2) {
             return; // pushed
         }
         if !self.open.contains_key(&id) {
             // Trailers of what was not followed say nothing new.
-            if status.is_none() || self.open.len() >= MAX_STREAMS {
+            if head.status.is_none() || self.open.len() >= MAX_STREAMS {
                 return;
             }
             self.forget_early(sink);
         }
         let stream = self.open.entry(id).or_default();
-        stream.response_bytes += bytes;
-        if status.is_some_and(|status| (100..200).contains(&status)) {
+        stream.response_bytes += head.bytes;
+        if head.status.is_some_and(|status| (100..200).contains(&status)) {
             return;
         }
         if stream.times.response_first_ns.is_none() {
-            stream.times.response_first_ns = Some(first_ns);
-            stream.status = status.unwrap_or(0);
+            stream.times.response_first_ns = Some(head.first_ns);
+            stream.status = head.status.unwrap_or(0);
         }
-        stream.times.response_last_ns = last_ns;
-        let tunnel = stream.connects && matches!(stream.status, 200..300);
-        if ends || tunnel {
-            self.response_ends(id, last_ns, sink);
+        stream.grpc_status = stream.grpc_status.or(head.grpc_status);
+        stream.unknown |= head.unknown;
+        stream.times.response_last_ns = head.last_ns;
+        let tunnel = stream.asks.connects && matches!(stream.status, 200..300);
+        if head.ends || tunnel {
+            self.response_ends(id, head.last_ns, sink);
         }
     }
 
@@ -164,7 +197,8 @@ impl Streams {
 
     /// It came to its end; of an answer whose head was not seen that is not known.
     fn answered(&mut self, id: u32, at_ns: u64, sink: &mut dyn Sink) {
-        let headed = self.open.get(&id).is_some_and(|stream| stream.status != 0);
+        let is_headed = |stream: &Stream| stream.status != 0 || stream.grpc_status.is_some();
+        let headed = self.open.get(&id).is_some_and(is_headed);
         let outcome = if headed { Outcome::Answered } else { Outcome::Unknown };
         self.finish(id, outcome, at_ns, sink);
     }
@@ -229,5 +263,25 @@ impl Streams {
         for (_, stream) in those {
             stream.end(outcome, at_ns, sink);
         }
+    }
+}
+
+/// The code of an answer that has none of its own, by its HTTP status; none of a 200: gRPC's "HTTP to gRPC Status Code
+/// Mapping", <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>.
+fn grpc_status_of(http: u16) -> Option<u16> {
+    const UNKNOWN: u16 = 2;
+    const PERMISSION_DENIED: u16 = 7;
+    const UNIMPLEMENTED: u16 = 12;
+    const INTERNAL: u16 = 13;
+    const UNAVAILABLE: u16 = 14;
+    const UNAUTHENTICATED: u16 = 16;
+    match http {
+        200 => None,
+        400 => Some(INTERNAL),
+        401 => Some(UNAUTHENTICATED),
+        403 => Some(PERMISSION_DENIED),
+        404 => Some(UNIMPLEMENTED),
+        429 | 502..=504 => Some(UNAVAILABLE),
+        _ => Some(UNKNOWN),
     }
 }

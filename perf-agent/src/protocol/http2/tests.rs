@@ -161,9 +161,127 @@ fn heads_in_pieces_padding_priority_and_trailers() {
     run.request(&frame(kind::DATA, flag::END_STREAM, 1, b"body"));
     run.response(&peers.headers(Half::Response, 1, &[(":status", "103"), ("link", "x")], false));
     run.response(&peers.ok(1, false));
-    run.response(&peers.headers(Half::Response, 1, &[("grpc-status", "0")], true));
+    run.response(&peers.headers(Half::Response, 1, &[("x-checksum", "0")], true));
     assert_eq!(run.lines(), ["POST /pkg.Service/Call 200 answered 1..4 6..7"]);
     assert_eq!(run.sink.losses, []);
+}
+
+impl Peers {
+    /// A gRPC request and its one message.
+    fn call(&mut self, stream: u32, method: &str) -> Vec<u8> {
+        let fields = [
+            (":method", "POST"),
+            (":path", method),
+            ("te", "trailers"),
+            ("content-type", "application/grpc+proto"),
+        ];
+        let head = self.headers(Half::Request, stream, &fields, false);
+        [head, frame(kind::DATA, flag::END_STREAM, stream, b"\0\0\0\0\x01x")].concat()
+    }
+
+    fn grpc_head(&mut self, stream: u32, status: &str) -> Vec<u8> {
+        let fields = [(":status", status), ("content-type", "application/grpc")];
+        self.headers(Half::Response, stream, &fields, false)
+    }
+}
+
+#[test]
+fn a_grpc_call_has_its_own_status() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&peers.call(1, "/shop.Cart/Get"));
+    run.response(&peers.grpc_head(1, "200"));
+    run.response(&frame(kind::DATA, 0, 1, b"\0\0\0\0\x01x"));
+    run.response(&peers.headers(Half::Response, 1, &[("grpc-status", "0")], true));
+    // Trailers only.
+    run.request(&peers.call(3, "/shop.Cart/Get"));
+    let refusal = [
+        (":status", "200"),
+        ("content-type", "application/grpc"),
+        ("grpc-status", "14"),
+    ];
+    run.response(&peers.headers(Half::Response, 3, &refusal, true));
+    assert_eq!(
+        run.lines(),
+        [
+            "POST /shop.Cart/Get 0 answered 1..1 2..4",
+            "POST /shop.Cart/Get 14 answered 5..5 6..6",
+        ]
+    );
+    assert!(run.sink.told.iter().all(|told| told.protocol == "grpc"));
+}
+
+/// What a call to a server that answers with this HTTP status, and these trailers, comes to.
+#[track_caller]
+fn check_grpc_status(http: &str, trailers: Option<&[(&str, &str)]>, expected: Option<u16>) {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&peers.call(1, "/s/m"));
+    run.response(&peers.grpc_head(1, http));
+    match trailers {
+        Some(trailers) => run.response(&peers.headers(Half::Response, 1, trailers, true)),
+        None => run.response(&frame(kind::DATA, flag::END_STREAM, 1, b"")),
+    };
+    let ended = run.sink.told[0].ended.unwrap();
+    assert_eq!(
+        (ended.outcome, ended.status),
+        (Outcome::Answered, expected),
+        "{http} {trailers:?}"
+    );
+}
+
+#[test]
+fn a_grpc_status_that_is_missing_follows_from_http_or_is_unknown() {
+    check_grpc_status("200", Some(&[("grpc-status", "5")]), Some(5));
+    check_grpc_status("503", Some(&[("grpc-status", "0")]), Some(0));
+    check_grpc_status("200", None, None);
+    check_grpc_status("200", Some(&[("grpc-message", "x")]), None);
+    check_grpc_status("200", Some(&[("grpc-status", "five")]), None);
+    let mapped = [
+        ("400", 13),
+        ("401", 16),
+        ("403", 7),
+        ("404", 12),
+        ("429", 14),
+        ("500", 2),
+        ("502", 14),
+        ("503", 14),
+        ("504", 14),
+        ("302", 2),
+    ];
+    for (http, grpc) in mapped {
+        check_grpc_status(http, None, Some(grpc));
+    }
+}
+
+#[test]
+fn a_grpc_status_that_cannot_be_read_is_not_invented() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    // Inserted unseen: the trailers refer to it afterwards.
+    peers.headers(Half::Response, 99, &[("grpc-status", "7")], true);
+    run.dissector.response.table.forget();
+    run.request(&peers.call(1, "/s/m"));
+    run.response(&peers.grpc_head(1, "503"));
+    run.response(&peers.headers(Half::Response, 1, &[("grpc-status", "7")], true));
+    let ended = run.sink.told[0].ended.unwrap();
+    assert_eq!((ended.outcome, ended.status), (Outcome::Answered, None));
+    assert_eq!(run.sink.losses, [Loss::FieldUnknown]);
+}
+
+#[test]
+fn what_is_grpc_says_its_content_type() {
+    for (content_type, expected) in [
+        ("application/grpc", "grpc"),
+        ("application/grpc+proto", "grpc"),
+        ("Application/gRPC;x=y", "grpc"),
+        ("application/grpc-web+proto", "http/2"),
+        ("application/grpcx", "http/2"),
+        ("application/json", "http/2"),
+        ("", "http/2"),
+    ] {
+        let (mut peers, mut run) = (Peers::new(), Run::begun());
+        let fields = [(":method", "POST"), (":path", "/s/m"), ("content-type", content_type)];
+        run.request(&peers.headers(Half::Request, 1, &fields, true));
+        assert_eq!(run.sink.told[0].protocol, expected, "{content_type}");
+    }
 }
 
 #[test]
@@ -366,6 +484,7 @@ proptest! {
                     ":path" => (Field::Path, value.clone().into_bytes()),
                     "host" => (Field::Host, value.clone().into_bytes()),
                     "x-request-id" => (Field::RequestId, value.clone().into_bytes()),
+                    "content-type" => (Field::ContentType, value.clone().into_bytes()),
                     _ => (Field::Other, Vec::new()),
                 })
                 .collect();
