@@ -81,7 +81,7 @@ pub fn moved(moved: Moved) {
         return;
     }
     if state.flags & flags::TLS != 0 {
-        return tls::ciphertext(state, socket, moved.direction);
+        return tls::ciphertext(state, socket, moved.direction, moved.length);
     }
     let at_ns = emit::now();
     let thread = Thread::current();

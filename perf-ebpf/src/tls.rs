@@ -72,8 +72,10 @@ pub enum Kind {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Touched {
-    /// Its key; [`SEVERAL`] if there was another one since the last call.
+    /// Its key; [`SEVERAL`] if there was another one since the last call, 0 if there was none.
     pub socket: u64,
+    /// Bytes received since that call.
+    pub bytes: u64,
 }
 
 /// No socket's key.
@@ -103,12 +105,12 @@ pub fn begin(state: &mut ConnectionState, socket: Socket, segment: Segment) {
     if marks & mark::TLS_COVERED == 0 {
         emit::uncovered(state, segment.tgid, segment.at_ns);
     }
-    moved(state, socket, segment.direction, segment.at_ns);
+    moved(state, socket, segment.direction, segment.length, segment.at_ns);
 }
 
 /// Bytes moved on a socket that carries TLS.
 #[inline(always)]
-pub fn ciphertext(state: &mut ConnectionState, socket: Socket, moved: u8) {
+pub fn ciphertext(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32) {
     if moved == direction::RECEIVED && state.arrival_ns != 0 {
         let drained = socket
             .positions()
@@ -118,11 +120,11 @@ pub fn ciphertext(state: &mut ConnectionState, socket: Socket, moved: u8) {
             state.held_arrival_ns = arrival_ns;
         }
     }
-    self::moved(state, socket, moved, emit::now());
+    self::moved(state, socket, moved, length, emit::now());
 }
 
 #[inline(always)]
-fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, at_ns: u64) {
+fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32, at_ns: u64) {
     state.moved_ns = at_ns;
     if moved == direction::SENT {
         state.flags |= flags::LAST_SENT;
@@ -130,13 +132,13 @@ fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, at_ns: u64) {
         state.flags &= !flags::LAST_SENT;
     }
     if state.link == 0 {
-        touch(state, socket.key(), moved, at_ns);
+        touch(state, socket.key(), moved, length, at_ns);
     }
 }
 
 /// A socket whose session is not known was touched: by the call that the thread is in, or by the program itself.
 #[inline(always)]
-fn touch(state: &mut ConnectionState, socket: u64, moved: u8, at_ns: u64) {
+fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32, at_ns: u64) {
     let thread = Thread::current();
     state.misses += 1;
     if state.misses == ASK_AGAIN {
@@ -155,14 +157,20 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, at_ns: u64) {
     }
     if let Some(touched) = TOUCHED.get_ptr_mut(thread.tid) {
         // SAFETY: as above; the entry is the thread's own.
-        unsafe {
-            if (*touched).socket != socket {
-                (*touched).socket = if (*touched).socket == 0 { socket } else { SEVERAL };
-            }
+        let touched = unsafe { &mut *touched };
+        if touched.socket == 0 {
+            *touched = Touched { socket, bytes: 0 };
+        } else if touched.socket != socket {
+            touched.socket = SEVERAL;
         }
+        touched.bytes += u64::from(length);
     } else {
         // A full table gives up another thread's.
-        let _full = TOUCHED.insert(thread.tid, Touched { socket }, 0);
+        let touched = Touched {
+            socket,
+            bytes: u64::from(length),
+        };
+        let _full = TOUCHED.insert(thread.tid, touched, 0);
     }
 }
 
@@ -191,7 +199,7 @@ pub fn entered(call: Call) {
 pub fn returned(result: u64, stack: u64) {
     let thread = Thread::current();
     let caller = caller(thread);
-    // SAFETY: the thread's own entry.
+    // SAFETY: as in `entered`.
     let Some(call) = (unsafe { CALLS.get(caller) }).copied() else {
         return;
     };
@@ -231,8 +239,11 @@ fn finished(thread: Thread, call: Call, length: u32) {
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
     let sure = found.is_some_and(|session| unsafe { (*session).link != 0 && (*session).flags & flags::INFERRED == 0 });
     let inferred = call.socket == 0;
-    let socket = if !inferred || sure {
-        call.socket
+    let Touched { socket, bytes } = if !inferred || sure {
+        Touched {
+            socket: call.socket,
+            bytes: 0,
+        }
     } else {
         take_touched(thread.tid)
     };
@@ -248,7 +259,7 @@ fn finished(thread: Thread, call: Call, length: u32) {
     if call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED == 0 {
         session.flags |= flags::HANDSHAKE;
     }
-    let bound = socket != 0 && session.link != socket && bind(session, key, socket, inferred);
+    let bound = socket != 0 && session.link != socket && bind(session, key, socket, inferred, bytes as u32);
     let sent = call.kind == Kind::Write as u64 || call.kind == Kind::WriteEx as u64;
     let (mut arrival_ns, mut at_ns) = (0, 0);
     if let Some(state) = CONNECTIONS.get_ptr_mut(session.link) {
@@ -307,15 +318,14 @@ fn finished(thread: Thread, call: Call, length: u32) {
 
 /// The one socket that the thread received from since the last call.
 #[inline(always)]
-fn take_touched(tid: u32) -> u64 {
+fn take_touched(tid: u32) -> Touched {
+    const NONE: Touched = Touched { socket: 0, bytes: 0 };
     let Some(touched) = TOUCHED.get_ptr_mut(tid) else {
-        return 0;
+        return NONE;
     };
     // SAFETY: the thread's own entry.
-    let socket = unsafe { (*touched).socket };
-    // SAFETY: as above.
-    unsafe { (*touched).socket = 0 };
-    if socket == SEVERAL { 0 } else { socket }
+    let found = unsafe { core::mem::replace(&mut *touched, NONE) };
+    if found.socket == SEVERAL { NONE } else { found }
 }
 
 /// A state for a session that was not seen before.
@@ -335,9 +345,10 @@ fn insert(key: u64, tgid: u32) -> Option<connection::State> {
     CONNECTIONS.get_ptr_mut(key)
 }
 
-/// Binds a session to a socket. False if that is another's, or gone.
+/// Binds a session to a socket, from which `bytes` were received for the call at hand. False if that is another's, or
+/// gone.
 #[inline(always)]
-fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool) -> bool {
+fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, bytes: u32) -> bool {
     let Some(state) = CONNECTIONS.get_ptr_mut(socket) else {
         return false;
     };
@@ -358,7 +369,7 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool) ->
     if inferred {
         session.flags |= flags::INFERRED;
         let at = Socket::probed(socket as *const u8).positions();
-        session.received_before = at.map_or(0, |at| at.copied.wrapping_sub(session.received));
+        session.received_before = at.map_or(0, |at| at.copied.wrapping_sub(bytes.wrapping_add(session.received)));
         session.sent_before = at.map_or(0, |at| at.written.wrapping_sub(session.sent));
     } else {
         session.flags &= !flags::INFERRED;
