@@ -81,6 +81,24 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
             ["python3", "libcurl3-gnutls"],
         ));
     }
+    needs.extend(Need::program(
+        "objdump",
+        "binutils",
+        "the truth about functions in programs and libraries",
+    ));
+    needs.extend(Need::program(
+        "gcc",
+        "gcc",
+        "the tests build Go programs that have C code in them",
+    ));
+    // They come together, and no program stands for them.
+    if !Path::new("/usr/lib/x86_64-linux-gnu/libnspr4.so").is_file() {
+        needs.push(Need::packages(
+            "NSS, NSPR",
+            "the tests look into these libraries",
+            ["libnss3"],
+        ));
+    }
     needs.extend(python::needs());
     if with_vms {
         needs.extend(vm::needs());

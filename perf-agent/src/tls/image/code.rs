@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
-use object::elf;
 
 use super::elf::{Elf, LE, Relocation, Span};
 use super::names::Found;
@@ -31,52 +30,61 @@ pub(super) fn returns(elf: &Elf<'_>, from: u64, to: u64) -> Option<Vec<u64>> {
 
 /// Whether a function calls or jumps to another, directly or through the dynamic linker's table.
 pub(super) fn leads_to(elf: &Elf<'_>, from: &Found, to: &Found) -> bool {
-    let mut targets = Vec::new();
+    let (mut targets, mut slots) = (Vec::new(), Vec::new());
     let whole = decode(elf, from.address, from.size, |instruction| {
-        let near = matches!(instruction.op0_kind(), OpKind::NearBranch64);
-        if near && targets.len() < MAX_TARGETS {
+        if instruction.op0_kind() == OpKind::NearBranch64 {
             targets.push(instruction.near_branch_target());
         }
-        true
+        slots.extend(slot(instruction));
+        targets.len() + slots.len() < MAX_TARGETS
     });
-    whole.is_some()
-        && targets
-            .iter()
-            .any(|&target| target == to.address || detour(elf, target).is_some_and(|slot| slot_holds(elf, slot, to)))
+    // Looked up in all relocations, so only what lies outside of the function counts.
+    let inside = from.address..from.address.saturating_add(from.size);
+    targets.retain(|target| !inside.contains(target));
+    if whole.is_none() {
+        return false;
+    }
+    slots.extend(targets.iter().filter_map(|&target| detour(elf, target)));
+    targets.contains(&to.address) || slots_hold(elf, &slots, to)
+}
+
+/// The slot whose content an instruction calls or jumps to.
+fn slot(instruction: &Instruction) -> Option<u64> {
+    let goes = matches!(instruction.mnemonic(), Mnemonic::Jmp | Mnemonic::Call);
+    (goes && instruction.is_ip_rel_memory_operand()).then(|| instruction.ip_rel_memory_address())
 }
 
 /// The slot through which an entry of the procedure linkage table jumps.
 fn detour(elf: &Elf<'_>, address: u64) -> Option<u64> {
     const LONGEST: u64 = 16;
-    let mut slot = None;
+    let mut found = None;
     decode(elf, address, LONGEST, |instruction| {
-        if instruction.mnemonic() == Mnemonic::Jmp && instruction.is_ip_rel_memory_operand() {
-            slot = Some(instruction.ip_rel_memory_address());
-        }
-        slot.is_none() && instruction.mnemonic() == Mnemonic::Endbr64
+        found = slot(instruction);
+        found.is_none() && instruction.mnemonic() == Mnemonic::Endbr64
     })?;
-    slot
+    found
 }
 
-/// Whether the dynamic linker puts this function's address into this slot.
-fn slot_holds(elf: &Elf<'_>, slot: u64, function: &Found) -> bool {
-    let Some(symbol) = function.dynamic_index else {
+/// Whether the dynamic linker puts this function's address into one of these slots.
+fn slots_hold(elf: &Elf<'_>, slots: &[u64], function: &Found) -> bool {
+    let Some(symbol) = function.dynamic_index.filter(|_| !slots.is_empty()) else {
         return false;
     };
-    let mut holds = false;
-    for table in elf.sections().iter().filter(|section| section.kind == elf::SHT_RELA) {
-        let read = elf.entries::<Relocation>(table.file, |_, relocation| {
-            if relocation.r_offset.get(LE) == slot {
-                holds = relocation.r_sym(LE, false) == symbol;
-                return ControlFlow::Break(());
+    let mut hold = false;
+    for table in elf.relocations() {
+        let read = elf.entries::<Relocation>(table, |_, relocation| {
+            hold = relocation.r_sym(LE, false) == symbol && slots.contains(&relocation.r_offset.get(LE));
+            if hold {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
-            ControlFlow::Continue(())
         });
-        if read.is_err() || holds {
+        if read.is_err() || hold {
             break;
         }
     }
-    holds
+    hold
 }
 
 /// Shows instructions until `visit` has enough. Nothing if the code is not in the file, too long, or no code.

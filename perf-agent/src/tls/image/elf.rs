@@ -236,6 +236,16 @@ impl<'file> Elf<'file> {
         String::from_utf8(name).ok()
     }
 
+    /// What the dynamic linker has to fill in, by the addresses of its tables: a program may have no sections.
+    pub(super) fn relocations(&self) -> Vec<Span> {
+        let tables = [(elf::DT_RELA, elf::DT_RELASZ), (elf::DT_JMPREL, elf::DT_PLTRELSZ)];
+        let spans = tables.iter().filter_map(|&(table, size)| {
+            let offset = self.offset(self.dynamic_value(table)?)?;
+            Some(self.within(offset, self.dynamic_value(size)?))
+        });
+        spans.collect()
+    }
+
     /// Where in the file this address is mapped from, if code is there.
     pub(super) fn code_offset(&self, address: u64) -> Option<u64> {
         self.offset_in(address, |segment| segment.executable)

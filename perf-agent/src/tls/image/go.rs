@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use memchr::memmem;
-use object::elf;
 use object::{LittleEndian, U32, U64};
 
 use super::elf::{Elf, Fault, LE, Relocation, Span};
@@ -303,9 +302,9 @@ impl Table {
                 return Ok(base);
             }
         }
-        for table in elf.sections().iter().filter(|section| section.kind == elf::SHT_RELA) {
+        for table in elf.relocations() {
             let mut before = (0, 0);
-            elf.entries::<Relocation>(table.file, |_, relocation| {
+            elf.entries::<Relocation>(table, |_, relocation| {
                 let (place, target) = (relocation.r_offset.get(LE), relocation.r_addend.get(LE).cast_unsigned());
                 if place.wrapping_sub(before.0) == 8 {
                     base = fits(before.1, target);
@@ -399,19 +398,23 @@ fn table_span(elf: &Elf<'_>) -> Result<Option<Span>, Fault> {
     Ok(found)
 }
 
-/// What the build wrote down about itself: at the beginning of what is writable, if no section has its name.
+/// What the build wrote down about itself: somewhere in what is writable, if no section has its name.
 fn version(elf: &Elf<'_>) -> Option<String> {
     const MAGIC: &[u8] = b"\xff Go buildinf:";
-    const WHERE: usize = 64 * 1024;
+    const MOST: usize = 256;
+    let finder = memmem::Finder::new(MAGIC);
     let section = elf.section(".go.buildinfo").map(|section| section.file);
     let segments = elf.segments().iter().filter(|segment| segment.writable);
     for span in section.into_iter().chain(segments.map(|segment| segment.file)) {
-        let Ok(bytes) = elf.some(span, 0, WHERE) else {
+        let mut place = None;
+        let read = elf.pieces(span, MAGIC.len(), |at, piece| {
+            place = finder.find(piece).map(|found| at + found as u64);
+            until(place)
+        });
+        let Some(place) = place.filter(|_| read.is_ok()) else {
             continue;
         };
-        let Some(info) = memmem::find(&bytes, MAGIC).map(|at| &bytes[at..]) else {
-            continue;
-        };
+        let info = elf.some(span, place, MOST).ok()?;
         // Since Go 1.18 the version follows, before that there is a pointer to a pointer and a length.
         return if info.get(15)? & 2 != 0 {
             let length = usize::from(*info.get(32)?);
