@@ -363,15 +363,18 @@ impl Details<'_, '_> {
     }
 }
 
-/// Where the table is. Its section has a name also in stripped programs; where no section has one, its first bytes are
+/// Where the table is. Its section has a name also in stripped programs; but the C linker puts it among other data in
+/// programs that are loaded anywhere (before Go 1.27), and a program may have no sections: then its first bytes are
 /// searched for.
 fn table_span(elf: &Elf<'_>) -> Result<Option<Span>, Fault> {
-    for name in [".gopclntab", ".data.rel.ro.gopclntab"] {
-        if let Some(section) = elf.section(name) {
-            return Ok(Some(section.file));
-        }
+    if let Some(section) = elf
+        .section(".gopclntab")
+        .or_else(|| elf.section(".data.rel.ro.gopclntab"))
+    {
+        return Ok(Some(section.file));
     }
-    if !elf.sections().is_empty() {
+    let marked = || elf.section(".go.buildinfo").is_some() || elf.section(".note.go.buildid").is_some();
+    if !elf.sections().is_empty() && !marked() {
         return Ok(None);
     }
     let finder = memmem::Finder::new(b"\xff\xff\xff\x00\x00\x01\x08");

@@ -345,7 +345,104 @@ fn go_programs_however_they_were_linked() {
         let without = folder.path().join("without_sections");
         fs::write(&without, bytes).expect("the folder can be written");
         assert_eq!(go_found(&without), of_stripped, "{name}");
+
+        // Before Go 1.27 the C linker left no section of its own for the table.
+        let mut bytes = fs::read(&stripped).expect("it can be read");
+        let at = memchr::memmem::find(&bytes, b".gopclntab\0").expect("1.27 has one");
+        bytes[at + 1] = b'x';
+        let unnamed = folder.path().join("unnamed_table");
+        fs::write(&unnamed, bytes).expect("the folder can be written");
+        assert_eq!(go_found(&unnamed), of_stripped, "{name}");
     }
+}
+
+/// A program without sections: code at `0x1000`, then a table of functions of an old layout, then who built it.
+fn old_go_program(table: &[u8], version: &str) -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0".to_vec();
+    bytes.resize(64 + 3 * 56, 0);
+    bytes[0x20] = 64;
+    bytes[0x38] = 3;
+    // Read and execute, read, read and write.
+    for (at, flags) in [5u32, 4, 6].into_iter().enumerate() {
+        let (header, place) = (64 + 56 * at, 0x1000 * (at as u64 + 1));
+        bytes[header] = 1;
+        bytes[header + 4..header + 8].copy_from_slice(&flags.to_le_bytes());
+        bytes[header + 8..header + 16].copy_from_slice(&place.to_le_bytes());
+        bytes[header + 16..header + 24].copy_from_slice(&(0x40_0000 + place).to_le_bytes());
+        bytes[header + 32..header + 40].copy_from_slice(&0x1000u64.to_le_bytes());
+    }
+    bytes.resize(0x1000, 0);
+    // Three functions of 16 bytes, each of which returns behind its second byte.
+    bytes.extend([0x66, 0x90, 0xc3].iter().chain(&[0xcc; 13]).cycle().take(48));
+    bytes.resize(0x2000, 0);
+    bytes.extend(table);
+    bytes.resize(0x3000, 0);
+    bytes.extend(b"\xff Go buildinf:\x08\x02");
+    bytes.resize(0x3020, 0);
+    bytes.push(u8::try_from(version.len()).expect("it is short"));
+    bytes.extend(version.as_bytes());
+    bytes.resize(0x4000, 0);
+    bytes
+}
+
+const OLD_NAMES: &[u8] = b"main.main\0crypto/tls.(*Conn).Read\0crypto/tls.(*Conn).Write\0";
+const OLD_NAME_OFFSETS: [u32; 3] = [0, 10, 34];
+
+/// Three functions with their places, and what is told about them, `base` bytes behind what offsets count from.
+fn old_functions(base: usize, names: u32) -> Vec<u8> {
+    const TABLE: usize = 3 * 16 + 8;
+    let mut bytes = Vec::new();
+    for at in 0..3u64 {
+        bytes.extend((0x40_1000 + 16 * at).to_le_bytes());
+        bytes.extend(((base + TABLE) as u64 + 16 * at).to_le_bytes());
+    }
+    bytes.extend(0x40_1030u64.to_le_bytes());
+    for (at, offset) in OLD_NAME_OFFSETS.iter().enumerate() {
+        bytes.extend((0x40_1000 + 16 * at as u64).to_le_bytes());
+        bytes.extend((names + offset).to_le_bytes());
+        bytes.extend([0; 4]);
+    }
+    bytes
+}
+
+#[track_caller]
+fn check_old_go(table: &[u8], version: &str, abi: GoAbi) {
+    let program = old_go_program(table, version);
+    let images = inspect_source(&program.as_slice()).expect("something is found");
+    let function = |call, entry| Function {
+        call,
+        entry,
+        returns: Returns::At(vec![entry + 2]),
+    };
+    let expected = Image {
+        library: Library::GoTls,
+        version: Some(version.to_owned()),
+        functions: vec![function(Call::GoRead, 0x1010), function(Call::GoWrite, 0x1020)],
+        static_linked: true,
+        go_abi: Some(abi),
+    };
+    assert_eq!(images, [expected]);
+}
+
+#[test]
+fn tables_of_older_versions_of_go() {
+    let words = |words: &[u64]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
+    // Names behind all else.
+    let names = 16 + 56 + 3 * 16;
+    let mut table = b"\xfb\xff\xff\xff\0\0\x01\x08".to_vec();
+    table.extend(words(&[3]));
+    table.extend(old_functions(16, names));
+    table.extend(OLD_NAMES);
+    check_old_go(&table, "go1.15.15", GoAbi::Stack);
+
+    let mut table = b"\xfa\xff\xff\xff\0\0\x01\x08".to_vec();
+    let functions = 64 + OLD_NAMES.len() as u64;
+    table.extend(words(&[3, 0, 64, functions, functions, functions, functions]));
+    table.extend(OLD_NAMES);
+    table.extend(old_functions(0, 0));
+    check_old_go(&table, "go1.16.15", GoAbi::Stack);
+    check_old_go(&table, "go1.17.13", GoAbi::Register);
+    check_old_go(&table, "go1.17.13 X:noregabi", GoAbi::Stack);
 }
 
 #[test]
