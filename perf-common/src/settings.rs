@@ -100,7 +100,7 @@ pub mod offset {
         };
     }
     /// Number of fields.
-    pub const COUNT: usize = 62;
+    pub const COUNT: usize = 64;
     fields! {
         SK_FAMILY = 0, "sock", "__sk_common.skc_family";
         SK_STATE = 1, "sock", "__sk_common.skc_state";
@@ -164,6 +164,8 @@ pub mod offset {
         NODE_PARENT = 59, "kernfs_node", "parent";
         TASK_SIGNAL = 60, "task_struct", "signal";
         SIGNAL_LIVE = 61, "signal_struct", "live.counter";
+        TASK_FSBASE = 62, "task_struct", "thread.fsbase";
+        TCP_ULP = 63, "tcp_sock", "inet_conn.icsk_ulp_ops";
     }
     /// Says that this kernel's BTF has no such field.
     pub const ABSENT: u32 = u32::MAX;
@@ -176,6 +178,7 @@ pub mod offset {
             assert_eq!(super::FIELDS[super::TCP_WRITE_SEQ], ("tcp_sock", "write_seq"));
             assert_eq!(super::FIELDS[super::TASK_PID], ("task_struct", "pid"));
             assert_eq!(super::FIELDS[super::SIGNAL_LIVE], ("signal_struct", "live.counter"));
+            assert_eq!(super::FIELDS[super::TASK_FSBASE], ("task_struct", "thread.fsbase"));
         }
     }
 }

@@ -80,7 +80,7 @@ pub fn moved(moved: Moved) {
     if state.flags & flags::IGNORED != 0 {
         return;
     }
-    if state.flags & flags::TLS != 0 {
+    if state.flags & flags::TLS != 0 && !tls::is_plaintext(state, socket) {
         return tls::ciphertext(state, socket, moved.direction, moved.length);
     }
     let at_ns = emit::now();
@@ -266,7 +266,7 @@ struct Place {
 fn place(state: &mut ConnectionState, moved: Moved) -> Option<Place> {
     let sent = moved.direction == direction::SENT;
     let length = moved.length;
-    if moved.stream == Stream::Unix {
+    if moved.stream == Stream::Unix || state.flags & flags::KERNEL_TLS != 0 {
         let counted = if sent { &mut state.sent } else { &mut state.received };
         *counted = counted.wrapping_add(length);
         let end = *counted;

@@ -230,6 +230,20 @@ impl Socket {
         })
     }
 
+    /// Does the kernel encrypt and decrypt what the process moves? (Of other upper protocols only MPTCP's is there, whose
+    /// sockets no process has.) Asked only where hooks see what the process moves.
+    #[inline(always)]
+    pub fn kernel_tls(self) -> bool {
+        if !self.typed || features() & feature::TYPED_TCP == 0 {
+            return false;
+        }
+        // SAFETY: `address` is a typed, live socket; the helper gives null where it is no TCP socket.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(self.address as *mut _) }
+            .cast::<u8>()
+            .cast_const();
+        !tcp.is_null() && typed::<u64>(tcp, offset::TCP_ULP) != 0
+    }
+
     /// The file that stands for the socket in a process, null for the kernel's own sockets.
     #[inline(always)]
     pub fn file(self) -> Address {

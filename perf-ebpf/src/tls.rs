@@ -10,7 +10,7 @@ use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_probe_read_user};
 use perf_common::{
     counters::Counter,
     record::{TAIL_BYTES, change, direction},
-    settings::{filter as select, mark},
+    settings::{filter as select, mark, offset},
     state::{ConnectionState, flags},
 };
 
@@ -24,11 +24,12 @@ use crate::{
     syscall::Source,
 };
 
-/// Who is in a call: a thread of a process.
+/// Who is in a call: a thread of a process, or a goroutine, which may go from thread to thread.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Caller {
-    /// The thread.
+    /// The thread's number or the goroutine's address; with the lowest bit set for its handshakes, which go on inside of
+    /// its reads and writes.
     pub who: u64,
     /// The process.
     pub tgid: u64,
@@ -66,6 +67,10 @@ pub enum Kind {
     WriteEx = 3,
     /// Moves no plaintext.
     Handshake = 4,
+    /// As [`Kind::Read`], of any descriptor: it is TLS if its socket carries that.
+    AnyRead = 5,
+    /// As [`Kind::Write`], likewise.
+    AnyWrite = 6,
 }
 
 /// The unbound socket that a thread received from last, outside of any call.
@@ -108,6 +113,18 @@ pub fn begin(state: &mut ConnectionState, socket: Socket, segment: Segment) {
     moved(state, socket, segment.direction, segment.length, segment.at_ns);
 }
 
+/// Did the process hand its keys to the kernel, so that its hooks see plaintext now? Only asked where no session is
+/// bound: a library that is probed tells of all it is given, whoever encrypts it.
+#[inline(always)]
+pub fn is_plaintext(state: &mut ConnectionState, socket: Socket) -> bool {
+    if state.link != 0 || !socket.kernel_tls() {
+        return false;
+    }
+    state.flags = state.flags & !(flags::TLS | flags::MOVED) | flags::KERNEL_TLS;
+    state.misses = 0;
+    true
+}
+
 /// Bytes moved on a socket that carries TLS.
 #[inline(always)]
 pub fn ciphertext(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32) {
@@ -147,7 +164,7 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32, at_ns
         state.flags |= flags::IGNORED;
         count(Counter::ConnectionsIgnored, 1);
     }
-    if let Some(call) = CALLS.get_ptr_mut(caller(thread)) {
+    if let Some(call) = call_of(thread) {
         // SAFETY: a map value stays writable while the program runs; the thread is in the call, nobody else writes it.
         unsafe { (*call).socket = socket };
         return;
@@ -174,18 +191,39 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32, at_ns
     }
 }
 
+/// The call that a thread is in: its own, or that of the goroutine that it runs.
 #[inline(always)]
-fn caller(thread: Thread) -> Caller {
-    Caller {
-        who: u64::from(thread.tid),
-        tgid: u64::from(thread.tgid),
-    }
+fn call_of(thread: Thread) -> Option<*mut Call> {
+    let find = |who| {
+        let tgid = u64::from(thread.tgid);
+        CALLS.get_ptr_mut(Caller { who, tgid })
+    };
+    find(u64::from(thread.tid)).or_else(|| {
+        let goroutine = running_goroutine(thread);
+        if goroutine == 0 {
+            return None;
+        }
+        find(goroutine).or_else(|| find(goroutine | 1))
+    })
 }
 
-/// A call begins. One inside of another is the library's own affair.
+/// Where Go keeps what runs on a thread: below the end of its thread-local storage (runtime/go_tls.h). Of a thread that is
+/// not Go's something else is there, which is in no call.
+#[inline(always)]
+pub fn running_goroutine(thread: Thread) -> u64 {
+    let storage = thread.field::<u64>(offset::TASK_FSBASE);
+    // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
+    unsafe { bpf_probe_read_user(storage.wrapping_sub(8) as *const u64).unwrap_or(0) }
+}
+
+/// A thread's call begins. One inside of another is the library's own affair.
 #[inline(always)]
 pub fn entered(call: Call) {
-    let caller = caller(Thread::current());
+    let thread = Thread::current();
+    let caller = Caller {
+        who: u64::from(thread.tid),
+        tgid: u64::from(thread.tgid),
+    };
     // SAFETY: the thread's own entry.
     let outer = unsafe { CALLS.get(caller) }.is_some_and(|outer| outer.stack > call.stack);
     if !outer {
@@ -194,11 +232,42 @@ pub fn entered(call: Call) {
     }
 }
 
+/// A goroutine's call begins; once more, if its stack had to grow first.
+#[inline(always)]
+pub fn goroutine_entered(goroutine: u64, call: Call) {
+    let caller = Caller {
+        who: goroutine | u64::from(call.kind == Kind::Handshake as u64),
+        tgid: u64::from(Thread::current().tgid),
+    };
+    // A full table gives up another's.
+    let _full = CALLS.insert(caller, call, 0);
+}
+
+/// A goroutine's call returns, and moved so many bytes, if it is no handshake.
+#[inline(always)]
+pub fn goroutine_returned(goroutine: u64, handshake: bool, result: u64) {
+    let thread = Thread::current();
+    let caller = Caller {
+        who: goroutine | u64::from(handshake),
+        tgid: u64::from(thread.tgid),
+    };
+    // SAFETY: the goroutine's own entry.
+    let Some(call) = (unsafe { CALLS.get(caller) }).copied() else {
+        return;
+    };
+    // Of the goroutine's own entry: there is no other error.
+    let _gone = CALLS.remove(caller);
+    finished(thread, call, length(call, result));
+}
+
 /// A call returns. `stack`: the stack's end behind it.
 #[inline(always)]
 pub fn returned(result: u64, stack: u64) {
     let thread = Thread::current();
-    let caller = caller(thread);
+    let caller = Caller {
+        who: u64::from(thread.tid),
+        tgid: u64::from(thread.tgid),
+    };
     // SAFETY: as in `entered`.
     let Some(call) = (unsafe { CALLS.get(caller) }).copied() else {
         return;
@@ -216,13 +285,15 @@ pub fn returned(result: u64, stack: u64) {
 fn length(call: Call, result: u64) -> u32 {
     let length = if call.kind == Kind::Handshake as u64 {
         0
-    } else if call.kind == Kind::Read as u64 || call.kind == Kind::Write as u64 {
-        i64::from(result as i32)
-    } else if result as i32 == 1 {
-        // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
-        unsafe { bpf_probe_read_user(call.length_at as *const u64).unwrap_or(0) as i64 }
+    } else if call.kind == Kind::ReadEx as u64 || call.kind == Kind::WriteEx as u64 {
+        if result as i32 == 1 {
+            // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
+            unsafe { bpf_probe_read_user(call.length_at as *const u64).unwrap_or(0) as i64 }
+        } else {
+            0
+        }
     } else {
-        0
+        i64::from(result as i32)
     };
     if length > 0 && length <= i64::from(i32::MAX) {
         length as u32
@@ -238,8 +309,9 @@ fn finished(thread: Thread, call: Call, length: u32) {
     let found = CONNECTIONS.get_ptr_mut(key);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
     let sure = found.is_some_and(|session| unsafe { (*session).link != 0 && (*session).flags & flags::INFERRED == 0 });
+    let any = call.kind == Kind::AnyRead as u64 || call.kind == Kind::AnyWrite as u64;
     let inferred = call.socket == 0;
-    let Touched { socket, bytes } = if !inferred || sure {
+    let Touched { socket, bytes } = if !inferred || sure || any {
         Touched {
             socket: call.socket,
             bytes: 0,
@@ -247,7 +319,7 @@ fn finished(thread: Thread, call: Call, length: u32) {
     } else {
         take_touched(thread.tid)
     };
-    if found.is_none() && socket == 0 && length == 0 {
+    if found.is_none() && socket == 0 && (length == 0 || any) {
         return;
     }
     let Some(session) = found.or_else(|| insert(key, thread.tgid)) else {
@@ -260,7 +332,8 @@ fn finished(thread: Thread, call: Call, length: u32) {
         session.flags |= flags::HANDSHAKE;
     }
     let bound = socket != 0 && session.link != socket && bind(session, key, socket, inferred, bytes as u32);
-    let sent = call.kind == Kind::Write as u64 || call.kind == Kind::WriteEx as u64;
+    let sent =
+        call.kind == Kind::Write as u64 || call.kind == Kind::WriteEx as u64 || call.kind == Kind::AnyWrite as u64;
     let (mut arrival_ns, mut at_ns) = (0, 0);
     if let Some(state) = CONNECTIONS.get_ptr_mut(session.link) {
         // SAFETY: as above.

@@ -21,7 +21,7 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use perf_common::settings::mark;
 
-use super::image::{self, Call, Function, Image, Library, NotCovered, Returns};
+use super::image::{self, Call, Function, GoAbi, Image, Library, NotCovered, Returns};
 use super::maps::{FileId, MappedFile, executable, mapped_files};
 use crate::clock;
 use crate::source::TlsCoverage;
@@ -46,31 +46,91 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of the object that hang on TLS libraries.
-pub const PROGRAMS: [&str; 6] = [
+pub const PROGRAMS: [&str; 19] = [
     "tls_read",
     "tls_write",
     "tls_read_ex",
     "tls_write_ex",
     "tls_handshake",
-    RETURNED,
+    "tls_returned",
+    "nspr_read",
+    "nspr_write",
+    "nspr_receive",
+    "go_read",
+    "go_write",
+    "go_handshake",
+    "go_returned",
+    "go_handshake_returned",
+    "go_stack_read",
+    "go_stack_write",
+    "go_stack_handshake",
+    "go_stack_returned",
+    "go_stack_handshake_returned",
 ];
-/// The one for every return.
-const RETURNED: &str = "tls_returned";
 
-/// What a function is called, and the program for its entry.
-fn hook(call: Call) -> Option<(&'static str, &'static str)> {
+/// How a function is followed.
+struct Hook {
+    /// What it is called.
+    function: &'static str,
+    /// The program at its entry.
+    entry: &'static str,
+    /// The one where it returns.
+    returned: &'static str,
+}
+
+/// The hook for a call; `None` for what need not be followed.
+fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
+    let c = |function, entry| Hook {
+        function,
+        entry,
+        returned: "tls_returned",
+    };
+    type Pair = [&'static str; 2];
+    let go = |function, [entry, returned]: Pair, [stack_entry, stack_returned]: Pair| match abi {
+        Some(GoAbi::Stack) => Hook {
+            function,
+            entry: stack_entry,
+            returned: stack_returned,
+        },
+        _ => Hook {
+            function,
+            entry,
+            returned,
+        },
+    };
     Some(match call {
-        Call::SslRead => ("SSL_read", "tls_read"),
-        Call::SslReadEx => ("SSL_read_ex", "tls_read_ex"),
-        Call::SslWrite => ("SSL_write", "tls_write"),
-        Call::SslWriteEx => ("SSL_write_ex", "tls_write_ex"),
-        Call::SslHandshake => ("SSL_do_handshake", "tls_handshake"),
-        Call::GnuTlsRecv => ("gnutls_record_recv", "tls_read"),
-        Call::GnuTlsSend => ("gnutls_record_send", "tls_write"),
+        Call::SslRead => c("SSL_read", "tls_read"),
+        Call::SslReadEx => c("SSL_read_ex", "tls_read_ex"),
+        Call::SslWrite => c("SSL_write", "tls_write"),
+        Call::SslWriteEx => c("SSL_write_ex", "tls_write_ex"),
+        Call::SslHandshake => c("SSL_do_handshake", "tls_handshake"),
+        Call::GnuTlsRecv => c("gnutls_record_recv", "tls_read"),
+        Call::GnuTlsSend => c("gnutls_record_send", "tls_write"),
         // What it sends was counted when it was handed over: as a call of its own, it hides those inside.
-        Call::GnuTlsUncork => ("gnutls_record_uncork", "tls_handshake"),
-        Call::GnuTlsHandshake => ("gnutls_handshake", "tls_handshake"),
-        _ => return None,
+        Call::GnuTlsUncork => c("gnutls_record_uncork", "tls_handshake"),
+        Call::GnuTlsHandshake => c("gnutls_handshake", "tls_handshake"),
+        Call::PrRead => c("PR_Read", "nspr_read"),
+        Call::PrRecv => c("PR_Recv", "nspr_receive"),
+        Call::PrWrite => c("PR_Write", "nspr_write"),
+        Call::PrSend => c("PR_Send", "nspr_write"),
+        Call::NssHandshake => c("SSL_ForceHandshake", "tls_handshake"),
+        // Which descriptors are TLS is known by their sockets.
+        Call::NssImport => return None,
+        Call::GoRead => go(
+            "(*Conn).Read",
+            ["go_read", "go_returned"],
+            ["go_stack_read", "go_stack_returned"],
+        ),
+        Call::GoWrite => go(
+            "(*Conn).Write",
+            ["go_write", "go_returned"],
+            ["go_stack_write", "go_stack_returned"],
+        ),
+        Call::GoHandshake => go(
+            "(*Conn).Handshake",
+            ["go_handshake", "go_handshake_returned"],
+            ["go_stack_handshake", "go_stack_handshake_returned"],
+        ),
     })
 }
 
@@ -203,7 +263,9 @@ impl Looker {
             };
             for entry in entries.flatten() {
                 let name = entry.file_name();
-                if name.to_str().is_some_and(image::looks_like_tls_library)
+                // NSPR's functions serve everything that a program reads and writes: only where TLS was seen.
+                let wanted = |name: &str| image::looks_like_tls_library(name) && !name.starts_with("libn");
+                if name.to_str().is_some_and(wanted)
                     && let Ok(file) = File::open(entry.path())
                     && let Ok(metadata) = file.metadata()
                     && metadata.is_file()
@@ -392,16 +454,18 @@ impl Looker {
         };
         let mut names = Vec::new();
         for Function { call, entry, returns } in &image.functions {
-            let Some((name, program)) = hook(*call) else { continue };
+            let Some(hook) = hook(*call, image.go_abi) else {
+                continue;
+            };
             let result = match returns {
                 // The return first: an entry without one would be an open call.
-                Returns::Trap => hang(RETURNED, *entry),
-                Returns::At(places) => places.iter().try_for_each(|place| hang(RETURNED, *place)),
+                Returns::Trap => hang(hook.returned, *entry),
+                Returns::At(places) => places.iter().try_for_each(|place| hang(hook.returned, *place)),
             };
             result
-                .and_then(|()| hang(program, *entry))
-                .map_err(|error| format!("cannot probe {name}: {}", causes(&error)))?;
-            names.push(name);
+                .and_then(|()| hang(hook.entry, *entry))
+                .map_err(|error| format!("cannot probe {}: {}", hook.function, causes(&error)))?;
+            names.push(hook.function);
         }
         if names.is_empty() {
             return Err("this version of the agent cannot follow its calls yet".to_owned());

@@ -46,6 +46,31 @@ fn tls_handshake(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::Handshake)
 }
 
+// hook: PRInt32 PR_Read(PRFileDesc *fd, void *buf, PRInt32 amount)
+#[uprobe]
+#[inline(always)]
+fn nspr_read(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::AnyRead)
+}
+
+// hook: PRInt32 PR_Write(PRFileDesc *fd, const void *buf, PRInt32 amount); PR_Send(…, PRIntn flags, PRIntervalTime)
+#[uprobe]
+#[inline(always)]
+fn nspr_write(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::AnyWrite)
+}
+
+/// `PR_MSG_PEEK`
+const PEEK: u64 = 2;
+
+// hook: PRInt32 PR_Recv(PRFileDesc *fd, void *buf, PRInt32 amount, PRIntn flags, PRIntervalTime timeout)
+#[uprobe]
+#[inline(always)]
+fn nspr_receive(ctx: ProbeContext) -> u32 {
+    let peeks = ctx.arg::<u64>(3).unwrap_or(0) & PEEK != 0;
+    entered(&ctx, if peeks { Kind::Handshake } else { Kind::AnyRead })
+}
+
 // hook: the return of each of them
 #[uretprobe]
 #[inline(always)]

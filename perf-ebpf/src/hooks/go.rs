@@ -1,0 +1,132 @@
+//! Calls of Go's `crypto/tls`. Go's compiler has a calling convention of its own, and moves stacks: a return probe would
+//! leave its mark on a stack that is copied elsewhere, so every return instruction has a probe instead.
+
+use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
+
+use crate::{
+    kernel::Thread,
+    maps::no_private_stack,
+    tls::{self, Call, Kind},
+};
+
+// hook: func (c *Conn) Read(b []byte) (int, error)   in registers since Go 1.17 (src/cmd/compile/abi-internal.md)
+#[uprobe]
+#[inline(always)]
+fn go_read(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::Read)
+}
+
+// hook: func (c *Conn) Write(b []byte) (int, error)
+#[uprobe]
+#[inline(always)]
+fn go_write(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::Write)
+}
+
+// hook: func (c *Conn) handshakeContext(ctx context.Context) (ret error)
+#[uprobe]
+#[inline(always)]
+fn go_handshake(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::Handshake)
+}
+
+// hook: a return instruction of Read or Write
+#[uprobe]
+#[inline(always)]
+fn go_returned(ctx: ProbeContext) -> u32 {
+    no_private_stack(&ctx);
+    // SAFETY: the context of a uprobe is its registers.
+    let (result, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).r14) };
+    tls::goroutine_returned(goroutine, false, result);
+    0
+}
+
+// hook: a return instruction of handshakeContext
+#[uprobe]
+#[inline(always)]
+fn go_handshake_returned(ctx: ProbeContext) -> u32 {
+    no_private_stack(&ctx);
+    // SAFETY: the context of a uprobe is its registers.
+    let goroutine = unsafe { (*ctx.regs).r14 };
+    tls::goroutine_returned(goroutine, true, 0);
+    0
+}
+
+#[inline(always)]
+fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
+    no_private_stack(ctx);
+    // SAFETY: the context of a uprobe is its registers.
+    let (object, buffer, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).rbx, (*ctx.regs).r14) };
+    tls::goroutine_entered(goroutine, call(object, buffer, kind));
+    0
+}
+
+// hook: func (c *Conn) Read(b []byte) (int, error)   on the stack, before Go 1.17
+#[uprobe]
+#[inline(always)]
+fn go_stack_read(ctx: ProbeContext) -> u32 {
+    stack_entered(&ctx, Kind::Read)
+}
+
+// hook: func (c *Conn) Write(b []byte) (int, error)
+#[uprobe]
+#[inline(always)]
+fn go_stack_write(ctx: ProbeContext) -> u32 {
+    stack_entered(&ctx, Kind::Write)
+}
+
+// hook: func (c *Conn) Handshake() error
+#[uprobe]
+#[inline(always)]
+fn go_stack_handshake(ctx: ProbeContext) -> u32 {
+    stack_entered(&ctx, Kind::Handshake)
+}
+
+// hook: a return instruction of Read or Write
+#[uprobe]
+#[inline(always)]
+fn go_stack_returned(ctx: ProbeContext) -> u32 {
+    no_private_stack(&ctx);
+    // Behind the return address, the receiver, and the slice's three words.
+    let result = on_stack(&ctx, 5);
+    tls::goroutine_returned(tls::running_goroutine(Thread::current()), false, result);
+    0
+}
+
+// hook: a return instruction of Handshake
+#[uprobe]
+#[inline(always)]
+fn go_stack_handshake_returned(ctx: ProbeContext) -> u32 {
+    no_private_stack(&ctx);
+    tls::goroutine_returned(tls::running_goroutine(Thread::current()), true, 0);
+    0
+}
+
+#[inline(always)]
+fn stack_entered(ctx: &ProbeContext, kind: Kind) -> u32 {
+    no_private_stack(ctx);
+    let call = call(on_stack(ctx, 1), on_stack(ctx, 2), kind);
+    tls::goroutine_entered(tls::running_goroutine(Thread::current()), call);
+    0
+}
+
+/// A word of the stack, counted from its end.
+#[inline(always)]
+fn on_stack(ctx: &ProbeContext, word: u64) -> u64 {
+    // SAFETY: the context of a uprobe is its registers.
+    let stack = unsafe { (*ctx.regs).rsp };
+    // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
+    unsafe { bpf_probe_read_user((stack + 8 * word) as *const u64).unwrap_or(0) }
+}
+
+#[inline(always)]
+fn call(object: u64, buffer: u64, kind: Kind) -> Call {
+    Call {
+        object,
+        buffer,
+        length_at: 0,
+        stack: 0,
+        socket: 0,
+        kind: kind as u64,
+    }
+}
