@@ -179,8 +179,6 @@ pub enum Event<'a> {
         /// The control group's path from the root of the hierarchy, in the same way.
         cgroup: String,
     },
-    /// The kernel side asks the source to look for a TLS library; of no meaning behind it.
-    Uncovered,
     /// Time went on.
     Tick {
         /// Monotonic nanoseconds.
@@ -268,7 +266,6 @@ impl<'a> Event<'a> {
                 exe: path(exe),
                 cgroup: path(cgroup),
             },
-            Record::Tls(_) => Self::Uncovered,
             Record::Tick(tick) => Self::Tick {
                 at_ns: tick.header.at_ns,
                 wall_ns: tick.wall_ns,

@@ -219,7 +219,6 @@ impl Pipeline {
                 self.now_ns = self.now_ns.max(at_ns);
                 self.statistics.tick(at_ns, wall_ns);
             }
-            Event::Uncovered => {}
             Event::Counters(values) => self.statistics.ledger().kernel_counters(values),
         }
     }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use perf_common::{
     counters::Counter,
-    record::{DataRecord, ExitRecord, RecordHeader, StateRecord, TAIL_BYTES, TlsRecord, change, direction, flag, kind},
+    record::{DataRecord, ExitRecord, RecordHeader, StateRecord, TAIL_BYTES, change, direction, flag, kind},
     state::{ConnectionState, flags},
 };
 
@@ -227,26 +227,6 @@ pub fn state_change(state: &ConnectionState, what: u8) {
         reserved: [0; 7],
     });
     entry.submit(wakeup::<StateRecord>(ring, at_ns));
-}
-
-/// Reports that a process speaks TLS, and that its plaintext is not seen. Wakes the reader: the process may be gone soon.
-#[inline(always)]
-pub fn uncovered(state: &ConnectionState, tgid: u32, at_ns: u64) {
-    let Some((_, mut entry)) = reserve::<TlsRecord>(state.ring) else {
-        return;
-    };
-    entry.write(TlsRecord {
-        header: RecordHeader {
-            kind: kind::TLS,
-            flags: 0,
-            size: size_of::<TlsRecord>() as u32,
-            at_ns,
-        },
-        connection: state.connection,
-        tgid,
-        reserved: 0,
-    });
-    entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
 }
 
 /// Reports the end of a process, or of its program.

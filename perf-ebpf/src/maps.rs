@@ -33,6 +33,11 @@ pub static CONNECTIONS: HashMap<u64, ConnectionState> = HashMap::with_max_entrie
 #[map]
 pub static FRAMES: HashMap<u64, FrameCursor> = HashMap::with_max_entries(16_384, 0);
 
+/// Processes (their numbers, `u64`) that speak TLS and whose plaintext is not seen. Read by a thread of the user side that
+/// does nothing else: the process may be gone soon. When it is full, nothing is lost: each further connection asks again.
+#[btf_map]
+pub static ASKED: RingBuf<u64, 4096> = RingBuf::new();
+
 /// The call of its TLS library that a thread is in. Written and read here alone; an entry goes when the call returns, and
 /// when the map is full the one used least lately does.
 #[map]

@@ -6,7 +6,10 @@
 //! then the order tells, and the lengths of plaintext and ciphertext have to agree for as long as the session lasts. Where
 //! they do not, the session is bound to nothing.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_probe_read_user};
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP},
+    helpers::bpf_probe_read_user,
+};
 use perf_common::{
     counters::Counter,
     record::{TAIL_BYTES, change, direction},
@@ -20,7 +23,7 @@ use crate::{
     emit::{self, Segment},
     filter, frames,
     kernel::{Socket, Stream, Thread},
-    maps::{CALLS, CONNECTIONS, PROCESSES, TOUCHED, count, filters, processor},
+    maps::{ASKED, CALLS, CONNECTIONS, PROCESSES, TOUCHED, count, filters, processor},
     syscall::Source,
 };
 
@@ -28,8 +31,7 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Caller {
-    /// The thread's number or the goroutine's address; with the lowest bit set for its handshakes, which go on inside of
-    /// its reads and writes.
+    /// The thread's number, or the goroutine's address.
     pub who: u64,
     /// The process.
     pub tgid: u64,
@@ -108,9 +110,18 @@ pub fn begin(state: &mut ConnectionState, socket: Socket, segment: Segment) {
     // SAFETY: a value of 4 bytes is read whole.
     let marks = unsafe { PROCESSES.get(segment.tgid) }.copied().unwrap_or(0);
     if marks & mark::TLS_COVERED == 0 {
-        emit::uncovered(state, segment.tgid, segment.at_ns);
+        ask(segment.tgid);
     }
     moved(state, socket, segment.direction, segment.length, segment.at_ns);
+}
+
+/// Asks the user side to look at what a process speaks TLS with.
+#[inline(always)]
+fn ask(tgid: u32) {
+    if let Some(mut entry) = ASKED.reserve(0) {
+        entry.write(u64::from(tgid));
+        entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    }
 }
 
 /// Did the process hand its keys to the kernel, so that its hooks see plaintext now? Only asked where no session is
@@ -149,17 +160,17 @@ fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32, at
         state.flags &= !flags::LAST_SENT;
     }
     if state.link == 0 {
-        touch(state, socket.key(), moved, length, at_ns);
+        touch(state, socket.key(), moved, length);
     }
 }
 
 /// A socket whose session is not known was touched: by the call that the thread is in, or by the program itself.
 #[inline(always)]
-fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32, at_ns: u64) {
+fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
     let thread = Thread::current();
     state.misses += 1;
     if state.misses == ASK_AGAIN {
-        emit::uncovered(state, thread.tgid, at_ns);
+        ask(thread.tgid);
     } else if state.misses == GIVE_UP {
         state.flags |= flags::IGNORED;
         count(Counter::ConnectionsIgnored, 1);
@@ -203,7 +214,7 @@ fn call_of(thread: Thread) -> Option<*mut Call> {
         if goroutine == 0 {
             return None;
         }
-        find(goroutine).or_else(|| find(goroutine | 1))
+        find(goroutine)
     })
 }
 
@@ -236,19 +247,19 @@ pub fn entered(call: Call) {
 #[inline(always)]
 pub fn goroutine_entered(goroutine: u64, call: Call) {
     let caller = Caller {
-        who: goroutine | u64::from(call.kind == Kind::Handshake as u64),
+        who: goroutine,
         tgid: u64::from(Thread::current().tgid),
     };
     // A full table gives up another's.
     let _full = CALLS.insert(caller, call, 0);
 }
 
-/// A goroutine's call returns, and moved so many bytes, if it is no handshake.
+/// A goroutine's call returns, and moved so many bytes.
 #[inline(always)]
-pub fn goroutine_returned(goroutine: u64, handshake: bool, result: u64) {
+pub fn goroutine_returned(goroutine: u64, result: u64) {
     let thread = Thread::current();
     let caller = Caller {
-        who: goroutine | u64::from(handshake),
+        who: goroutine,
         tgid: u64::from(thread.tgid),
     };
     // SAFETY: the goroutine's own entry.

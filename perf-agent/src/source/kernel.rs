@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
 use hashbrown::HashMap;
 use perf_common::counters::{COUNTERS, Counter};
 use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, flag, kind};
@@ -107,7 +107,7 @@ struct Followed {
 
 impl Followed {
     /// Learns from the records that pass.
-    fn note(&mut self, record: &[u8], unix: &mut UnixSockets, tls: Option<&Coverage>) {
+    fn note(&mut self, record: &[u8], unix: &mut UnixSockets) {
         // The kind stands first; data records, nearly all there are, are let pass at once.
         match record.first_chunk().map(|kind| u16::from_le_bytes(*kind)) {
             Some(kind::OPEN) => {
@@ -116,11 +116,6 @@ impl Followed {
                     if self.sockets.len() < self.most {
                         self.sockets.insert(open.connection, open.socket);
                     }
-                }
-            }
-            Some(kind::TLS) => {
-                if let (Some(tls), Ok(Record::Tls(record))) = (tls, decode(record)) {
-                    tls.look(record.tgid);
                 }
             }
             Some(kind::STATE) => {
@@ -160,7 +155,9 @@ impl KernelSource {
         }
         let report = loaded.report.clone();
         let tls = if loaded.tls {
-            let started = Coverage::start(Arc::clone(&loaded.ebpf));
+            let asked =
+                RingBuf::try_from(take(&mut loaded, "ASKED")).map_err(map_error("open the ring of questions"))?;
+            let started = Coverage::start(Arc::clone(&loaded.ebpf), asked);
             Some(started.map_err(|source| SourceError::Load {
                 what: "start a thread".to_owned(),
                 source: Box::new(source),
@@ -392,7 +389,7 @@ impl Source for KernelSource {
         let until_ns = self.rings.settled_ns(clock::monotonic_ns());
         let (found, followed) = (&mut self.found, &mut self.followed);
         let taken = self.rings.take(until_ns, BATCH, &mut |record| {
-            followed.note(record, &mut self.unix, self.tls.as_ref());
+            followed.note(record, &mut self.unix);
             if !found.sums.is_empty() {
                 drop_overtaken(&mut found.sums, &mut self.bulk, record);
             }

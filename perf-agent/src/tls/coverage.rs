@@ -8,26 +8,24 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aya::Ebpf;
-use aya::maps::HashMap as BpfHashMap;
+use aya::maps::{HashMap as BpfHashMap, MapData, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use perf_common::settings::mark;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::image::{self, Call, Function, GoAbi, Image, Library, NotCovered, Returns};
 use super::maps::{FileId, MappedFile, executable, mapped_files};
 use crate::clock;
 use crate::source::TlsCoverage;
 
-/// Processes that wait to be looked at. What does not fit asks again with its next connection.
-const WAITING: usize = 1_024;
 /// Files that are kept; more are not probed.
 const FILES: usize = 512;
 /// Processes in the account.
@@ -46,7 +44,7 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of the object that hang on TLS libraries.
-pub const PROGRAMS: [&str; 19] = [
+pub const PROGRAMS: [&str; 15] = [
     "tls_read",
     "tls_write",
     "tls_read_ex",
@@ -58,14 +56,10 @@ pub const PROGRAMS: [&str; 19] = [
     "nspr_receive",
     "go_read",
     "go_write",
-    "go_handshake",
     "go_returned",
-    "go_handshake_returned",
     "go_stack_read",
     "go_stack_write",
-    "go_stack_handshake",
     "go_stack_returned",
-    "go_stack_handshake_returned",
 ];
 
 /// How a function is followed.
@@ -114,8 +108,8 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         Call::PrWrite => c("PR_Write", "nspr_write"),
         Call::PrSend => c("PR_Send", "nspr_write"),
         Call::NssHandshake => c("SSL_ForceHandshake", "tls_handshake"),
-        // Which descriptors are TLS is known by their sockets.
-        Call::NssImport => return None,
+        // Which descriptors are TLS is known by their sockets; Go's reads and writes all ask for a handshake.
+        Call::NssImport | Call::GoHandshake => return None,
         Call::GoRead => go(
             "(*Conn).Read",
             ["go_read", "go_returned"],
@@ -126,18 +120,14 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
             ["go_write", "go_returned"],
             ["go_stack_write", "go_stack_returned"],
         ),
-        Call::GoHandshake => go(
-            "(*Conn).Handshake",
-            ["go_handshake", "go_handshake_returned"],
-            ["go_stack_handshake", "go_stack_handshake_returned"],
-        ),
     })
 }
 
 /// The thread that looks, and what it found. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Coverage {
-    requests: Option<SyncSender<u32>>,
+    /// Readable when the thread is to end.
+    stop: Arc<OwnedFd>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -161,31 +151,24 @@ impl Coverage {
     ///
     /// # Errors
     /// If the operating system gives no thread.
-    pub fn start(ebpf: Arc<Mutex<Ebpf>>) -> io::Result<Self> {
-        let (requests, waiting) = sync_channel(WAITING);
+    pub fn start(ebpf: Arc<Mutex<Ebpf>>, asked: RingBuf<MapData>) -> io::Result<Self> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let shared = Arc::new(Shared::default());
         let mut looker = Looker {
             ebpf,
             files: HashMap::new(),
             shared: Arc::clone(&shared),
         };
+        let until = Arc::clone(&stop);
         looker.host();
         let thread = std::thread::Builder::new()
             .name("tls".to_owned())
-            .spawn(move || looker.run(&waiting))?;
+            .spawn(move || looker.run(asked, &until))?;
         Ok(Self {
-            requests: Some(requests),
+            stop,
             shared,
             thread: Some(thread),
         })
-    }
-
-    /// A process speaks TLS and is not covered. Does not wait.
-    pub fn look(&self, tgid: u32) {
-        if let Some(requests) = &self.requests {
-            // Full: it asks again.
-            let _full = requests.try_send(tgid);
-        }
     }
 
     /// Files that were probed so far: when the number has changed, what was given up may be worth another look.
@@ -205,8 +188,10 @@ impl Coverage {
 
 impl Drop for Coverage {
     fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
+        // A counter that is 0 takes a 1.
+        if rustix::io::write(&self.stop, &1u64.to_ne_bytes()).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
             // Its panic was told of where it happened.
             let _panic = thread.join();
         }
@@ -248,9 +233,27 @@ struct Found {
 }
 
 impl Looker {
-    fn run(&mut self, waiting: &Receiver<u32>) {
-        while let Ok(tgid) = waiting.recv() {
-            self.look(tgid);
+    /// Looks at what the kernel side asks for, until `stop` becomes readable.
+    fn run(&mut self, mut asked: RingBuf<MapData>, stop: &OwnedFd) {
+        loop {
+            while let Some(tgid) = asked.next() {
+                if let Some(tgid) = tgid.first_chunk().map(|tgid| u32::from_le_bytes(*tgid)) {
+                    self.look(tgid);
+                }
+            }
+            let mut ready = [
+                PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut ready, None) {
+                Ok(_) if ready[1].revents().is_empty() => {}
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::error!(%error, "TLS libraries are looked for no more");
+                    return;
+                }
+            }
         }
     }
 
@@ -292,7 +295,8 @@ impl Looker {
         if found.iter().any(|coverage| coverage.covered) {
             self.mark(tgid);
         }
-        tracing::debug!(tgid, ?found, "a process that speaks TLS");
+        let took_us = clock::monotonic_ns().saturating_sub(at_ns) / 1000;
+        tracing::debug!(tgid, took_us, ?found, "a process that speaks TLS");
         let mut account = self.shared.account.lock().unwrap_or_else(PoisonError::into_inner);
         if account.len() >= PROCESSES {
             account.retain(|tgid, _| is_alive(*tgid));

@@ -2,7 +2,7 @@
 
 use super::{
     CountersRecord, DataRecord, ExitRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord,
-    TlsRecord, UNIX_PATH_BYTES, flag, kind,
+    UNIX_PATH_BYTES, flag, kind,
 };
 
 /// One decoded record; payloads and texts are borrowed from the input.
@@ -25,8 +25,6 @@ pub enum Record<'a> {
         /// The control group's names.
         cgroup: &'a [u8],
     },
-    /// See [`TlsRecord`].
-    Tls(TlsRecord),
     /// See [`TickRecord`].
     Tick(TickRecord),
     /// See [`CountersRecord`]; the values as bytes, 8 each.
@@ -146,15 +144,6 @@ fn other(kind: u16, bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             }))
         }
         kind::PROCESS => process(bytes),
-        kind::TLS => {
-            let (mut fields, _) = Fields::<{ size_of::<TlsRecord>() }>::of(bytes)?;
-            Ok(Record::Tls(TlsRecord {
-                header: fields.header(),
-                connection: fields.u64(),
-                tgid: fields.u32(),
-                reserved: fields.u32(),
-            }))
-        }
         kind::TICK => {
             let (mut fields, _) = Fields::<{ size_of::<TickRecord>() }>::of(bytes)?;
             Ok(Record::Tick(TickRecord {
@@ -322,17 +311,6 @@ impl OpenRecord {
             .put(self.reserved.to_le_bytes())
             .put(self.unix_path)
             .put(self.reserved2)
-            .done()
-    }
-}
-
-impl TlsRecord {
-    /// The record's bytes.
-    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
-        Writer::new(self.header)
-            .put(self.connection.to_le_bytes())
-            .put(self.tgid.to_le_bytes())
-            .put(self.reserved.to_le_bytes())
             .done()
     }
 }
@@ -518,14 +496,6 @@ mod tests {
 
     #[test]
     fn user_side_records_come_back_as_they_were_written() {
-        let tls = TlsRecord {
-            header: RecordHeader::of::<TlsRecord>(kind::TLS, 0, 5),
-            connection: 6,
-            tgid: 7,
-            reserved: 0,
-        };
-        assert_eq!(decode(&tls.to_bytes()), Ok(Record::Tls(tls)));
-        assert_eq!(core::mem::offset_of!(TlsRecord, tgid), 24);
         let tick = TickRecord::new(3, 4);
         assert_eq!(decode(&tick.to_bytes()), Ok(Record::Tick(tick)));
         let counters = CountersRecord::new(9, 2);

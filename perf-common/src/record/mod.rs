@@ -1,7 +1,7 @@
 //! Records: what one hook hit puts into the ring buffer, and what a recorded file is a sequence of.
 //!
 //! Every record starts with a [`RecordHeader`]. The kernel side writes [`DataRecord`], [`OpenRecord`],
-//! [`StateRecord`], [`ExitRecord`], [`ProcessRecord`] and [`TlsRecord`] in place; the user side adds [`TickRecord`] and [`CountersRecord`]
+//! [`StateRecord`], [`ExitRecord`] and [`ProcessRecord`] in place; the user side adds [`TickRecord`] and [`CountersRecord`]
 //! to the same stream, so that a recording replays without the machine it was made on.
 //!
 //! All integers are in the byte order of the machine (little endian on every supported architecture). Times are
@@ -23,8 +23,6 @@ pub mod kind {
     pub const EXIT: u16 = 4;
     /// Who a process is. See [`super::ProcessRecord`].
     pub const PROCESS: u16 = 5;
-    /// A process speaks TLS by a library that is not probed yet. See [`super::TlsRecord`].
-    pub const TLS: u16 = 6;
     /// Time went on; written by the user side once a second. See [`super::TickRecord`].
     pub const TICK: u16 = 17;
     /// The kernel side's counters; written by the user side with each tick. See [`super::CountersRecord`].
@@ -254,21 +252,6 @@ pub struct ProcessRecord {
     pub cgroup_bytes: u16,
 }
 
-/// A process speaks TLS, and its plaintext is not seen: what it does it with is to be looked for. For the user side's
-/// source alone; nothing is counted by it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TlsRecord {
-    /// `kind` is [`kind::TLS`].
-    pub header: RecordHeader,
-    /// The connection's id.
-    pub connection: u64,
-    /// The process.
-    pub tgid: u32,
-    /// Explicit padding, 0.
-    pub reserved: u32,
-}
-
 /// Time went on.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,6 +281,5 @@ const _: () = assert!(size_of::<OpenRecord>() == 224);
 const _: () = assert!(size_of::<StateRecord>() == 32);
 const _: () = assert!(size_of::<ExitRecord>() == 24);
 const _: () = assert!(size_of::<ProcessRecord>() == 24);
-const _: () = assert!(size_of::<TlsRecord>() == 32);
 const _: () = assert!(size_of::<TickRecord>() == 24);
 const _: () = assert!(size_of::<CountersRecord>() == 24);

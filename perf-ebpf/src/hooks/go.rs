@@ -1,5 +1,6 @@
 //! Calls of Go's `crypto/tls`. Go's compiler has a calling convention of its own, and moves stacks: a return probe would
 //! leave its mark on a stack that is copied elsewhere, so every return instruction has a probe instead.
+//! Handshakes have none: each read and write asks whether there was one, by the same function.
 
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 
@@ -23,13 +24,6 @@ fn go_write(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::Write)
 }
 
-// hook: func (c *Conn) handshakeContext(ctx context.Context) (ret error)
-#[uprobe]
-#[inline(always)]
-fn go_handshake(ctx: ProbeContext) -> u32 {
-    entered(&ctx, Kind::Handshake)
-}
-
 // hook: a return instruction of Read or Write
 #[uprobe]
 #[inline(always)]
@@ -37,18 +31,7 @@ fn go_returned(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
     // SAFETY: the context of a uprobe is its registers.
     let (result, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).r14) };
-    tls::goroutine_returned(goroutine, false, result);
-    0
-}
-
-// hook: a return instruction of handshakeContext
-#[uprobe]
-#[inline(always)]
-fn go_handshake_returned(ctx: ProbeContext) -> u32 {
-    no_private_stack(&ctx);
-    // SAFETY: the context of a uprobe is its registers.
-    let goroutine = unsafe { (*ctx.regs).r14 };
-    tls::goroutine_returned(goroutine, true, 0);
+    tls::goroutine_returned(goroutine, result);
     0
 }
 
@@ -75,13 +58,6 @@ fn go_stack_write(ctx: ProbeContext) -> u32 {
     stack_entered(&ctx, Kind::Write)
 }
 
-// hook: func (c *Conn) Handshake() error
-#[uprobe]
-#[inline(always)]
-fn go_stack_handshake(ctx: ProbeContext) -> u32 {
-    stack_entered(&ctx, Kind::Handshake)
-}
-
 // hook: a return instruction of Read or Write
 #[uprobe]
 #[inline(always)]
@@ -89,16 +65,7 @@ fn go_stack_returned(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
     // Behind the return address, the receiver, and the slice's three words.
     let result = on_stack(&ctx, 5);
-    tls::goroutine_returned(tls::running_goroutine(Thread::current()), false, result);
-    0
-}
-
-// hook: a return instruction of Handshake
-#[uprobe]
-#[inline(always)]
-fn go_stack_handshake_returned(ctx: ProbeContext) -> u32 {
-    no_private_stack(&ctx);
-    tls::goroutine_returned(tls::running_goroutine(Thread::current()), true, 0);
+    tls::goroutine_returned(tls::running_goroutine(Thread::current()), result);
     0
 }
 
