@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use perf_agent::event::Change;
-use perf_agent::exchange::{Ended, Loss, Outcome, Protocol, Request, Sink, Ticket};
+use perf_agent::exchange::{Ended, Loss, Outcome, Protocol, Request, Sink, StreamEnded, StreamMoved, Ticket};
 use perf_agent::protocol::{Chunk, Gap, Half, ProtocolEntry, Verdict};
 
 /// One thing that happens.
@@ -39,19 +39,30 @@ struct Tickets {
     ended: Vec<bool>,
     /// Those of gRPC, whose status may be missing.
     grpc: Vec<bool>,
+    /// Those that are open streams.
+    streams: Vec<bool>,
 }
 
 impl Sink for Tickets {
     fn opened(&mut self, request: &Request<'_>) -> Ticket {
         assert!(!request.method.is_empty());
         self.ended.push(false);
+        self.streams.push(false);
         self.grpc.push(request.protocol == Protocol::Grpc);
         Ticket(self.ended.len() as u32 - 1)
     }
     fn ended(&mut self, ticket: Ticket, ended: &Ended) {
         let place = ticket.0 as usize;
         assert!(!std::mem::replace(&mut self.ended[place], true), "ended twice");
+        self.streams[place] = ended.stream.is_some();
         assert!(ended.outcome != Outcome::Answered || ended.status.is_some() || self.grpc[place]);
+    }
+    fn stream_moved(&mut self, ticket: Ticket, _: &StreamMoved) {
+        assert!(self.streams[ticket.0 as usize], "no open stream");
+    }
+    fn stream_ended(&mut self, ticket: Ticket, _: &StreamEnded) {
+        let open = std::mem::replace(&mut self.streams[ticket.0 as usize], false);
+        assert!(open, "no open stream");
     }
     fn lost(&mut self, _: Loss) {}
 }
@@ -121,4 +132,5 @@ pub fn feed(protocol: &ProtocolEntry, words: &Words, from_start: bool, steps: &[
     }
     dissector.cut(at_ns, Outcome::Cut, &mut sink);
     assert!(sink.ended.iter().all(|ended| *ended), "an exchange has no end");
+    assert!(sink.streams.iter().all(|open| !open), "a stream has no end");
 }

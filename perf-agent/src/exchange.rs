@@ -155,6 +155,43 @@ impl Times {
     }
 }
 
+/// What an exchange can go on as behind its response's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StreamKind {
+    /// WebSocket, RFC 6455 and 8441.
+    WebSocket,
+    /// Server-sent events: a response of `text/event-stream`.
+    EventStream,
+    /// What CONNECT asked for.
+    Tunnel,
+    /// Another protocol that the connection was upgraded to.
+    Upgrade,
+    /// A gRPC call of which messages came with pauses, or both ways at once.
+    Grpc,
+}
+
+impl StreamKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::WebSocket,
+        Self::EventStream,
+        Self::Tunnel,
+        Self::Upgrade,
+        Self::Grpc,
+    ];
+
+    /// The word used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::EventStream => "event_stream",
+            Self::Tunnel => "tunnel",
+            Self::Upgrade => "upgrade",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
 /// What is known when an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -168,18 +205,49 @@ pub struct Ended {
     pub request_bytes: u64,
     /// Bytes of the response, head included, interim responses too.
     pub response_bytes: u64,
+    /// It was answered by a head behind which a stream goes on: it ends there, and its ticket is the stream's until
+    /// [`Sink::stream_ended`]. It has no response time.
+    pub stream: Option<StreamKind>,
 }
 
-/// Names an open exchange between [`Sink::opened`] and [`Sink::ended`].
+/// News of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamMoved {
+    /// When.
+    pub at_ns: u64,
+    /// Bytes from the client that were not told of before.
+    pub request_bytes: u64,
+    /// Bytes from the server, likewise.
+    pub response_bytes: u64,
+    /// Messages from the client and from the server that came to their end, likewise; `None` if they cannot be counted.
+    pub messages: Option<[u64; 2]>,
+}
+
+/// What is known when a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEnded {
+    /// How it ended. [`Outcome::Answered`] is an orderly end, whoever wanted it.
+    pub outcome: Outcome,
+    /// gRPC's code, if it was seen.
+    pub status: Option<u16>,
+    /// When.
+    pub at_ns: u64,
+}
+
+/// Names an open exchange between [`Sink::opened`] and [`Sink::ended`], and a stream that it becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u32);
 
-/// Where dissectors report to. Every ticket given out comes back exactly once.
+/// Where dissectors report to. Every ticket given out comes back exactly once, and once more if it became a stream's.
 pub trait Sink {
     /// A request's head is complete.
     fn opened(&mut self, request: &Request<'_>) -> Ticket;
     /// The exchange ended.
     fn ended(&mut self, ticket: Ticket, ended: &Ended);
+    /// More of a stream went by.
+    fn stream_moved(&mut self, ticket: Ticket, moved: &StreamMoved);
+    /// The stream ended.
+    fn stream_ended(&mut self, ticket: Ticket, ended: &StreamEnded);
     /// Something is missing in what was said of a connection; the ledger counts it.
     fn lost(&mut self, loss: Loss);
 }

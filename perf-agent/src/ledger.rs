@@ -62,6 +62,17 @@ pub struct Exchanges {
     pub in_flight: u64,
 }
 
+/// Streams, behind answered exchanges. `opened = closed + open` at any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// Begun.
+    pub opened: u64,
+    /// Ended, or lost sight of.
+    pub closed: u64,
+    /// Not ended.
+    pub open: u64,
+}
+
 /// Endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Series {
@@ -80,6 +91,8 @@ pub struct Accounting {
     pub connections: Connections,
     /// See [`Exchanges`].
     pub exchanges: Exchanges,
+    /// See [`Streams`].
+    pub streams: Streams,
     /// See [`Series`].
     pub series: Series,
     /// What could not be followed, in the order of [`LOSSES`].
@@ -106,7 +119,7 @@ impl Exchanges {
 }
 
 impl Accounting {
-    /// Do the books close? Connections and exchanges alike.
+    /// Do the books close? Connections, exchanges and streams alike.
     pub fn closes(&self) -> bool {
         let Connections {
             open,
@@ -115,7 +128,8 @@ impl Accounting {
             dropped,
             ..
         } = self.connections;
-        self.exchanges.closes() && opened == open + closed + dropped
+        let streams = self.streams.opened == self.streams.closed + self.streams.open;
+        self.exchanges.closes() && streams && opened == open + closed + dropped
     }
 }
 
@@ -176,6 +190,18 @@ impl Ledger {
             Outcome::Cut => &mut exchanges.cut,
             Outcome::Unknown => &mut exchanges.unknown,
         } += 1;
+    }
+
+    /// A stream began.
+    pub fn stream_opened(&mut self) {
+        self.books.streams.opened += 1;
+        self.books.streams.open += 1;
+    }
+
+    /// A stream ended.
+    pub fn stream_ended(&mut self) {
+        self.books.streams.closed += 1;
+        self.books.streams.open = self.books.streams.open.saturating_sub(1);
     }
 
     /// An exchange was counted in `(other)`.
@@ -259,9 +285,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_books_close_after_any_operations(operations in prop::collection::vec(0usize..10, 0..500)) {
+        fn the_books_close_after_any_operations(operations in prop::collection::vec(0usize..12, 0..500)) {
             let mut ledger = Ledger::default();
-            let (mut exchanges, mut connections) = (0u64, 0u64);
+            let (mut exchanges, mut connections, mut streams) = (0u64, 0u64, 0u64);
             for operation in operations {
                 match operation {
                     0..=3 => {
@@ -284,12 +310,21 @@ mod tests {
                         ledger.connection_evicted();
                         connections -= 1;
                     }
+                    10 => {
+                        ledger.stream_opened();
+                        streams += 1;
+                    }
+                    11 if streams > 0 => {
+                        ledger.stream_ended();
+                        streams -= 1;
+                    }
                     _ => {}
                 }
                 let books = ledger.accounting(0);
                 prop_assert!(books.closes());
                 prop_assert_eq!(books.exchanges.in_flight, exchanges);
                 prop_assert_eq!(books.connections.open, connections);
+                prop_assert_eq!(books.streams.open, streams);
             }
         }
     }

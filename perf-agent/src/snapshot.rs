@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Window, WindowView};
 use crate::endpoint::{EndpointKey, RouteReason};
-use crate::exchange::{Outcome, Times};
+use crate::exchange::{Outcome, StreamEnded, StreamKind, Times};
 use crate::ledger::Accounting;
 use crate::process::Service;
 
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub total: Arc<Aggregate>,
     /// Every service seen.
     pub services: Vec<Arc<Service>>,
+    /// Streams that are open, and the newest that ended.
+    pub streams: Arc<StreamLog>,
     /// The newest exchanges, newest last, and the slowest ones.
     pub recent: Arc<RequestLog>,
     /// The books.
@@ -66,6 +68,61 @@ pub struct RequestLog {
     pub slowest: Vec<Arc<LoggedExchange>>,
 }
 
+/// What ended, for those who follow it as it does.
+#[derive(Clone, Debug)]
+pub enum Traced {
+    /// An exchange.
+    Exchange(LoggedExchange),
+    /// A stream.
+    Stream(LoggedStream),
+}
+
+/// Streams.
+#[derive(Clone, Debug, Default)]
+pub struct StreamLog {
+    /// The oldest of those that are open, oldest first.
+    pub open: Vec<Arc<LoggedStream>>,
+    /// The newest of those that ended, oldest first.
+    pub closed: Vec<Arc<LoggedStream>>,
+}
+
+/// One stream. Texts are those of the request that it began with, as in [`LoggedExchange`].
+#[derive(Clone, Debug)]
+pub struct LoggedStream {
+    /// Number of the exchange that it was.
+    pub id: u64,
+    /// The endpoint's id.
+    pub endpoint: Arc<str>,
+    /// The endpoint's key, and in it the service's.
+    pub key: Arc<EndpointKey>,
+    /// What it is.
+    pub kind: StreamKind,
+    /// Method, as sent.
+    pub method: String,
+    /// Path as sent, without query.
+    pub path: String,
+    /// Host header or authority.
+    pub host: Option<String>,
+    /// The request's own id, from its headers.
+    pub request_id: Option<String>,
+    /// The peer's address: the client's in the server role.
+    pub peer: Option<SocketAddr>,
+    /// Process that moved the request.
+    pub tgid: u32,
+    /// When the response's head was there, monotonic nanoseconds.
+    pub since_ns: u64,
+    /// The same, nanoseconds since 1970; 0 if that was before the first tick told the time.
+    pub since_wall_ns: u64,
+    /// Bytes from the client and from the server, without the exchange's.
+    pub bytes: [u64; 2],
+    /// Messages, likewise; `None` if they cannot be counted.
+    pub messages: Option<[u64; 2]>,
+    /// How it ended; `None` as long as it is open.
+    pub ended: Option<StreamEnded>,
+    /// When, nanoseconds since 1970; 0 as in `since_wall_ns`, or as long as it is open.
+    pub ended_wall_ns: u64,
+}
+
 /// One ended exchange as the request log keeps it. Values of the query are not kept anywhere.
 #[derive(Clone, Debug)]
 pub struct LoggedExchange {
@@ -101,4 +158,6 @@ pub struct LoggedExchange {
     pub request_bytes: u64,
     /// Bytes of the response.
     pub response_bytes: u64,
+    /// The stream that it went on as.
+    pub stream: Option<StreamKind>,
 }

@@ -257,5 +257,6 @@ pub(crate) fn logged(path: &str, status: Option<u16>, outcome: Outcome) -> Logge
         ended_wall_ns: 1_700_000_000_123_456_789,
         request_bytes: 78,
         response_bytes: 1234,
+        stream: None,
     }
 }

@@ -1,9 +1,9 @@
-//! One exchange as one line of text.
+//! One exchange, or one stream, as one line of text.
 
 use std::fmt::Write;
 
 use crate::exchange::Outcome;
-use crate::snapshot::LoggedExchange;
+use crate::snapshot::{LoggedExchange, LoggedStream};
 
 /// Above every column its name.
 pub fn header() -> String {
@@ -23,22 +23,13 @@ pub fn header() -> String {
 /// The line. Times are milliseconds; `-` is not known. `width`: longest path that is not cut.
 pub fn line(exchange: &LoggedExchange, zone: &jiff::tz::TimeZone, width: usize) -> String {
     let times = &exchange.times;
-    let ended = jiff::Timestamp::from_nanosecond(exchange.ended_wall_ns.into()).unwrap_or_default();
-    let time = match exchange.ended_wall_ns {
-        0 => "-".to_owned(),
-        _ => ended
-            .to_zoned_datetime(zone.clone())
-            .strftime("%H:%M:%S%.3f")
-            .to_string(),
-    };
-    let ms = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| format!("{:.3}", ns as f64 / 1e6));
     let method = if exchange.method.is_empty() {
         "-"
     } else {
         &exchange.method
     };
     let mut line = columns(
-        &time,
+        &time(exchange.ended_wall_ns, zone),
         &cut(&visible(&exchange.key.service.name), 16),
         exchange.key.role.name(),
         &cut(&visible(method), 16),
@@ -52,10 +43,52 @@ pub fn line(exchange: &LoggedExchange, zone: &jiff::tz::TimeZone, width: usize) 
         &exchange.request_bytes.to_string(),
         &exchange.response_bytes.to_string(),
     );
+    if let Some(kind) = exchange.stream {
+        let _infallible = write!(line, "  {} begins", kind.name());
+    }
     if exchange.outcome != Outcome::Answered {
         let _infallible = write!(line, "  {}", exchange.outcome.name());
     }
     line
+}
+
+/// The line of a stream that ended; the bytes are its own.
+pub fn stream(stream: &LoggedStream, zone: &jiff::tz::TimeZone, width: usize) -> String {
+    let ended = stream.ended.as_ref();
+    let duration = ended.map(|ended| ended.at_ns.saturating_sub(stream.since_ns));
+    let status = ended.and_then(|ended| ended.status);
+    let mut line = columns(
+        &time(stream.ended_wall_ns, zone),
+        &cut(&visible(&stream.key.service.name), 16),
+        stream.key.role.name(),
+        &cut(&visible(&stream.method), 16),
+        &cut(&visible(&stream.path), width),
+        &status.map_or("-".to_owned(), |status| status.to_string()),
+        [&ms(duration), "-", "-"],
+        &stream.bytes[0].to_string(),
+        &stream.bytes[1].to_string(),
+    );
+    let _infallible = write!(line, "  {} ends", stream.kind.name());
+    if let Some([asked, answered]) = stream.messages {
+        let _infallible = write!(line, ", {asked} and {answered} messages");
+    }
+    if let Some(ended) = ended.filter(|ended| ended.outcome != Outcome::Answered) {
+        let _infallible = write!(line, "  {}", ended.outcome.name());
+    }
+    line
+}
+
+fn time(wall_ns: u64, zone: &jiff::tz::TimeZone) -> String {
+    if wall_ns == 0 {
+        return "-".to_owned();
+    }
+    let moment = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
+    let moment = moment.to_zoned_datetime(zone.clone());
+    moment.strftime("%H:%M:%S%.3f").to_string()
+}
+
+fn ms(ns: Option<u64>) -> String {
+    ns.map_or("-".to_owned(), |ns| format!("{:.3}", ns as f64 / 1e6))
 }
 
 #[expect(clippy::too_many_arguments, reason = "they are the columns")]
@@ -101,6 +134,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::{StreamEnded, StreamKind};
     use crate::synthetic::logged;
 
     #[track_caller]
@@ -126,6 +160,44 @@ TIME         SERVICE          ROLE   METHOD  PATH                             ST
             &logged("/slow", None, Outcome::ClientAborted),
             "22:13:20.123 nginx            server GET     /slow                                 -      2.346          -    0.001        78       1234  client_aborted",
         );
+    }
+
+    #[test]
+    fn a_stream_has_a_line_where_it_begins_and_one_where_it_ends() {
+        let mut begins = logged("/chat", Some(101), Outcome::Answered);
+        begins.stream = Some(StreamKind::WebSocket);
+        check(
+            &begins,
+            "22:13:20.123 nginx            server GET     /chat                               101      2.346      1.500    0.001        78       1234  websocket begins",
+        );
+        let mut ends = LoggedStream {
+            id: 1,
+            endpoint: "0".into(),
+            key: begins.key,
+            kind: StreamKind::WebSocket,
+            method: "GET".to_owned(),
+            path: "/chat".to_owned(),
+            host: None,
+            request_id: None,
+            peer: None,
+            tgid: 1,
+            since_ns: 1_000_000,
+            since_wall_ns: 0,
+            bytes: [70, 9],
+            messages: Some([7, 1]),
+            ended: Some(StreamEnded {
+                outcome: Outcome::Answered,
+                status: None,
+                at_ns: 61_000_000_000,
+            }),
+            ended_wall_ns: 1_700_000_000_123_456_789,
+        };
+        let line = |ends: &LoggedStream| stream(ends, &jiff::tz::TimeZone::UTC, 40);
+        let expected = "22:13:20.123 nginx            server GET     /chat                                 -  60999.000          -        -        70          9  websocket ends";
+        assert_eq!(line(&ends), format!("{expected}, 7 and 1 messages"));
+        ends.messages = None;
+        ends.ended.as_mut().unwrap().outcome = Outcome::ClientAborted;
+        assert_eq!(line(&ends), format!("{expected}  client_aborted"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod passive;
 mod servers;
 mod services;
 mod sockets;
+mod streams;
 mod tls;
 mod truth;
 mod vm;

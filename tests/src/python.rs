@@ -61,12 +61,21 @@ impl Server {
         Self::on_port("fastapi", command, port)
     }
 
-    /// A gRPC server without TLS.
+    /// A `FastAPI` application with a WebSocket and server-sent events.
+    #[track_caller]
+    pub fn streams() -> Self {
+        let mut command = Command::new(need::venv().join("bin/python"));
+        let port = free_port();
+        command.arg(source("streams_app.py")).arg(port.to_string());
+        Self::on_port("streams", command, port)
+    }
+
+    /// A gRPC server.
     #[track_caller]
     pub fn grpc() -> Self {
         let mut command = Command::new(need::venv().join("bin/python"));
         let port = free_port();
-        command.arg(source("grpc_server.py")).arg(port.to_string());
+        command.arg(source("grpc_app.py")).arg(port.to_string());
         Self::on_port("grpc", command, port)
     }
 

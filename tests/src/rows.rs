@@ -296,7 +296,10 @@ pub fn accounting_closes(accounting: &Value) -> Result<(), String> {
         "in_flight",
     ];
     let sum: u64 = parts.iter().map(|part| whole(&exchanges[part])).sum();
-    if sum == whole(&exchanges["opened"]) {
+    let streams = &accounting["streams"];
+    if whole(&streams["opened"]) != whole(&streams["closed"]) + whole(&streams["open"]) {
+        Err(format!("opened is not the sum of the rest: {streams}"))
+    } else if sum == whole(&exchanges["opened"]) {
         Ok(())
     } else {
         Err(format!("opened is not the sum of the rest: {exchanges}"))

@@ -19,7 +19,7 @@ use crate::api::Published;
 use crate::clock;
 use crate::endpoint::RouteError;
 use crate::pipeline::{Pipeline, Settings};
-use crate::snapshot::LoggedExchange;
+use crate::snapshot;
 use crate::source::record::{RecordError, Recorded, Recorder};
 use crate::source::{Polled, ProgramStats, Source, SourceError, TlsCoverage};
 
@@ -73,7 +73,7 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Traced {
     /// Batches of them.
-    pub batches: mpsc::Receiver<Vec<LoggedExchange>>,
+    pub batches: mpsc::Receiver<Vec<snapshot::Traced>>,
     /// Exchanges that were not handed out, since nobody fetched them in time.
     pub dropped: Arc<AtomicU64>,
 }
@@ -179,7 +179,7 @@ struct Core {
     pipeline: Pipeline,
     recorder: Option<Recorder>,
     publish: watch::Sender<Published>,
-    trace: Option<mpsc::Sender<Vec<LoggedExchange>>>,
+    trace: Option<mpsc::Sender<Vec<snapshot::Traced>>>,
     dropped: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     /// The newest time in any record.

@@ -110,6 +110,11 @@ impl Distribution {
         }
     }
 
+    /// Heap bytes held.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.indexes.capacity() * size_of::<u16>() + self.counts.capacity() * size_of::<u64>()
+    }
+
     /// Adds a sample.
     pub fn record(&mut self, value_ns: u64) {
         self.moments.record(value_ns);

@@ -12,6 +12,8 @@
 //! What counts where:
 //! - `requests`: every exchange that ended, whatever its outcome; `outcomes` tells them apart.
 //! - `errors`, `client_errors`: see [`ErrorRule`].
+//! - streams: what goes on behind an answer's head. The exchange ended with that head, has no response time and is in
+//!   flight no more; bytes are counted as they go, a duration when the stream ends.
 //! - response time: `answered` exchanges only. One that was aborted has a time until the abort, which is no response
 //!   time; mixing them would make a server look faster the more of its clients give up.
 //! - time to first byte, processing, queue time: every exchange in which that stretch was seen whole, also if it was
@@ -23,6 +25,7 @@ mod packing;
 mod running;
 mod samples;
 mod slot;
+pub mod streams;
 pub mod window;
 
 use std::collections::BTreeMap;
@@ -30,9 +33,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 pub use distribution::{Distribution, Summary};
+pub use streams::Streams;
 pub use window::Window;
 
-use crate::exchange::{Ended, Outcome, Role};
+use crate::exchange::{Ended, Outcome, Role, StreamEnded, StreamMoved};
 use running::Running;
 use slot::Slot;
 use window::{History, SECOND_NS, Size};
@@ -114,6 +118,10 @@ pub struct WindowView {
     pub bytes_received: u64,
     /// See `bytes_received`.
     pub bytes_sent: u64,
+    /// Streams open now.
+    pub streams_open: u32,
+    /// Streams of the window.
+    pub streams: Streams,
     /// In flight now.
     pub in_flight: u32,
     /// Most in flight at once within the window.
@@ -182,6 +190,7 @@ pub struct Aggregate {
     /// The last moment heard of.
     now_ns: u64,
     in_flight: u32,
+    streams_open: u32,
     /// Something was counted since this was last set back.
     pub(crate) changed: bool,
     running: Running,
@@ -198,6 +207,7 @@ impl Aggregate {
         Self {
             now_ns: started_ns,
             in_flight: 0,
+            streams_open: 0,
             changed: true,
             running: Running::default(),
             seconds: Seconds::default(),
@@ -227,6 +237,35 @@ impl Aggregate {
         self.running.record(self.role, ended, rule);
         let count = self.seconds.count(at_ns);
         self.running.best_second = self.running.best_second.max(count);
+    }
+
+    /// A stream began, at this moment.
+    pub fn stream_opened(&mut self, at_ns: u64) {
+        self.advance(at_ns);
+        self.changed = true;
+        self.streams_open += 1;
+        self.running.streams().opened += 1;
+    }
+
+    /// More of a stream that began here went by.
+    pub fn stream_moved(&mut self, moved: &StreamMoved) {
+        self.advance(moved.at_ns);
+        self.changed = true;
+        self.running.streams().moved(self.role, moved);
+    }
+
+    /// A stream that began here, at `since_ns`, ended.
+    pub fn stream_ended(&mut self, since_ns: u64, ended: &StreamEnded, rule: &ErrorRule) {
+        self.advance(ended.at_ns);
+        self.changed = true;
+        self.streams_open = self.streams_open.saturating_sub(1);
+        let failed = ended.status.is_some_and(|status| rule.errors.contains(&status));
+        let streams = self.running.streams();
+        streams.closed += 1;
+        streams.errors += u64::from(failed || ended.outcome == Outcome::ServerClosed);
+        if !matches!(ended.outcome, Outcome::Cut | Outcome::Unknown) {
+            streams.duration.record(ended.at_ns.saturating_sub(since_ns));
+        }
     }
 
     /// Time went on. True if that changed anything that a window shows (apart from what is older than it now).
@@ -281,6 +320,8 @@ impl Aggregate {
             outcomes: sum.outcomes,
             bytes_received: sum.bytes_received,
             bytes_sent: sum.bytes_sent,
+            streams_open: self.streams_open,
+            streams: sum.streams.map(|streams| *streams).unwrap_or_default(),
             in_flight: self.in_flight,
             max_in_flight: sum.max_in_flight.max(self.in_flight),
             current_rps: f64::from(self.seconds.of((at_ns / SECOND_NS).wrapping_sub(1))),
@@ -371,6 +412,7 @@ impl Aggregate {
         self.advance(now_ns);
         other.advance(now_ns);
         self.in_flight += other.in_flight;
+        self.streams_open += other.streams_open;
         other.add_up();
         self.running.merge(&other.running);
         self.running.max_in_flight = self.running.max_in_flight.max(self.in_flight);

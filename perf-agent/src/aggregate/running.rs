@@ -7,6 +7,7 @@
 
 use super::ErrorRule;
 use super::slot::{RunningTimes, Slot};
+use super::streams::Streams;
 use crate::exchange::{Ended, Outcome, Role};
 
 /// Exchanges put down before they are added up.
@@ -61,7 +62,11 @@ impl Counted {
             status: ended.status,
             request_bytes: ended.request_bytes,
             response_bytes: ended.response_bytes,
-            response_time: time(RESPONSE_TIME, Some(times.response_time_ns()), answered),
+            response_time: time(
+                RESPONSE_TIME,
+                Some(times.response_time_ns()),
+                answered && ended.stream.is_none(),
+            ),
             time_to_first_byte: time(TIME_TO_FIRST_BYTE, times.time_to_first_byte_ns(), seen),
             queue_time: time(QUEUE_TIME, times.queue_time_ns(), seen),
             processing: time(PROCESSING, times.processing_ns(), seen),
@@ -122,6 +127,11 @@ impl Running {
         self.put_down.push(Counted::new(ended, errors));
     }
 
+    /// What went on behind answers.
+    pub(super) fn streams(&mut self) -> &mut Streams {
+        self.slot.streams.get_or_insert_default()
+    }
+
     /// Adds up what was put down.
     #[inline(never)]
     pub(super) fn add_up(&mut self, role: Role) {
@@ -139,7 +149,7 @@ impl Running {
 
     /// True if nothing happened.
     pub(super) fn is_empty(&self) -> bool {
-        self.max_in_flight == 0 && self.requests() == 0
+        self.max_in_flight == 0 && self.requests() == 0 && self.slot.streams.is_none()
     }
 
     /// As a slot to be read.

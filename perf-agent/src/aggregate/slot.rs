@@ -7,6 +7,7 @@ use super::distribution::Distribution;
 use super::packing::{Reader, put};
 use super::running::{AnswerTimes, Counted};
 use super::samples::Samples;
+use super::streams::Streams;
 use super::window::Closed;
 use crate::exchange::Role;
 
@@ -26,6 +27,8 @@ pub(crate) struct Slot<T = Times> {
     /// Exchanges that ended in the best second.
     pub(crate) best_second: u32,
     pub(crate) times: T,
+    /// Most endpoints have none.
+    pub(crate) streams: Option<Box<Streams>>,
 }
 
 /// The distributions, to be read.
@@ -66,6 +69,9 @@ impl<T> Slot<T> {
         self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
         self.max_in_flight = self.max_in_flight.max(other.max_in_flight);
         self.best_second = self.best_second.max(other.best_second);
+        if let Some(streams) = &other.streams {
+            self.streams.get_or_insert_default().merge(streams);
+        }
     }
 
     fn count_status(&mut self, status: u16, count: u64) {
@@ -129,6 +135,7 @@ impl Slot<RunningTimes> {
             bytes_sent: self.bytes_sent,
             max_in_flight: self.max_in_flight,
             best_second: self.best_second,
+            streams: self.streams.clone(),
             times: Times {
                 response_time: answer.sorted(0),
                 time_to_first_byte: answer.sorted(1),
@@ -153,6 +160,10 @@ impl Slot<RunningTimes> {
         self.statuses.capacity() * size_of::<(u16, u64)>()
             + self.times.answer.heap_bytes()
             + self.times.queue.heap_bytes()
+            + self
+                .streams
+                .as_ref()
+                .map_or(0, |streams| size_of::<Streams>() + streams.heap_bytes())
     }
 }
 
@@ -194,6 +205,10 @@ impl Slot {
         self.times
             .processing
             .pack_after(&self.times.time_to_first_byte, &mut out);
+        if let Some(streams) = &self.streams {
+            out.push(1);
+            streams.pack(&mut out);
+        }
         Arc::from(out)
     }
 
@@ -213,6 +228,7 @@ impl Slot {
             bytes_sent: reader.u64(),
             max_in_flight: reader.u32(),
             best_second: reader.u32(),
+            streams: None,
             times: Times {
                 response_time: Distribution::unpack(reader),
                 queue_time: Distribution::unpack(reader),
@@ -221,6 +237,9 @@ impl Slot {
         };
         slot.times.time_to_first_byte = Distribution::unpack_after(&slot.times.response_time, reader);
         slot.times.processing = Distribution::unpack_after(&slot.times.time_to_first_byte, reader);
+        if reader.byte() != 0 {
+            slot.streams = Some(Box::new(Streams::unpack(reader)));
+        }
         slot
     }
 

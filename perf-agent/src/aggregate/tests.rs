@@ -20,6 +20,7 @@ fn ended(at_ns: u64, time_ns: u64, status: u16) -> Ended {
         },
         request_bytes: 1,
         response_bytes: 2,
+        stream: None,
     }
 }
 

@@ -85,6 +85,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(paths::throughput))
         .routes(routes!(paths::latency))
         .routes(routes!(paths::requests))
+        .routes(routes!(paths::streams))
         .routes(routes!(paths::agent))
         .routes(routes!(paths::document))
 }

@@ -14,6 +14,7 @@ use super::json::endpoint::{Endpoint, EndpointDetail, Endpoints};
 use super::json::performance::Performance;
 use super::json::request::{Request, Requests};
 use super::json::service::Services;
+use super::json::stream::{Stream, StreamList, StreamName};
 use super::json::time::{Latency, ThroughputTrend};
 use super::json::{RoleName, WindowName};
 use super::problem::Problem;
@@ -21,8 +22,8 @@ use super::query::Parameters;
 use super::{Api, Published};
 use crate::aggregate::{Aggregate, WindowView};
 use crate::endpoint::{EndpointKey, Peer};
-use crate::exchange::{Protocol, Role};
-use crate::snapshot::{LoggedExchange, Snapshot};
+use crate::exchange::{Protocol, Role, StreamKind};
+use crate::snapshot::{LoggedExchange, LoggedStream, Snapshot};
 use crate::usage;
 
 /// Items in a list, unless `limit` says otherwise.
@@ -299,6 +300,38 @@ pub(super) async fn requests(State(api): State<Arc<Api>>, RawQuery(query): RawQu
     Ok(Json(Requests {
         requests: log.recent.iter().rev().filter(wanted).take(limit).map(listed).collect(),
         slowest: log.slowest.iter().filter(wanted).take(limit).map(listed).collect(),
+    }))
+}
+
+/// Streams that are open, and the newest that ended.
+#[utoipa::path(get, path = "/api/v1/streams",
+    params(
+        ("limit" = Option<u64>, Query, description = "At most this many of each; 100 by default",
+            minimum = 1, maximum = 10000),
+        ("kind" = Option<StreamName>, Query, description = "Only this kind"),
+        ("endpoint" = Option<String>, Query, description = "An endpoint's id, or * for all (the default)"),
+    ),
+    responses(
+        (status = 200, body = StreamList),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn streams(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<StreamList> {
+    let parameters = Parameters::parse(query.as_deref(), &["limit", "kind", "endpoint"])?;
+    let limit = usize::try_from(parameters.number("limit", 1..=MAX_LIMIT)?.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+    let kind = parameters.word("kind", &StreamKind::ALL.map(|kind| (kind.name(), kind)))?;
+    let Published { snapshot, .. } = api.now();
+    aggregate(&snapshot, &parameters)?; // an unknown endpoint is a 404
+    let endpoint = parameters.text("endpoint").filter(|id| *id != "*");
+    let wanted = |stream: &&Arc<LoggedStream>| {
+        endpoint.is_none_or(|id| *stream.endpoint == *id) && kind.is_none_or(|kind| stream.kind == kind)
+    };
+    let listed = |stream: &Arc<LoggedStream>| Stream::of(stream, Some(snapshot.at_ns));
+    let log = &snapshot.streams;
+    Ok(Json(StreamList {
+        open: snapshot.accounting.streams.open,
+        streams: log.open.iter().filter(wanted).take(limit).map(listed).collect(),
+        closed: log.closed.iter().rev().filter(wanted).take(limit).map(listed).collect(),
     }))
 }
 

@@ -13,11 +13,12 @@ use tower::ServiceExt;
 use super::guard::Guard;
 use super::json::agent::{Facts, Limits};
 use super::{Api, Published, document, router};
+use crate::exchange::Role;
 use crate::pipeline::Pipeline;
 use crate::source::{
     Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, ProgramStats, Report, TlsCoverage,
 };
-use crate::synthetic::Traffic;
+use crate::synthetic::{End, Traffic};
 
 struct Served {
     router: axum::Router,
@@ -529,6 +530,86 @@ fn requests_are_listed_newest_and_slowest_first() {
     assert_eq!(list(&format!("id={number}"), "requests").len(), 1);
     let endpoint = newest["endpoint_id"].as_str().unwrap();
     assert_eq!(list(&format!("endpoint={endpoint}"), "requests").len(), 1);
+}
+
+#[test]
+fn streams_are_listed_while_they_are_open_and_when_they_have_ended() {
+    let ms = |ms: u64| 5_000_000_000 + ms * 1_000_000;
+    let mut traffic = Traffic::default();
+    traffic.tick(ms(0));
+    traffic.process(10, "/usr/sbin/nginx", "/system.slice/nginx.service");
+    for connection in [1, 2] {
+        let end = End {
+            connection,
+            tgid: 10,
+            role: Role::Server,
+            port: 8080,
+        };
+        traffic.open(end, ms(connection));
+        let request = format!("GET /chat/{connection}?token=abc HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+        let answer = "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\u{1}\u{0}";
+        traffic.exchange(end, &request, answer, [ms(10 * connection), ms(10 * connection + 5)]);
+    }
+    traffic.tick(ms(500));
+    traffic.close(2, ms(1020));
+    traffic.tick(ms(1500));
+    let served = served(&traffic, true);
+    let list = served.get("/api/v1/streams");
+    assert_eq!(
+        (&list["open"], list["streams"].as_array().unwrap().len()),
+        (&json!(1), 1)
+    );
+    let open = &list["streams"][0];
+    assert_eq!(
+        (&open["kind"], &open["operation"], &open["path"], &open["open"]),
+        (
+            &json!("websocket"),
+            &json!("GET /chat/{id}"),
+            &json!("/chat/1"),
+            &json!(true)
+        )
+    );
+    assert_eq!((&open["duration_ms"], &open["outcome"]), (&json!(1485.0), &Value::Null));
+    assert_eq!(open["bytes"], json!({"received": 0, "sent": 2}));
+    assert_eq!(
+        open["messages"],
+        json!({"received": 0, "sent": 0}),
+        "a message's first part"
+    );
+    let closed = &list["closed"][0];
+    assert_eq!(
+        (&closed["path"], &closed["duration_ms"]),
+        (&json!("/chat/2"), &json!(995.0))
+    );
+    assert_eq!(
+        (&closed["outcome"], &closed["open"]),
+        (&json!("answered"), &json!(false))
+    );
+    let endpoint = &served.get("/api/v1/endpoints?window=start")["endpoints"][0];
+    let streams = &endpoint["streams"];
+    assert_eq!(
+        (&endpoint["requests"], &endpoint["response_time_ms"]["count"]),
+        (&json!(2), &json!(0))
+    );
+    assert_eq!(
+        (
+            &streams["open"],
+            &streams["opened"],
+            &streams["closed"],
+            &streams["duration_ms"]["max"]
+        ),
+        (&json!(1), &json!(2), &json!(1), &json!(995.0))
+    );
+    assert_eq!(&served.get("/metrics/performance?window=start")["streams"], streams);
+    let request = &served.get("/api/v1/requests")["requests"][0];
+    assert_eq!(
+        (&request["stream"], &request["response_time_ms"]),
+        (&json!("websocket"), &Value::Null)
+    );
+    let id = endpoint["id"].as_str().unwrap();
+    let none = served.get(&format!("/api/v1/streams?endpoint={id}&kind=tunnel"));
+    assert_eq!((&none["streams"], &none["closed"]), (&json!([]), &json!([])));
+    served.refuses("/api/v1/streams?endpoint=nope", 404, "there is no endpoint \"nope\"");
 }
 
 #[test]

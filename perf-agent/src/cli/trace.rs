@@ -15,9 +15,10 @@ use super::options::{CaptureOptions, CoreOptions, Faults, duration};
 use super::{Failure, output, start};
 use crate::agent::{Agent, Plan, Traced};
 use crate::api::json::request::Request;
+use crate::api::json::stream::Stream;
 use crate::config;
 use crate::privileges::Purpose;
-use crate::snapshot::LoggedExchange;
+use crate::snapshot::{self, LoggedExchange, LoggedStream};
 use crate::source::replay::{ReplaySource, Speed};
 use crate::source::{Source, live};
 use crate::trace_line;
@@ -37,7 +38,9 @@ Examples:
 
 Columns: time of the end; program; role (server received the request, client sent it); method; path; status; first \
 request byte to last response byte; to first response byte; in the socket before it was read; bytes of request and \
-response. Times in milliseconds. How it ended is added unless it was answered. The line with the columns' names is \
+response. Times in milliseconds. How it ended is added unless it was answered. An exchange that goes on as a stream (WebSocket, server-sent events, a \
+tunnel, a streaming gRPC call) has a line when it is answered, and the stream one when it ends: its duration stands \
+under RESPONSE. The line with the columns' names is \
 printed on a terminal only.")]
 pub struct Trace {
     #[command(flatten)]
@@ -186,17 +189,23 @@ impl<W: Write> Printer<W> {
     }
 
     /// False once enough was printed.
-    fn batch(&mut self, exchanges: &[LoggedExchange]) -> io::Result<bool> {
+    fn batch(&mut self, traced: &[snapshot::Traced]) -> io::Result<bool> {
         let mut text = String::new();
-        for exchange in exchanges.iter().filter(|exchange| self.choice.wants(exchange)) {
+        for traced in traced.iter().filter(|traced| self.choice.wants(traced)) {
             if self.choice.count.is_some_and(|count| self.printed >= count) {
                 break;
             }
-            if self.choice.json {
-                text.push_str(&serde_json::to_string(&Request::from(exchange))?);
-            } else {
-                text.push_str(&trace_line::line(exchange, &self.zone, self.width));
-            }
+            let line = match traced {
+                snapshot::Traced::Exchange(exchange) if self.choice.json => {
+                    serde_json::to_string(&Request::from(exchange))?
+                }
+                snapshot::Traced::Exchange(exchange) => trace_line::line(exchange, &self.zone, self.width),
+                snapshot::Traced::Stream(stream) if self.choice.json => {
+                    serde_json::to_string(&Stream::of(stream, None))?
+                }
+                snapshot::Traced::Stream(stream) => trace_line::stream(stream, &self.zone, self.width),
+            };
+            text.push_str(&line);
             text.push('\n');
             self.printed += 1;
         }
@@ -207,13 +216,20 @@ impl<W: Write> Printer<W> {
 }
 
 impl Choice {
-    fn wants(&self, exchange: &LoggedExchange) -> bool {
-        let time = Duration::from_nanos(exchange.times.response_time_ns());
+    fn wants(&self, traced: &snapshot::Traced) -> bool {
+        let (time_ns, status) = match traced {
+            snapshot::Traced::Exchange(LoggedExchange { times, status, .. }) => (times.response_time_ns(), *status),
+            snapshot::Traced::Stream(LoggedStream { since_ns, ended, .. }) => (
+                ended.map_or(0, |ended| ended.at_ns.saturating_sub(*since_ns)),
+                ended.and_then(|ended| ended.status),
+            ),
+        };
+        let time = Duration::from_nanos(time_ns);
         self.slower_than.is_none_or(|slower| time > slower)
             && self
                 .statuses
                 .as_ref()
-                .is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
+                .is_none_or(|wanted| status.is_some_and(|status| wanted.contains(&status)))
     }
 }
 
@@ -232,12 +248,13 @@ mod tests {
         }
     }
 
-    fn exchanges() -> [LoggedExchange; 3] {
-        [
+    fn exchanges() -> Vec<snapshot::Traced> {
+        let exchanges = [
             logged("/a", Some(200), Outcome::Answered),
             logged("/b", Some(503), Outcome::Answered),
             logged("/c", None, Outcome::ServerClosed),
-        ]
+        ];
+        exchanges.map(snapshot::Traced::Exchange).into()
     }
 
     #[track_caller]

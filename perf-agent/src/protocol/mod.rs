@@ -16,6 +16,7 @@ pub mod http2;
 pub(crate) mod recorder;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 use std::ops::{Deref, DerefMut};
 
@@ -111,7 +112,7 @@ pub enum Half {
 pub enum Verdict {
     /// Go on.
     Continue,
-    /// Nothing of interest will follow (upgraded, a tunnel, or lost for good): the kernel side may be told.
+    /// Nothing of interest will follow (another protocol, or lost for good): the kernel side may be told.
     Opaque,
 }
 

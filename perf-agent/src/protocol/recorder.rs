@@ -1,6 +1,6 @@
 //! For tests: a sink that writes down what it is told, and checks that every ticket comes back once.
 
-use crate::exchange::{Ended, Loss, Request, Sink, Ticket};
+use crate::exchange::{Ended, Loss, Request, Sink, StreamEnded, StreamKind, StreamMoved, Ticket};
 
 /// One exchange, as it was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub(crate) struct Told {
     pub(crate) first_ns: u64,
     pub(crate) tid: u32,
     pub(crate) ended: Option<Ended>,
+    /// What went by of the stream that it became: bytes of request and response, messages.
+    pub(crate) moved: [u64; 2],
+    pub(crate) messages: Option<[u64; 2]>,
+    pub(crate) stream_ended: Option<StreamEnded>,
 }
 
 /// Writes down.
@@ -38,6 +42,9 @@ impl Sink for Recorder {
             first_ns: request.first_ns,
             tid: request.tid,
             ended: None,
+            moved: [0; 2],
+            messages: None,
+            stream_ended: None,
         });
         Ticket(u32::try_from(self.told.len() - 1).expect("few exchanges"))
     }
@@ -46,7 +53,29 @@ impl Sink for Recorder {
         let told = &mut self.told[ticket.0 as usize];
         assert_eq!(told.ended, None, "ended twice: {told:?}");
         told.ended = Some(*ended);
+        told.messages = (ended.stream == Some(StreamKind::WebSocket)).then_some([0; 2]);
         self.ended.push(ticket);
+    }
+
+    fn stream_moved(&mut self, ticket: Ticket, moved: &StreamMoved) {
+        let told = &mut self.told[ticket.0 as usize];
+        assert!(
+            told.is_stream() && told.stream_ended.is_none(),
+            "no open stream: {told:?}"
+        );
+        told.moved[0] += moved.request_bytes;
+        told.moved[1] += moved.response_bytes;
+        let sum = |([a, b], [c, d]): ([u64; 2], [u64; 2])| [a + c, b + d];
+        told.messages = told.messages.zip(moved.messages).map(sum);
+    }
+
+    fn stream_ended(&mut self, ticket: Ticket, ended: &StreamEnded) {
+        let told = &mut self.told[ticket.0 as usize];
+        assert!(
+            told.is_stream() && told.stream_ended.is_none(),
+            "no open stream: {told:?}"
+        );
+        told.stream_ended = Some(*ended);
     }
 
     fn lost(&mut self, loss: Loss) {
@@ -61,13 +90,43 @@ impl Recorder {
         self.told.iter().map(Told::line).collect()
     }
 
-    /// Exchanges that have not ended.
+    /// Exchanges and streams that have not ended.
     pub(crate) fn in_flight(&self) -> usize {
-        self.told.iter().filter(|told| told.ended.is_none()).count()
+        let open = |told: &&Told| told.ended.is_none() || (told.is_stream() && told.stream_ended.is_none());
+        self.told.iter().filter(open).count()
+    }
+
+    /// One line per stream: kind, how and when it ended, bytes of request and response, messages.
+    pub(crate) fn streams(&self) -> Vec<String> {
+        self.told
+            .iter()
+            .filter(|told| told.is_stream())
+            .map(Told::stream)
+            .collect()
     }
 }
 
 impl Told {
+    fn is_stream(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.stream.is_some())
+    }
+
+    fn stream(&self) -> String {
+        let kind = self.ended.and_then(|ended| ended.stream).map_or("-", StreamKind::name);
+        let [request, response] = self.moved;
+        let end = match &self.stream_ended {
+            Some(ended) => format!("{} {}", ended.outcome.name(), ended.at_ns),
+            None => "open".into(),
+        };
+        let status = self.stream_ended.and_then(|ended| ended.status);
+        let status = status.map_or_else(String::new, |status| format!(" {status}"));
+        let messages = match self.messages {
+            Some([asked, answered]) => format!(" {asked}+{answered}"),
+            None => String::new(),
+        };
+        format!("{kind}{status} {end} {request}+{response}{messages}")
+    }
+
     fn line(&self) -> String {
         let Self { method, path, .. } = self;
         let Some(ended) = &self.ended else {

@@ -93,6 +93,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         b"HTTP/1.1 101 x\r\n\r\n",
         b"HTTP/1.1 204 x\r\n\r\n",
         b"Content-Length: 5\r\n",
+        b"Content-Type: text/event-stream\r\n",
+        b"Upgrade: websocket\r\n",
         b"content-length: 18446744073709551615\r\n",
         b"Transfer-Encoding: chunked\r\n",
         b"Expect: 100-continue\r\n",

@@ -52,7 +52,7 @@ impl Clock {
         Self { at_ns, wall_ns }
     }
 
-    fn wall_ns(self, at_ns: u64) -> u64 {
+    pub(super) fn wall_ns(self, at_ns: u64) -> u64 {
         if self.wall_ns == 0 {
             return 0;
         }
@@ -80,6 +80,7 @@ impl Facts {
             ended_wall_ns: clock.wall_ns(self.ended.times.response_last_ns),
             request_bytes: self.ended.request_bytes,
             response_bytes: self.ended.response_bytes,
+            stream: self.ended.stream,
         }
     }
 }
@@ -129,7 +130,7 @@ impl Log {
     /// Would this exchange be one of the slowest?
     #[inline]
     pub(super) fn is_slow(&mut self, ended: &Ended) -> bool {
-        if self.slowest == 0 || matches!(ended.outcome, Outcome::Cut | Outcome::Unknown) {
+        if self.slowest == 0 || matches!(ended.outcome, Outcome::Cut | Outcome::Unknown) || ended.stream.is_some() {
             return false;
         }
         let period = ended.times.response_last_ns / PERIOD_NS;

@@ -11,6 +11,7 @@
 mod cache;
 mod endpoints;
 mod log;
+mod streams;
 mod text;
 
 use std::net::SocketAddr;
@@ -21,15 +22,16 @@ use compact_str::CompactString;
 use crate::aggregate::{Aggregate, ErrorRule};
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::Peers;
-use crate::exchange::{Ended, Loss, Protocol, Request, Role, Sink, Ticket};
+use crate::exchange::{Ended, Loss, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
 use crate::ledger::Ledger;
 use crate::process::{Processes, ServiceKey, Services};
-use crate::snapshot::{LoggedExchange, Snapshot};
+use crate::snapshot::{Snapshot, Traced};
 use endpoints::{Endpoints, Moved, host_name};
 use log::{Clock, Facts, Log};
+use streams::{OpenStream, Streams};
 use text::Text;
 
-/// Ended exchanges kept for [`Statistics::take_traced`]; what exceeds them is only counted.
+/// Ended exchanges and streams kept for [`Statistics::take_traced`]; what exceeds them is only counted.
 pub const TRACED: usize = 16_384;
 
 /// Open exchanges of which the texts are kept; others are logged without. Clients that send requests ahead could
@@ -170,7 +172,8 @@ pub struct Statistics {
     shared_total: Option<Arc<Aggregate>>,
     open: OpenExchanges,
     log: Log,
-    traced: Option<Vec<LoggedExchange>>,
+    streams: Streams,
+    traced: Option<Vec<Traced>>,
     traced_dropped: u64,
     ledger: Ledger,
     started_ns: Option<u64>,
@@ -202,6 +205,7 @@ impl Statistics {
             shared_total: None,
             open: OpenExchanges::default(),
             log: Log::new(settings.recent, settings.slowest),
+            streams: Streams::default(),
             traced: None,
             traced_dropped: 0,
             ledger: Ledger::default(),
@@ -263,7 +267,12 @@ impl Statistics {
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         self.total.add_up();
         let total = self.shared_total.get_or_insert_with(|| Arc::new(self.total.clone()));
-        let endpoints = &self.endpoints;
+        let (endpoints, open, clock) = (&self.endpoints, &self.open, self.clock);
+        let streams = self.streams.snapshot(|ticket| {
+            let open = open.all.get(ticket as usize)?;
+            let named = endpoints.get(open.endpoint?).named();
+            Some(open.stream.as_ref()?.logged(&open.text, open.tgid, named, clock, None))
+        });
         let recent = self
             .log
             .snapshot(self.at_ns, self.clock, |number| endpoints.get(number).named().clone());
@@ -275,17 +284,18 @@ impl Statistics {
             accounting: self.ledger.accounting(self.endpoints.apart()),
             endpoints: self.endpoints.snapshot(&self.services),
             services: self.services.all().to_vec(),
+            streams,
             recent,
         })
     }
 
-    /// Switches the keeping of every ended exchange for [`Statistics::take_traced`] on or off.
+    /// Switches the keeping of every ended exchange and stream for [`Statistics::take_traced`] on or off.
     pub fn trace(&mut self, on: bool) {
         self.traced = on.then(|| self.traced.take().unwrap_or_default());
     }
 
-    /// Exchanges that ended since the last call, and how many more there were than could be kept.
-    pub fn take_traced(&mut self) -> (Vec<LoggedExchange>, u64) {
+    /// Exchanges and streams that ended since the last call, and how many more there were than could be kept.
+    pub fn take_traced(&mut self) -> (Vec<Traced>, u64) {
         let traced = self.traced.as_mut().map(std::mem::take).unwrap_or_default();
         (traced, std::mem::take(&mut self.traced_dropped))
     }
@@ -293,7 +303,11 @@ impl Statistics {
     /// Estimate of the heap bytes held by what grows with the traffic: endpoints with the last snapshot's share, path
     /// cache, open exchanges, request log.
     pub fn heap_bytes(&self) -> usize {
-        self.endpoints.heap_bytes() + self.total.heap_bytes() + self.open.heap_bytes() + self.log.heap_bytes()
+        self.endpoints.heap_bytes()
+            + self.total.heap_bytes()
+            + self.open.heap_bytes()
+            + self.log.heap_bytes()
+            + self.streams.heap_bytes()
     }
 
     /// The scope of a connection's request. `None` if it is not known who the process is, or over which socket its TLS
@@ -360,6 +374,8 @@ impl Statistics {
         self.open.moved(moved);
         let endpoints = &self.endpoints;
         self.log.moved(moved, |number| endpoints.get(number).named().clone());
+        self.streams
+            .moved(moved, |number| endpoints.get(number).named().clone());
     }
 }
 
@@ -392,7 +408,11 @@ impl Sink for ConnectionSink<'_> {
 
     fn ended(&mut self, ticket: Ticket, ended: &Ended) {
         let this = &mut *self.statistics;
-        let Some(open) = this.open.remove(ticket, &mut this.text) else {
+        let removed = match ended.stream {
+            None => this.open.remove(ticket, &mut this.text),
+            Some(_) => this.open.copy(ticket, &mut this.text),
+        };
+        let Some(open) = removed else {
             return;
         };
         this.ledger.exchange_ended(ended.outcome);
@@ -408,6 +428,11 @@ impl Sink for ConnectionSink<'_> {
             this.ledger.exchange_folded();
         }
         this.ended += 1;
+        if let Some(kind) = ended.stream {
+            let since_ns = ended.times.response_first_ns.unwrap_or(ended.times.response_last_ns);
+            let stream = OpenStream::new(this.ended, kind, since_ns, self.origin.remote);
+            this.stream_opened(self.origin.role, ticket, number, stream);
+        }
         if !this.log.is_on() && this.traced.is_none() {
             return;
         }
@@ -424,12 +449,53 @@ impl Sink for ConnectionSink<'_> {
         }
         if let Some(traced) = &mut this.traced {
             if traced.len() < TRACED {
-                traced.push(facts.logged(&this.text, this.endpoints.get(number).named(), this.clock));
+                let named = this.endpoints.get(number).named();
+                traced.push(Traced::Exchange(facts.logged(&this.text, named, this.clock)));
             } else {
                 this.traced_dropped += 1;
             }
         }
         this.log.keep_recent(&facts, &mut this.text);
+    }
+
+    fn stream_moved(&mut self, ticket: Ticket, moved: &StreamMoved) {
+        let this = &mut *self.statistics;
+        let Some((endpoint, stream)) = this.open.stream(ticket) else {
+            return;
+        };
+        stream.moved(moved);
+        this.endpoints.get_mut(endpoint).aggregate.stream_moved(moved);
+        if self.origin.role == Role::Server {
+            this.total.stream_moved(moved);
+            this.shared_total = None;
+        }
+    }
+
+    fn stream_ended(&mut self, ticket: Ticket, ended: &StreamEnded) {
+        let this = &mut *self.statistics;
+        let Some((number, stream)) = this.open.stream(ticket) else {
+            return;
+        };
+        let stream = stream.clone();
+        let Some(open) = this.open.remove(ticket, &mut this.text) else {
+            return;
+        };
+        this.ledger.stream_ended();
+        this.streams.ended(stream.number);
+        let rule = this.rules.of(open.protocol);
+        let endpoint = this.endpoints.get_mut(number);
+        endpoint.aggregate.stream_ended(stream.since_ns, ended, rule);
+        if self.origin.role == Role::Server {
+            this.total.stream_ended(stream.since_ns, ended, rule);
+            this.shared_total = None;
+        }
+        let logged = stream.logged(&this.text, open.tgid, endpoint.named(), this.clock, Some(*ended));
+        match &mut this.traced {
+            Some(traced) if traced.len() < TRACED => traced.push(Traced::Stream(logged.clone())),
+            Some(_) => this.traced_dropped += 1,
+            None => {}
+        }
+        this.streams.keep(number, logged);
     }
 
     fn lost(&mut self, loss: Loss) {
@@ -438,6 +504,21 @@ impl Sink for ConnectionSink<'_> {
 }
 
 impl Statistics {
+    /// An exchange was answered by a head behind which a stream goes on.
+    #[cold]
+    fn stream_opened(&mut self, role: Role, ticket: Ticket, endpoint: u32, stream: OpenStream) {
+        self.ledger.stream_opened();
+        self.endpoints
+            .get_mut(endpoint)
+            .aggregate
+            .stream_opened(stream.since_ns);
+        if role == Role::Server {
+            self.total.stream_opened(stream.since_ns);
+        }
+        self.streams.opened(stream.number, ticket.0);
+        self.open.becomes(ticket, endpoint, stream);
+    }
+
     /// The endpoint of an exchange whose process was not known when it began.
     #[cold]
     fn late(&mut self, origin: &mut Origin, open: &Removed, ended: &Ended) -> u32 {
@@ -475,6 +556,8 @@ struct OpenExchange {
     protocol: Protocol,
     tgid: u32,
     endpoint: Option<u32>,
+    /// The stream that it became.
+    stream: Option<Box<OpenStream>>,
     text: Text,
 }
 
@@ -494,6 +577,7 @@ impl OpenExchanges {
                 protocol: request.protocol,
                 tgid: 0,
                 endpoint: None,
+                stream: None,
                 text: Text::default(),
             });
             u32::try_from(self.all.len() - 1).expect("connections and their pipelines are bounded")
@@ -517,6 +601,7 @@ impl OpenExchanges {
     fn remove(&mut self, ticket: Ticket, text: &mut Text) -> Option<Removed> {
         let open = self.all.get_mut(ticket.0 as usize).filter(|open| open.is_open)?;
         open.is_open = false;
+        open.stream = None;
         std::mem::swap(&mut open.text, text);
         if ticket.0 as usize >= TEXTS {
             open.text = Text::default();
@@ -529,6 +614,34 @@ impl OpenExchanges {
         })
     }
 
+    /// What is known of an exchange that goes on as a stream, and in `text` its texts.
+    #[cold]
+    fn copy(&mut self, ticket: Ticket, text: &mut Text) -> Option<Removed> {
+        let open = self.all.get(ticket.0 as usize)?;
+        if !open.is_open || open.stream.is_some() {
+            return None;
+        }
+        text.clone_from(&open.text);
+        Some(Removed {
+            protocol: open.protocol,
+            tgid: open.tgid,
+            endpoint: open.endpoint,
+        })
+    }
+
+    fn becomes(&mut self, ticket: Ticket, endpoint: u32, stream: OpenStream) {
+        if let Some(open) = self.all.get_mut(ticket.0 as usize) {
+            open.endpoint = Some(endpoint);
+            open.stream = Some(Box::new(stream));
+        }
+    }
+
+    /// An open stream, and its endpoint.
+    fn stream(&mut self, ticket: Ticket) -> Option<(u32, &mut OpenStream)> {
+        let open = self.all.get_mut(ticket.0 as usize).filter(|open| open.is_open)?;
+        Some((open.endpoint?, open.stream.as_mut()?))
+    }
+
     fn moved(&mut self, moved: &Moved) {
         for open in self.all.iter_mut().filter(|open| open.is_open) {
             open.endpoint = open.endpoint.map(|endpoint| moved[endpoint as usize]);
@@ -539,6 +652,7 @@ impl OpenExchanges {
         self.all.capacity() * size_of::<OpenExchange>()
             + self.free.capacity() * size_of::<u32>()
             + self.all.iter().map(|open| open.text.heap_bytes()).sum::<usize>()
+            + self.all.iter().filter(|open| open.stream.is_some()).count() * size_of::<OpenStream>()
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::aggregate::Window;
 use crate::aggregate::window::SECOND_NS;
 use crate::endpoint::{OTHER, UNSEEN};
-use crate::exchange::{Outcome, Times};
+use crate::exchange::{Outcome, StreamKind, Times};
 use crate::snapshot::EndpointSnapshot;
 
 const MS: u64 = 1_000_000;
@@ -71,6 +71,7 @@ fn ended(outcome: Outcome, status: Option<u16>, first_ns: u64, time_ns: u64) -> 
         },
         request_bytes: 100,
         response_bytes: 1000,
+        stream: None,
     }
 }
 
@@ -225,6 +226,117 @@ fn a_grpc_method_is_an_endpoint_as_it_is_and_every_code_but_ok_is_an_error() {
     assert_eq!((view.requests, view.errors, view.client_errors), (4, 2, 0));
     assert_eq!(view.statuses, BTreeMap::from([(0, 1), (5, 1), (14, 1)]));
     assert_eq!(snapshot.total.window(Window::Start, snapshot.at_ns).errors, 2);
+}
+
+#[test]
+fn a_stream_is_open_until_it_ends_and_no_exchange() {
+    let mut statistics = statistics(settings());
+    statistics.trace(true);
+    let mut origin = server();
+    let second = |number: u64| (1000 + number) * SECOND_NS;
+    let asked = request("GET", "/chat/17", second(1));
+    let ticket = statistics.sink(&mut origin).opened(&asked);
+    let mut head = ended(Outcome::Answered, Some(101), second(1), 2 * MS);
+    head.stream = Some(StreamKind::WebSocket);
+    statistics.sink(&mut origin).ended(ticket, &head);
+    let moved = |at_ns, messages| StreamMoved {
+        at_ns,
+        request_bytes: 10,
+        response_bytes: 500,
+        messages,
+    };
+    statistics
+        .sink(&mut origin)
+        .stream_moved(ticket, &moved(second(2), Some([1, 4])));
+    statistics.tick(second(3), 1_700_000_003 * SECOND_NS);
+    let snapshot = statistics.snapshot();
+    let endpoint = &snapshot.endpoints[0];
+    assert_eq!(endpoint.key.operation.to_string(), "GET /chat/{id}");
+    let view = endpoint.window(Window::Start, snapshot.at_ns);
+    assert_eq!((view.requests, view.errors, view.in_flight), (1, 0, 0));
+    assert_eq!((view.response_time.count(), view.time_to_first_byte.count()), (0, 1));
+    assert_eq!((view.streams_open, view.streams.opened, view.streams.closed), (1, 1, 0));
+    assert_eq!((view.streams.bytes_received, view.streams.bytes_sent), (10, 500));
+    assert_eq!(view.streams.messages(), Some([1, 4]));
+    assert_eq!(
+        (view.bytes_received, view.bytes_sent),
+        (100, 1000),
+        "those of the exchange"
+    );
+    let [open] = snapshot.streams.open.as_slice() else {
+        panic!("one is open")
+    };
+    assert_eq!(
+        (open.id, open.kind, open.path.as_str()),
+        (1, StreamKind::WebSocket, "/chat/17")
+    );
+    assert_eq!((open.bytes, open.messages), ([10, 500], Some([1, 4])));
+    assert!(snapshot.recent.slowest.is_empty());
+    assert_eq!(snapshot.recent.recent[0].stream, Some(StreamKind::WebSocket));
+    let books = snapshot.accounting;
+    assert!(books.closes());
+    assert_eq!(
+        (books.exchanges.answered, books.exchanges.in_flight, books.streams.open),
+        (1, 0, 1)
+    );
+
+    // Two hours later, in windows of its own.
+    statistics
+        .sink(&mut origin)
+        .stream_moved(ticket, &moved(second(7200), None));
+    let over = StreamEnded {
+        outcome: Outcome::Answered,
+        status: None,
+        at_ns: second(7200),
+    };
+    statistics.sink(&mut origin).stream_ended(ticket, &over);
+    statistics.tick(second(7201), 0);
+    let snapshot = statistics.snapshot();
+    let view = snapshot.total.window(Window::FiveMinutes, snapshot.at_ns);
+    assert_eq!((view.streams_open, view.streams.opened, view.streams.closed), (0, 0, 1));
+    assert_eq!((view.streams.bytes_sent, view.streams.messages()), (500, None));
+    let longest = view.streams.duration.summary().map(|summary| summary.max_ns);
+    assert_eq!(longest, Some(7199 * SECOND_NS - MS));
+    let view = snapshot.total.window(Window::Start, snapshot.at_ns);
+    assert_eq!(
+        (view.streams.opened, view.streams.closed, view.streams.bytes_sent),
+        (1, 1, 1000)
+    );
+    assert_eq!((snapshot.streams.open.len(), snapshot.streams.closed.len()), (0, 1));
+    assert!(snapshot.accounting.closes());
+    assert_eq!(snapshot.accounting.streams.closed, 1);
+    let (traced, _) = statistics.take_traced();
+    assert!(matches!(&traced[..], [Traced::Exchange(_), Traced::Stream(stream)] if stream.ended == Some(over)));
+    // The ticket is used again.
+    exchange(&mut statistics, &mut origin, &request("GET", "/", second(7202)), MS);
+    assert_eq!(statistics.snapshot().accounting.exchanges.answered, 2);
+}
+
+#[test]
+fn streams_that_fail_are_their_own_errors() {
+    let mut statistics = statistics(settings());
+    let mut origin = server();
+    for (status, outcome) in [
+        (Some(0), Outcome::Answered),
+        (Some(14), Outcome::Answered),
+        (None, Outcome::ServerClosed),
+        (None, Outcome::ClientAborted),
+    ] {
+        let asked = Request {
+            protocol: Protocol::Grpc,
+            ..request("POST", "/s/m", 1001 * SECOND_NS)
+        };
+        let mut sink = statistics.sink(&mut origin);
+        let ticket = sink.opened(&asked);
+        let mut head = ended(Outcome::Answered, None, asked.first_ns, MS);
+        head.stream = Some(StreamKind::Grpc);
+        sink.ended(ticket, &head);
+        let at_ns = 1003 * SECOND_NS;
+        sink.stream_ended(ticket, &StreamEnded { outcome, status, at_ns });
+    }
+    let view = statistics.snapshot().total.window(Window::Start, 1004 * SECOND_NS);
+    assert_eq!((view.requests, view.errors), (4, 0));
+    assert_eq!((view.streams.closed, view.streams.errors), (4, 2));
 }
 
 #[test]
@@ -508,7 +620,7 @@ fn traced_exchanges_come_once_and_what_is_too_many_is_counted() {
     get(&mut statistics, std::iter::repeat_n("/a".into(), TRACED + 3));
     let (exchanges, dropped) = statistics.take_traced();
     assert_eq!((exchanges.len(), dropped), (TRACED, 3));
-    assert_eq!(exchanges[0].path, "/a");
+    assert!(matches!(&exchanges[0], Traced::Exchange(exchange) if exchange.path == "/a"));
     assert_eq!(statistics.take_traced().0.len(), 0);
     statistics.trace(false);
     get(&mut statistics, ["/after".into()]);

@@ -460,11 +460,40 @@ mod tests {
     #[test]
     fn an_opaque_connection_is_given_up_with_what_it_held() {
         let mut peer = Peer::new(true);
-        peer.moved(Received, ASK, 99);
+        // Upgraded, and it is not known by which request.
         let upgraded = peer.moved(Sent, "HTTP/1.1 101 x\r\n\r\n", 99).1;
         assert_eq!(upgraded, Attention::Opaque { bulk: false });
         assert!(peer.connection.is_ignored());
-        assert_eq!(peer.sink.lines(), ["GET / 101 answered 1..1 2..2"]);
+        assert_eq!(peer.sink.losses, [Loss::ResponseWithoutRequest]);
+    }
+
+    #[test]
+    fn an_upgraded_connection_is_counted_to_its_end() {
+        let upgraded = || {
+            let mut peer = Peer::new(true);
+            peer.moved(Received, ASK, 99);
+            peer.moved(Sent, "HTTP/1.1 101 x\r\n\r\n12345", 99);
+            // Sums are asked for as long as it is open.
+            assert_eq!(peer.moved(Sent, "xxxxxxxxx", 0).1, Attention::BulkBegan);
+            peer.moved(Received, "abc", 0);
+            assert_eq!(peer.sink.lines(), ["GET / 101 answered 1..1 2..2"]);
+            assert_eq!(peer.sink.streams(), ["upgrade open 3+14"]);
+            peer
+        };
+        for (changes, expected) in [
+            (&[LocalClosed, PeerClosed, Destroyed][..], "upgrade answered 6 3+14"),
+            (&[PeerClosed, LocalClosed, Destroyed], "upgrade answered 6 3+14"),
+            (&[PeerClosed, Destroyed], "upgrade answered 6 3+14"),
+            (&[Reset, Destroyed], "upgrade client_aborted 5 3+14"),
+            (&[LocalAborted, Destroyed], "upgrade server_closed 5 3+14"),
+            (&[Change::Forgotten], "upgrade unknown 5 3+14"),
+        ] {
+            let mut peer = upgraded();
+            for &change in changes {
+                peer.changed(change);
+            }
+            assert_eq!(peer.sink.streams(), [expected], "{changes:?}");
+        }
     }
 
     #[test]

@@ -143,6 +143,8 @@ pub struct Books {
     pub connections: Connections,
     /// Exchanges: `opened = answered + client_aborted + server_closed + cut + unknown + in_flight`.
     pub exchanges: Exchanges,
+    /// Streams, behind answered exchanges: `opened = closed + open`.
+    pub streams: Streams,
     /// Endpoints.
     pub series: Series,
     /// What could not be followed, per reason.
@@ -205,6 +207,18 @@ pub struct Exchanges {
     pub in_flight: u64,
 }
 
+/// Streams.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = StreamBooks)]
+pub struct Streams {
+    /// Begun.
+    pub opened: u64,
+    /// Ended, or lost sight of.
+    pub closed: u64,
+    /// Not ended.
+    pub open: u64,
+}
+
 /// Endpoints.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Series {
@@ -243,6 +257,11 @@ impl From<&Accounting> for Books {
                 cut: exchanges.cut,
                 unknown: exchanges.unknown,
                 in_flight: exchanges.in_flight,
+            },
+            streams: Streams {
+                opened: books.streams.opened,
+                closed: books.streams.closed,
+                open: books.streams.open,
             },
             series: Series {
                 endpoints: books.series.endpoints,

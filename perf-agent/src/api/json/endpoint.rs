@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::performance::Breakdown;
+use super::stream::Streams;
 use super::time::Throughput;
 use super::{RoleName, Summary, WindowName, measured, rounded};
 use crate::aggregate::WindowView;
@@ -172,6 +173,8 @@ pub struct Endpoint {
     pub concurrency: Concurrency,
     /// Bytes.
     pub bytes: Bytes,
+    /// What went on behind answers: WebSocket, server-sent events, tunnels, streaming calls.
+    pub streams: Streams,
     /// Where the time went; null where it is not known.
     pub breakdown: Option<Breakdown>,
 }
@@ -221,6 +224,7 @@ impl Endpoint {
                 received: view.bytes_received,
                 sent: view.bytes_sent,
             },
+            streams: view.into(),
             breakdown: None,
         }
     }

@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod performance;
 pub mod request;
 pub mod service;
+pub mod stream;
 pub mod time;
 
 use serde::Serialize;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::endpoint::{Concurrency, Endpoint};
+use super::stream::Streams;
 use super::time::ThroughputTrend;
 use super::{Summary, WindowName, measured, rounded, timestamp};
 use crate::aggregate::Window;
@@ -45,6 +46,8 @@ pub struct Performance {
     pub throughput: ThroughputTrend,
     /// Exchanges in flight.
     pub concurrency: Concurrency,
+    /// Streams.
+    pub streams: Streams,
     /// Errors per request; null without requests.
     pub error_rate: Option<f64>,
     /// Cache use; null: not measured.
@@ -92,6 +95,7 @@ impl Performance {
             },
             throughput: ThroughputTrend::new(&view, &trend, snapshot),
             concurrency: (&view).into(),
+            streams: (&view).into(),
             error_rate: view.error_rate().map(rounded),
             cache: None,
             database: None,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::stream::StreamName;
 use super::{OutcomeName, RoleName, ms, timestamp};
 use crate::exchange::{Outcome, Protocol, Role};
 use crate::snapshot::LoggedExchange;
@@ -53,7 +54,9 @@ pub struct Request {
     /// When it ended; null if that was before the agent knew the time.
     #[schema(format = DateTime)]
     pub ended_at: Option<String>,
-    /// First request byte to last response byte; null unless it was answered.
+    /// What it went on as behind its response's head, where it ended; see `/api/v1/streams`.
+    pub stream: Option<StreamName>,
+    /// First request byte to last response byte; null unless it was answered, and for one that went on as a stream.
     pub response_time_ms: Option<f64>,
     /// First request byte to its end, however it ended.
     pub duration_ms: f64,
@@ -75,7 +78,7 @@ impl From<&LoggedExchange> for Request {
     fn from(exchange: &LoggedExchange) -> Self {
         let (key, times) = (&exchange.key, &exchange.times);
         let is_http = key.protocol != Protocol::Grpc;
-        let answered = exchange.outcome == Outcome::Answered;
+        let answered = exchange.outcome == Outcome::Answered && exchange.stream.is_none();
         let client = exchange.peer.filter(|_| key.role == Role::Server);
         let transfer = times
             .response_first_ns
@@ -101,6 +104,7 @@ impl From<&LoggedExchange> for Request {
             status: exchange.status,
             outcome: exchange.outcome.into(),
             ended_at: (exchange.ended_wall_ns != 0).then(|| timestamp(exchange.ended_wall_ns)),
+            stream: exchange.stream.map(StreamName::from),
             response_time_ms: answered.then(|| ms(&times.response_time_ns())),
             duration_ms: ms(&times.response_time_ns()),
             time_to_first_byte_ms: times.time_to_first_byte_ns().as_ref().map(ms),

@@ -79,6 +79,16 @@ pub(super) struct Fields<'a> {
     pub(super) expects_continue: bool,
     pub(super) host: Option<&'a str>,
     pub(super) request_id: Option<&'a str>,
+    /// The content is server-sent events.
+    pub(super) event_stream: bool,
+    pub(super) upgrade: Option<Upgrade>,
+}
+
+/// What a connection is upgraded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upgrade {
+    WebSocket,
+    Other,
 }
 
 /// A field of interest.
@@ -90,6 +100,8 @@ enum Name {
     CorrelationId,
     ContentLength,
     TransferEncoding,
+    ContentType,
+    Upgrade,
 }
 
 impl Name {
@@ -107,6 +119,8 @@ impl Name {
                 behind(line, b"X-Correlation-Id", b"x-correlation-id")?,
             ),
             b'c' if has(8, b'l') => (Self::ContentLength, behind(line, b"Content-Length", b"content-length")?),
+            b'c' if has(8, b't') => (Self::ContentType, behind(line, b"Content-Type", b"content-type")?),
+            b'u' if has(1, b'p') => (Self::Upgrade, behind(line, b"Upgrade", b"upgrade")?),
             b't' if has(9, b'e') => (
                 Self::TransferEncoding,
                 behind(line, b"Transfer-Encoding", b"transfer-encoding")?,
@@ -125,7 +139,8 @@ impl Name {
     #[inline]
     fn is_none(begin: &[u8]) -> bool {
         match begin.first() {
-            Some(b'c' | b'C') => begin.get(8).is_some_and(|byte| byte | 0x20 != b'l'),
+            Some(b'c' | b'C') => begin.get(8).is_some_and(|byte| !matches!(byte | 0x20, b'l' | b't')),
+            Some(b'u' | b'U') => begin.get(1).is_some_and(|byte| byte | 0x20 != b'p'),
             Some(&first) => !OF_INTEREST[usize::from(first)],
             None => false,
         }
@@ -140,7 +155,7 @@ fn behind<'a, const N: usize>(line: &'a [u8], usual: &[u8; N], small: &[u8; N]) 
 }
 
 /// First bytes of lines that may have a name of interest, or are empty or folded.
-const OF_INTEREST: [bool; 256] = those(b"hHeExXcCtT\r\n \t");
+const OF_INTEREST: [bool; 256] = those(b"hHeExXcCtTuU\r\n \t");
 
 /// A table of all bytes: is it one of those?
 const fn those(bytes: &[u8]) -> [bool; 256] {
@@ -207,6 +222,11 @@ impl<'a> Fields<'a> {
             Name::RequestId => self.request_id = text(value),
             Name::CorrelationId => self.request_id = self.request_id.or_else(|| text(value)),
             Name::ContentLength => self.take_length(value),
+            Name::ContentType => self.event_stream = is_event_stream(value),
+            Name::Upgrade => {
+                let websocket = elements(value).any(|element| element.eq_ignore_ascii_case(b"websocket"));
+                self.upgrade = Some(if websocket { Upgrade::WebSocket } else { Upgrade::Other });
+            }
             Name::TransferEncoding => {
                 // Several fields are one list (RFC 9110, 5.3); an empty element says nothing (5.6.1), nor did `identity`
                 // while there was one (RFC 2616, 3.6).
@@ -266,6 +286,12 @@ impl<'a> Known<'a> {
         let known = self.0.and_then(|known| known.get(part.clone()));
         known.or_else(|| text(head.get(part)?))
     }
+}
+
+/// Is this content type that of server-sent events?
+fn is_event_stream(value: &[u8]) -> bool {
+    let name = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 fn text(value: &[u8]) -> Option<&str> {
@@ -623,6 +649,8 @@ mod tests {
                 "x-correlation-id" => Name::CorrelationId,
                 "content-length" => Name::ContentLength,
                 "transfer-encoding" => Name::TransferEncoding,
+                "content-type" => Name::ContentType,
+                "upgrade" => Name::Upgrade,
                 _ => continue,
             };
             fields.take(name, header.value);

@@ -15,12 +15,14 @@ mod requests;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod upgraded;
 
 use self::body::{Chunked, Recent};
 use self::queue::{Pending, Queue};
+use self::upgraded::{Upgraded, Went};
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
-use crate::exchange::{Ended, Loss, Outcome, Sink, Times};
+use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Times};
 
 /// How to recognise HTTP/1.x and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
@@ -72,6 +74,8 @@ enum Phase {
     UntilClose,
     /// In a message whose end can't be found by its framing. If it is known to be chunked, its last bytes tell.
     Unseen { chunked: Option<Recent> },
+    /// What goes is another protocol's.
+    Upgraded,
     /// Somewhere.
     Lost,
 }
@@ -115,6 +119,8 @@ struct Answer {
     counted: bool,
     /// Bytes went by before it that could not be read.
     strayed: bool,
+    /// It is a stream of events.
+    event_stream: bool,
 }
 
 /// The dissector of one connection. What every message needs comes first: a host's connections are more than the
@@ -150,6 +156,8 @@ pub struct Http1 {
     strays: u8,
     /// A complete response without request: its request's record may be late by a moment.
     early: Option<Box<Answer>>,
+    /// What the connection was upgraded to.
+    upgraded: Option<Box<Upgraded>>,
     request_closed_ns: Option<u64>,
     response_closed_ns: Option<u64>,
 }
@@ -168,6 +176,7 @@ impl Dissector for Http1 {
                     self.responses(chunk.bytes, seen, sink);
                 }
             }
+            self.tell(seen.at_ns, sink);
         }
         self.verdict()
     }
@@ -192,6 +201,7 @@ impl Dissector for Http1 {
                     self.responses(tail, seen, sink);
                 }
             }
+            self.tell(seen.at_ns, sink);
         }
         self.verdict()
     }
@@ -202,6 +212,9 @@ impl Dissector for Http1 {
             Some(Half::Response) => _ = self.response_closed_ns.get_or_insert(at_ns),
             None => {}
         }
+        if self.upgraded.is_some() {
+            return self.upgraded_closed(half, at_ns, change, sink);
+        }
         // A client that has said all may still be answered.
         let over = matches!(change, Change::Reset | Change::Destroyed);
         if over || half == Some(Half::Response) {
@@ -210,6 +223,7 @@ impl Dissector for Http1 {
     }
 
     fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink) {
+        self.upgraded_ends(outcome, at_ns, sink);
         self.abandon(at_ns, outcome, sink);
         self.answer = Answer::default();
         self.forget_early(sink);
@@ -232,7 +246,8 @@ impl Dissector for Http1 {
                 .map_or(0, |partial| size_of::<PartialHead>() + partial.bytes.capacity())
         };
         let early = self.early.as_ref().map_or(0, |_| size_of::<Answer>());
-        partial(&self.request) + partial(&self.response) + self.queue.heap_bytes() + early
+        let upgraded = self.upgraded.as_ref().map_or(0, |_| size_of::<Upgraded>());
+        partial(&self.request) + partial(&self.response) + self.queue.heap_bytes() + early + upgraded
     }
 }
 
@@ -280,6 +295,7 @@ impl Http1 {
             queue: Queue::default(),
             answer: Answer::default(),
             early: None,
+            upgraded: None,
             request_closed_ns: None,
             response_closed_ns: None,
             quiet_since_ns: 0,
@@ -294,6 +310,19 @@ impl Http1 {
             proven: false,
             opaque: false,
             strays: 0,
+        }
+    }
+
+    /// Tells what went by of a stream.
+    #[inline]
+    fn tell(&mut self, at_ns: u64, sink: &mut dyn Sink) {
+        if let Some(front) = self.queue.front()
+            && let Some(told) = &front.stream
+        {
+            let now = tell_news(front, &self.answer, **told, at_ns, sink);
+            if let Some(told) = self.queue.front_mut().and_then(|front| front.stream.as_mut()) {
+                **told = now;
+            }
         }
     }
 
@@ -436,21 +465,50 @@ impl Phase {
     }
 }
 
-fn finish(pending: &Pending, answer: &Answer, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
-    sink.ended(
-        pending.ticket,
-        &Ended {
-            outcome,
-            status: (answer.status != 0).then_some(answer.status),
-            times: Times {
-                arrival_ns: pending.arrival_ns,
-                request_first_ns: pending.first_ns,
-                request_last_ns: pending.last_ns,
-                response_first_ns: answer.begun.then_some(answer.first_ns),
-                response_last_ns: at_ns,
-            },
-            request_bytes: pending.bytes,
-            response_bytes: answer.bytes,
+/// What is known of an exchange at its end.
+fn ended_of(pending: &Pending, answer: &Answer, outcome: Outcome, at_ns: u64, stream: Option<StreamKind>) -> Ended {
+    Ended {
+        outcome,
+        status: (answer.status != 0).then_some(answer.status),
+        times: Times {
+            arrival_ns: pending.arrival_ns,
+            request_first_ns: pending.first_ns,
+            request_last_ns: pending.last_ns,
+            response_first_ns: answer.begun.then_some(answer.first_ns),
+            response_last_ns: at_ns,
         },
-    );
+        request_bytes: pending.bytes,
+        response_bytes: answer.bytes,
+        stream,
+    }
+}
+
+fn finish(pending: &Pending, answer: &Answer, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
+    if let Some(told) = &pending.stream {
+        tell_news(pending, answer, **told, at_ns, sink);
+        let ended = StreamEnded {
+            outcome,
+            status: None,
+            at_ns,
+        };
+        return sink.stream_ended(pending.ticket, &ended);
+    }
+    sink.ended(pending.ticket, &ended_of(pending, answer, outcome, at_ns, None));
+}
+
+/// What went by of a stream since it was told of; what has been by now.
+fn tell_news(pending: &Pending, answer: &Answer, told: [u64; 2], at_ns: u64, sink: &mut dyn Sink) -> [u64; 2] {
+    let now = [pending.bytes, answer.bytes];
+    if now != told {
+        sink.stream_moved(
+            pending.ticket,
+            &StreamMoved {
+                at_ns,
+                request_bytes: now[0].saturating_sub(told[0]),
+                response_bytes: now[1].saturating_sub(told[1]),
+                messages: None,
+            },
+        );
+    }
+    now
 }

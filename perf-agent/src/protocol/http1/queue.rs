@@ -26,6 +26,8 @@ pub(super) struct Pending {
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
     pub(super) bytes: u64,
+    /// Its answer goes on as a stream: bytes of request and answer that were told of.
+    pub(super) stream: Option<Box<[u64; 2]>>,
 }
 
 /// Requests in flight.
@@ -49,6 +51,9 @@ impl Queue {
     }
     pub(super) fn front_mut(&mut self) -> Option<&mut Pending> {
         self.front.as_mut()
+    }
+    pub(super) fn front(&self) -> Option<&Pending> {
+        self.front.as_ref()
     }
     pub(super) fn back_mut(&mut self) -> Option<&mut Pending> {
         let last = self.rest.as_mut().and_then(|rest| rest.back_mut());

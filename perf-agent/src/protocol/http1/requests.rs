@@ -4,10 +4,10 @@ use super::body::{Chunked, Fed};
 use super::head::{self, Fields, Parsed, RequestHead, Target};
 use super::queue::{MAX_PENDING, Method, Pending};
 use super::{
-    Answer, Half, Http1, MAX_HEAD, PartialHead, Phase, QUIET_NS, REORDERED_NS, Seen, Side, finish, leading_line_ends,
-    split_at,
+    Answer, Half, Http1, MAX_HEAD, PartialHead, Phase, QUIET_NS, REORDERED_NS, Seen, Side, Went, finish,
+    leading_line_ends, split_at,
 };
-use crate::exchange::{Loss, Outcome, Request, Sink};
+use crate::exchange::{Loss, Outcome, Request, Sink, StreamKind};
 
 impl Http1 {
     pub(super) fn requests(&mut self, mut rest: &[u8], seen: Seen, sink: &mut dyn Sink) {
@@ -41,6 +41,7 @@ impl Http1 {
                         self.request.phase = Phase::unseen(false);
                     }
                 },
+                Phase::Upgraded => return self.upgraded(Half::Request, Went::Bytes(rest), seen.at_ns, sink),
                 Phase::UntilClose | Phase::Unseen { chunked: None } => {
                     return self.request_moved(rest.len() as u64, seen.at_ns);
                 }
@@ -188,6 +189,7 @@ impl Http1 {
             first_ns: first.at_ns,
             last_ns: seen.at_ns,
             bytes: head.bytes as u64,
+            stream: None,
         };
         let phase = if cut {
             Phase::unseen(head.fields.chunked)
@@ -305,6 +307,7 @@ impl Http1 {
                 self.request_cut(&partial.bytes, partial.first, seen, sink);
                 account(self, missing);
             }
+            Phase::Upgraded => return self.upgraded(Half::Request, Went::Unseen(missing), seen.at_ns, sink),
             Phase::Lost => return self.request_missed(lost, seen.at_ns, sink),
         }
         // The message's end may be among what is missing, and others behind it. Where records are whole and the client
@@ -370,6 +373,8 @@ impl Http1 {
                 self.answer.orphan = false;
                 if method == Method::Head {
                     self.response_ends(sink);
+                } else if self.answer.event_stream {
+                    self.begin_stream(StreamKind::EventStream, sink);
                 }
                 return;
             }

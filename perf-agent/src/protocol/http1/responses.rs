@@ -1,10 +1,13 @@
 //! The response half: which exchange a response answers, and where it ends.
 
 use super::body::{Chunked, Fed};
-use super::head::{self, Parsed, ResponseHead};
+use super::head::{self, Parsed, ResponseHead, Upgrade};
 use super::queue::Method;
-use super::{Answer, Half, Http1, MAX_HEAD, PartialHead, Phase, Seen, Side, leading_line_ends, split_at};
-use crate::exchange::{Loss, Outcome, Sink};
+use super::{
+    Answer, Half, Http1, MAX_HEAD, PartialHead, Phase, Seen, Side, Upgraded, Went, ended_of, leading_line_ends,
+    split_at,
+};
+use crate::exchange::{Loss, Outcome, Sink, StreamKind};
 
 impl Http1 {
     pub(super) fn responses(&mut self, mut rest: &[u8], seen: Seen, sink: &mut dyn Sink) {
@@ -38,6 +41,7 @@ impl Http1 {
                         self.response.phase = Phase::unseen(false);
                     }
                 },
+                Phase::Upgraded => return self.upgraded(Half::Response, Went::Bytes(rest), seen.at_ns, sink),
                 Phase::UntilClose | Phase::Unseen { chunked: None } => {
                     return self.answer.moved(rest.len() as u64, seen.at_ns);
                 }
@@ -183,11 +187,7 @@ impl Http1 {
         });
         let tunnel = method == Method::Connect && (200..300).contains(&head.status);
         if head.status == 101 || tunnel {
-            self.response_ends(sink);
-            self.abandon(seen.at_ns, Outcome::Unknown, sink);
-            self.forget_early(sink);
-            self.opaque = true;
-            return;
+            return self.upgrade(head, seen.at_ns, sink);
         }
         self.response.doubtful = false;
         self.response.phase = if cut {
@@ -197,7 +197,52 @@ impl Http1 {
         };
         if self.response.phase == Phase::Head {
             self.response_ends(sink);
+        } else if head.fields.event_stream && (200..300).contains(&head.status) {
+            self.answer.event_stream = true;
+            if !self.answer.orphan {
+                self.begin_stream(StreamKind::EventStream, sink);
+            }
         }
+    }
+
+    /// The answer has no end that one would wait for: the exchange ends with its head, and a stream begins.
+    pub(super) fn begin_stream(&mut self, kind: StreamKind, sink: &mut dyn Sink) {
+        let Some(front) = self.queue.front_mut() else { return };
+        let ended = ended_of(front, &self.answer, Outcome::Answered, self.answer.last_ns, Some(kind));
+        sink.ended(front.ticket, &ended);
+        front.stream = Some(Box::new([front.bytes, self.answer.bytes]));
+    }
+
+    /// What follows is another protocol's.
+    fn upgrade(&mut self, head: &ResponseHead<'_>, at_ns: u64, sink: &mut dyn Sink) {
+        let kind = match head.fields.upgrade {
+            _ if head.status != 101 => StreamKind::Tunnel,
+            Some(Upgrade::WebSocket) => StreamKind::WebSocket,
+            _ => StreamKind::Upgrade,
+        };
+        if self.answer.orphan {
+            self.response_ends(sink);
+            self.forget_early(sink);
+            self.opaque = true;
+            return;
+        }
+        if let Some(pending) = self.queue.pop() {
+            let ended = ended_of(
+                &pending,
+                &self.answer,
+                Outcome::Answered,
+                self.answer.last_ns,
+                Some(kind),
+            );
+            sink.ended(pending.ticket, &ended);
+            self.upgraded = Some(Box::new(Upgraded::new(pending.ticket, kind)));
+        }
+        self.answer = Answer::default();
+        self.abandon(at_ns, Outcome::Unknown, sink);
+        self.forget_early(sink);
+        self.answer = Answer::default();
+        self.request = Side::new(Phase::Upgraded);
+        self.response = Side::new(Phase::Upgraded);
     }
 
     /// Bytes went by that can't be read; they may be the answer.
@@ -273,6 +318,7 @@ impl Http1 {
                 self.response.phase = Phase::unseen(true);
             }
             Phase::UntilClose => return account(self, missing),
+            Phase::Upgraded => return self.upgraded(Half::Response, Went::Unseen(missing), seen.at_ns, sink),
             Phase::Unseen { .. } => {
                 account(self, missing);
                 self.response.phase.forget_recent();

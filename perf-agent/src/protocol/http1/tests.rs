@@ -311,28 +311,135 @@ fn a_refused_expectation_may_leave_the_body_out() {
     );
 }
 
+/// Exchanges and streams of a connection that began in view.
+#[track_caller]
+fn check_streams(steps: &[Step<'_>], exchanges: &[&str], streams: &[&str]) {
+    let (sink, verdict) = run(true, steps);
+    assert_eq!((sink.lines(), sink.streams()), (owned(exchanges), owned(streams)));
+    assert_eq!((verdict, &sink.losses[..]), (Verdict::Continue, &[][..]));
+}
+
+fn owned(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|&line| line.to_owned()).collect()
+}
+
 #[test]
-fn switching_protocols_is_an_answer_and_then_nothing_is_read() {
-    check_opaque(
+fn switching_protocols_is_an_answer_and_then_a_stream() {
+    let ask = Q("GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
+    check_streams(
         &[
-            Q("GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"),
-            A("HTTP/1.1 101 Switching Protocols\r\n\r\n\x02\x03"),
+            ask,
+            A("HTTP/1.1 101 Switching\r\nUpgrade: WebSocket\r\n\r\n\x02\x03abc"),
+            A("\x00\x01x"),
             Q("GET / HTTP/1.1\r\n\r\n"),
-            A(OK),
         ],
-        &["GET /ws 101 answered 1..1 2..2"],
+        &["GET /chat 101 answered 1..1 2..2"],
+        &["websocket open 18+8"],
+    );
+    check_streams(
+        &[ask, A("HTTP/1.1 101 x\r\nUpgrade: tcp\r\n\r\nabc")],
+        &["GET /chat 101 answered 1..1 2..2"],
+        &["upgrade open 0+3"],
     );
 }
 
 #[test]
-fn a_tunnel_is_an_answer_and_then_nothing_is_read() {
-    check_opaque(
+fn the_messages_of_a_websocket_are_counted_while_its_frames_are_seen() {
+    let mut sink = Recorder::default();
+    let mut http = Http1::new(true);
+    let mut at_ns = 0;
+    let steps = [
+        Q("GET /chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
+        A("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n"),
+    ];
+    run_on(&mut http, &mut at_ns, &steps, &mut sink);
+    let mut moved = |half, bytes: &[u8]| {
+        at_ns += 1;
+        let chunk = Chunk {
+            half,
+            bytes,
+            at_ns,
+            arrival_ns: None,
+            tgid: 1,
+            tid: 1,
+        };
+        http.bytes(chunk, &mut sink);
+    };
+    moved(Half::Request, b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0b");
+    moved(Half::Response, b"\x82\x7e\x10\0");
+    http.gap(gap(Half::Response, 4096, None, 5, false), &mut sink);
+    assert_eq!(sink.streams(), ["websocket open 14+4100 2+1"]);
+    // Where a frame begins unseen, messages are counted no more.
+    http.gap(gap(Half::Response, 10, None, 6, false), &mut sink);
+    assert_eq!(sink.streams(), ["websocket open 14+4110"]);
+    http.closed(Some(Half::Request), 7, Change::PeerClosed, &mut sink);
+    assert_eq!(sink.in_flight(), 1, "the server may still send");
+    http.closed(Some(Half::Response), 8, Change::LocalClosed, &mut sink);
+    assert_eq!(sink.streams(), ["websocket answered 8 14+4110"]);
+}
+
+const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n";
+
+#[test]
+fn events_are_a_stream_and_the_connection_goes_on_behind_them() {
+    let head = format!("{EVENTS}Transfer-Encoding: chunked\r\n\r\n");
+    check_streams(
+        &[
+            Q("GET /events HTTP/1.1\r\n\r\n"),
+            A(&head),
+            A("5\r\ndata:\r\n"),
+            A("0\r\n\r\n"),
+            Q("GET / HTTP/1.1\r\n\r\n"),
+            A(OK),
+        ],
+        &["GET /events 200 answered 1..1 2..2", "GET / 200 answered 5..5 6..6"],
+        &["event_stream answered 4 0+15"],
+    );
+    // Of no interest are those that come whole, and to HEAD.
+    let whole = format!("{EVENTS}Content-Length: 0\r\n\r\n");
+    check_streams(
+        &[
+            Q("HEAD /events HTTP/1.1\r\n\r\n"),
+            A(&head),
+            Q("GET /events HTTP/1.1\r\n\r\n"),
+            A(&whole),
+        ],
+        &[
+            "HEAD /events 200 answered 1..1 2..2",
+            "GET /events 200 answered 3..3 4..4",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn events_end_with_the_connection() {
+    for (half, change, expected) in [
+        (Half::Request, Change::Reset, "event_stream client_aborted 9 0+7"),
+        (Half::Response, Change::LocalClosed, "event_stream answered 3 0+7"),
+    ] {
+        let mut sink = Recorder::default();
+        let mut http = Http1::new(true);
+        let head = format!("{EVENTS}\r\n");
+        let steps = [Q("GET /events HTTP/1.1\r\n\r\n"), A(&head), A("data:\n\n")];
+        run_on(&mut http, &mut 0, &steps, &mut sink);
+        assert_eq!(sink.streams(), ["event_stream open 0+7"]);
+        http.closed(Some(half), 9, change, &mut sink);
+        assert_eq!(sink.streams(), [expected]);
+        assert_eq!(sink.lines(), ["GET /events 200 answered 1..1 2..2"]);
+    }
+}
+
+#[test]
+fn a_tunnel_is_an_answer_and_then_a_stream() {
+    check_streams(
         &[
             Q("CONNECT db:443 HTTP/1.1\r\n\r\n"),
             A("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
             Q("GET / HTTP/1.1\r\n\r\n"),
         ],
         &["CONNECT db:443 200 answered 1..1 2..2"],
+        &["tunnel open 18+0"],
     );
     check(
         &[

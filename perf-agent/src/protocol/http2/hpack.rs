@@ -39,6 +39,8 @@ pub(super) enum Field {
     ContentType,
     /// `grpc-status`
     GrpcStatus,
+    /// `:protocol`, RFC 8441
+    Protocol,
     /// Any other one.
     Other,
     /// Not known: it was inserted unseen.
@@ -57,6 +59,7 @@ impl Field {
             b"x-correlation-id" => Self::CorrelationId,
             b"content-type" => Self::ContentType,
             b"grpc-status" => Self::GrpcStatus,
+            b":protocol" => Self::Protocol,
             _ => Self::Other,
         }
     }

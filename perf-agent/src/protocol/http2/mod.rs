@@ -18,7 +18,7 @@ use self::hpack::{Field, Table};
 use self::stream::{Asks, Head, Stream, Streams};
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
-use crate::exchange::{Loss, Outcome, Protocol, Request, Sink};
+use crate::exchange::{Loss, Outcome, Protocol, Request, Sink, StreamKind};
 
 /// How to recognise HTTP/2 and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
@@ -98,6 +98,7 @@ struct Fields {
     content_type: Option<String>,
     status: Option<u16>,
     grpc_status: Option<u16>,
+    protocol: Option<String>,
     /// Some fields could not be known.
     unknown: bool,
 }
@@ -424,7 +425,7 @@ impl Http2 {
                     tid: first.tid,
                 });
                 let asks = Asks {
-                    connects: method == "CONNECT",
+                    connects: (method == "CONNECT").then(|| fields.connects_to()),
                     grpc,
                 };
                 let stream = Stream::asked(ticket, first.at_ns, first.arrival_ns, asks);
@@ -437,6 +438,7 @@ impl Http2 {
                     status: fields.status,
                     grpc_status: fields.grpc_status,
                     unknown: fields.unknown,
+                    event_stream: fields.is_event_stream(),
                     bytes: block.wire_bytes,
                     ends,
                     first_ns: block.first.at_ns,
@@ -462,6 +464,7 @@ impl Fields {
             Field::ContentType => self.content_type = text(),
             Field::Status => self.status = number(value),
             Field::GrpcStatus => self.grpc_status = number(value),
+            Field::Protocol => self.protocol = text(),
             Field::Other => {}
             Field::Unknown => self.unknown = true,
         }
@@ -472,6 +475,21 @@ impl Fields {
         let content_type = self.content_type.as_deref().unwrap_or_default();
         let (name, rest) = content_type.split_at_checked(GRPC.len()).unwrap_or_default();
         name.eq_ignore_ascii_case(GRPC) && matches!(rest.bytes().next(), None | Some(b'+' | b';' | b' '))
+    }
+
+    /// Server-sent events.
+    fn is_event_stream(&self) -> bool {
+        let name = self.content_type.as_deref().and_then(|text| text.split(';').next());
+        name.is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
+    }
+
+    /// What CONNECT asks for: a tunnel, or by RFC 8441 another protocol.
+    fn connects_to(&self) -> StreamKind {
+        match self.protocol.as_deref() {
+            Some("websocket") => StreamKind::WebSocket,
+            None if self.path.is_none() => StreamKind::Tunnel,
+            _ => StreamKind::Upgrade,
+        }
     }
 
     /// All of it is known, and it begins no message.

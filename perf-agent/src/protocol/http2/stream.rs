@@ -1,13 +1,26 @@
 //! Streams, RFC 9113, 5: exchanges under way, by the number that the client gave them.
+//!
+//! Some go on as a stream in the sense of [`StreamKind`]. For tunnels and events their heads say so. Of gRPC the messages
+//! are not seen, only the lengths and times of DATA frames; so a call counts as a stream when its frames leave no doubt:
+//! the client went on sending after the server's messages had begun, or a half of it paused for [`PAUSE_NS`] behind bytes
+//! so few that no frame's and no window's limit can have been in the way. A call that is not seen to stream, also a
+//! streaming one that is over sooner, is an exchange like any other.
 
 use hashbrown::HashMap;
 
 use super::super::Half;
 use super::frame::{Frame, flag};
-use crate::exchange::{Ended, Loss, Outcome, Sink, Ticket, Times};
+use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Ticket, Times};
 
 /// Exchanges in flight on one connection that are kept.
 const MAX_STREAMS: usize = 512;
+
+/// A pause that no sender makes within a message.
+const PAUSE_NS: u64 = 1_000_000_000;
+/// So many bytes fit a frame (RFC 9113, 6.5.2), and the windows several times.
+const ONE_FRAME_BYTES: u64 = 16_384;
+/// Records of two directions change places by less.
+const REORDERED_NS: u64 = 10_000_000;
 
 /// An exchange under way.
 #[derive(Debug, Default)]
@@ -24,15 +37,29 @@ pub(super) struct Stream {
     /// Of a header block of the answer some fields could not be known.
     unknown: bool,
     asks: Asks,
+    /// DATA of the request and of the response, so far.
+    data: [Data; 2],
+    /// It goes on as this once its answer's head and its request are there.
+    becomes: Option<StreamKind>,
+    /// It does: bytes of request and response that were told of.
+    told: Option<[u64; 2]>,
     request_done: bool,
     response_done: bool,
+}
+
+/// What DATA frames of one half came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Data {
+    bytes: u64,
+    first_ns: u64,
+    last_ns: u64,
 }
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asks {
-    /// A tunnel, once it is answered.
-    pub(super) connects: bool,
+    /// A tunnel, or what goes through it.
+    pub(super) connects: Option<StreamKind>,
     /// A gRPC method.
     pub(super) grpc: bool,
 }
@@ -44,6 +71,8 @@ pub(super) struct Head {
     pub(super) grpc_status: Option<u16>,
     /// Some fields could not be known.
     pub(super) unknown: bool,
+    /// It begins server-sent events.
+    pub(super) event_stream: bool,
     /// Bytes of its frames.
     pub(super) bytes: u64,
     /// Nothing follows.
@@ -93,16 +122,91 @@ impl Stream {
         if outcome != Outcome::Answered {
             self.times.response_last_ns = self.times.response_last_ns.max(at_ns);
         }
-        sink.ended(
-            ticket,
-            &Ended {
+        if self.told.is_some() {
+            self.tell(at_ns, sink);
+            let ended = StreamEnded {
                 outcome,
-                status: self.final_status(),
-                times: self.times,
-                request_bytes: self.request_bytes,
-                response_bytes: self.response_bytes,
-            },
-        );
+                status: self.final_status().filter(|_| self.asks.grpc),
+                at_ns,
+            };
+            return sink.stream_ended(ticket, &ended);
+        }
+        sink.ended(ticket, &self.ended(outcome, None));
+    }
+
+    fn ended(&self, outcome: Outcome, stream: Option<StreamKind>) -> Ended {
+        Ended {
+            outcome,
+            status: self.final_status(),
+            times: self.times,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            stream,
+        }
+    }
+
+    /// Goes on as what it is to become, if it is time.
+    fn settle(&mut self, sink: &mut dyn Sink) {
+        let (Some(ticket), Some(kind), Some(first_ns)) = (self.ticket, self.becomes, self.times.response_first_ns)
+        else {
+            return;
+        };
+        self.becomes = None;
+        let mut ended = self.ended(Outcome::Answered, Some(kind));
+        ended.times.request_last_ns = ended.times.request_last_ns.min(first_ns);
+        ended.times.response_last_ns = first_ns;
+        // Its own code is how the stream ends.
+        ended.status = ended.status.filter(|_| !self.asks.grpc);
+        sink.ended(ticket, &ended);
+        self.told = Some([self.request_bytes, self.response_bytes]);
+    }
+
+    /// Tells what went by of a stream.
+    fn tell(&mut self, at_ns: u64, sink: &mut dyn Sink) {
+        let now = [self.request_bytes, self.response_bytes];
+        if let (Some(ticket), Some(told)) = (self.ticket, self.told)
+            && now != told
+        {
+            let moved = StreamMoved {
+                at_ns,
+                request_bytes: now[0] - told[0],
+                response_bytes: now[1] - told[1],
+                messages: None,
+            };
+            sink.stream_moved(ticket, &moved);
+            self.told = Some(now);
+        }
+    }
+
+    /// DATA went by, or what ends a half behind it. Does it show that a gRPC call is more than one message each way?
+    fn shows_stream(&mut self, half: Half, bytes: u64, ends: bool, at_ns: u64) -> bool {
+        let [request, response] = &mut self.data;
+        let (this, answered) = match half {
+            Half::Request => {
+                let behind = response.first_ns.saturating_add(REORDERED_NS);
+                (request, bytes > 0 && response.bytes > 0 && at_ns >= behind)
+            }
+            Half::Response => (response, false),
+        };
+        let few = this.bytes > 0 && this.bytes < ONE_FRAME_BYTES;
+        let paused = few && (bytes > 0 || ends) && at_ns.saturating_sub(this.last_ns) >= PAUSE_NS;
+        if bytes > 0 {
+            this.first_ns = if this.bytes == 0 { at_ns } else { this.first_ns };
+            this.bytes += bytes;
+            this.last_ns = at_ns;
+        }
+        paused || answered
+    }
+
+    fn watch(&mut self, half: Half, bytes: u64, ends: bool, at_ns: u64) {
+        if self.asks.grpc && self.told.is_none() && self.shows_stream(half, bytes, ends, at_ns) {
+            self.becomes = Some(StreamKind::Grpc);
+        }
+    }
+
+    /// Two ways for bytes, each with an end of its own.
+    fn is_tunnel(&self) -> bool {
+        self.asks.connects.is_some() && self.told.is_some()
     }
 }
 
@@ -121,6 +225,7 @@ impl Streams {
             stream.status = early.status;
             stream.grpc_status = early.grpc_status;
             stream.unknown = early.unknown;
+            stream.becomes = early.becomes;
             stream.response_done = early.response_done;
         }
         if self.open.len() >= MAX_STREAMS {
@@ -136,7 +241,9 @@ impl Streams {
         stream.request_bytes += bytes;
         stream.times.request_last_ns = at_ns;
         stream.request_done |= ends;
-        if stream.response_done {
+        stream.settle(sink);
+        stream.tell(at_ns, sink);
+        if stream.response_done && (stream.request_done || !stream.is_tunnel()) {
             self.answered(id, at_ns, sink);
         }
     }
@@ -165,8 +272,15 @@ impl Streams {
         stream.grpc_status = stream.grpc_status.or(head.grpc_status);
         stream.unknown |= head.unknown;
         stream.times.response_last_ns = head.last_ns;
-        let tunnel = stream.asks.connects && matches!(stream.status, 200..300);
-        if head.ends || tunnel {
+        if head.ends {
+            stream.watch(Half::Response, 0, true, head.last_ns);
+        } else if matches!(stream.status, 200..300) && stream.told.is_none() {
+            let events = head.event_stream.then_some(StreamKind::EventStream);
+            stream.becomes = stream.asks.connects.or(events).or(stream.becomes);
+        }
+        stream.settle(sink);
+        stream.tell(head.last_ns, sink);
+        if head.ends {
             self.response_ends(id, head.last_ns, sink);
         }
     }
@@ -175,11 +289,19 @@ impl Streams {
     pub(super) fn data(&mut self, half: Half, frame: Frame, bytes: u64, at_ns: u64, sink: &mut dyn Sink) {
         let (id, ends) = (frame.stream, frame.has(flag::END_STREAM));
         match half {
-            Half::Request => self.request_goes_on(id, bytes, ends, at_ns, sink),
+            Half::Request => {
+                if let Some(stream) = self.open.get_mut(&id) {
+                    stream.watch(half, frame.length.into(), ends, at_ns);
+                }
+                self.request_goes_on(id, bytes, ends, at_ns, sink);
+            }
             Half::Response => {
                 let Some(stream) = self.open.get_mut(&id) else { return };
+                stream.watch(half, frame.length.into(), ends, at_ns);
+                stream.settle(sink);
                 stream.response_bytes += bytes;
                 stream.times.response_last_ns = at_ns;
+                stream.tell(at_ns, sink);
                 if ends {
                     self.response_ends(id, at_ns, sink);
                 }
@@ -190,7 +312,7 @@ impl Streams {
     fn response_ends(&mut self, id: u32, at_ns: u64, sink: &mut dyn Sink) {
         let Some(stream) = self.open.get_mut(&id) else { return };
         stream.response_done = true;
-        if stream.ticket.is_some() {
+        if stream.ticket.is_some() && (stream.request_done || !stream.is_tunnel()) {
             self.answered(id, at_ns, sink);
         }
     }

@@ -111,6 +111,14 @@ impl Run {
         self.dissector.gap(gap, &mut self.sink);
     }
 
+    fn streams(&self) -> Vec<String> {
+        let mut lines = self.sink.streams();
+        for line in &mut lines {
+            *line = line.replace("000000", "");
+        }
+        lines
+    }
+
     /// Times in milliseconds, for the eye.
     fn lines(&self) -> Vec<String> {
         let mut lines = self.sink.lines();
@@ -326,8 +334,129 @@ fn a_tunnel_is_answered_by_its_head() {
     run.request(&peers.headers(Half::Request, 1, &fields, false));
     run.response(&peers.ok(1, false));
     run.request(&frame(kind::DATA, 0, 1, b"anything"));
-    run.response(&frame(kind::DATA, 0, 1, b"anything"));
+    run.response(&frame(kind::DATA, flag::END_STREAM, 1, b"anything"));
     assert_eq!(run.lines(), ["CONNECT db.example:5432 200 answered 1..1 2..2"]);
+    assert_eq!(run.sink.in_flight(), 1, "the client may still send");
+    run.request(&frame(kind::DATA, flag::END_STREAM, 1, b""));
+    assert_eq!(run.streams(), ["tunnel answered 5 26+17"]);
+}
+
+#[test]
+fn an_extended_connect_is_what_it_asks_for() {
+    for (protocol, expected) in [("websocket", "websocket"), ("connect-udp", "upgrade")] {
+        let (mut peers, mut run) = (Peers::new(), Run::begun());
+        let fields = [
+            (":method", "CONNECT"),
+            (":protocol", protocol),
+            (":path", "/chat"),
+            (":authority", "a"),
+        ];
+        run.request(&peers.headers(Half::Request, 1, &fields, false));
+        run.response(&peers.ok(1, false));
+        run.response(&frame(kind::DATA, 0, 1, b"12345"));
+        run.request(&frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+        assert_eq!(run.lines(), ["CONNECT /chat 200 answered 1..1 2..2"]);
+        assert_eq!(run.streams(), [format!("{expected} client_aborted 4 0+14")]);
+    }
+}
+
+#[test]
+fn events_are_a_stream_until_the_answer_ends() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    run.request(&peers.get(1, "/events"));
+    let fields = [(":status", "200"), ("content-type", "text/event-stream")];
+    run.response(&peers.headers(Half::Response, 1, &fields, false));
+    run.response(&frame(kind::DATA, 0, 1, b"data:1"));
+    assert_eq!(run.streams(), ["event_stream open 0+15"]);
+    run.response(&frame(kind::DATA, flag::END_STREAM, 1, b""));
+    assert_eq!(run.lines(), ["GET /events 200 answered 1..1 2..2"]);
+    assert_eq!(run.streams(), ["event_stream answered 4 0+24"]);
+}
+
+/// One step of a gRPC call.
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    /// The client's message of so many bytes; it is the last one.
+    Ask(usize, bool),
+    Head,
+    Answer(usize),
+    /// Trailers.
+    End,
+    Wait(u64),
+}
+
+/// What a call comes to: its exchange, and the stream that it was.
+#[track_caller]
+fn check_call(steps: &[Call], exchange: &str, streams: &[&str]) {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    let fields = [
+        (":method", "POST"),
+        (":path", "/s/m"),
+        ("content-type", "application/grpc"),
+    ];
+    run.request(&peers.headers(Half::Request, 1, &fields, false));
+    for step in steps {
+        match *step {
+            Call::Ask(bytes, last) => run.request(&frame(kind::DATA, last.into(), 1, &vec![0; bytes])),
+            Call::Head => run.response(&peers.grpc_head(1, "200")),
+            Call::Answer(bytes) => run.response(&frame(kind::DATA, 0, 1, &vec![0; bytes])),
+            Call::End => run.response(&peers.headers(Half::Response, 1, &[("grpc-status", "8")], true)),
+            Call::Wait(ms) => {
+                run.now_ns += ms * MS;
+                continue;
+            }
+        };
+    }
+    assert_eq!(run.lines(), [exchange], "{steps:?}");
+    assert_eq!(run.streams(), streams, "{steps:?}");
+}
+
+#[test]
+fn a_grpc_call_is_a_stream_where_nothing_else_can_be() {
+    use Call::{Answer, Ask, End, Head, Wait};
+    // One message each way, however long it takes, and messages that come one upon the other.
+    let unary = [Ask(9, true), Wait(5000), Head, Wait(5000), Answer(9), End];
+    check_call(&unary, "POST /s/m 8 answered 1..2 5003..10005", &[]);
+    let late_end = [Ask(9, false), Ask(0, true), Head, Answer(9), Answer(9), Answer(9), End];
+    check_call(&late_end, "POST /s/m 8 answered 1..3 4..8", &[]);
+    // A large message that waits for its window.
+    let large = [Ask(9, true), Head, Answer(16_384), Wait(5000), Answer(9), End];
+    check_call(&large, "POST /s/m 8 answered 1..2 3..5006", &[]);
+    // The server's pauses.
+    let serves = [Ask(9, true), Head, Answer(9), Wait(1000), Answer(9), End];
+    let exchange = "POST /s/m - answered 1..2 3..3";
+    check_call(&serves, exchange, &["grpc 8 answered 1006 0+42"]);
+    check_call(
+        &[Ask(9, true), Head, Answer(9), Wait(1000), Answer(9)],
+        exchange,
+        &["grpc open 0+18"],
+    );
+    check_call(
+        &[Ask(9, true), Head, Answer(9), Wait(1000), End],
+        exchange,
+        &["grpc 8 answered 1005 0+0"],
+    );
+    // The client's pauses: until the answer begins it is an exchange in flight.
+    let asks = [Ask(9, false), Wait(1000), Ask(9, true)];
+    check_call(&asks, "POST /s/m in flight", &[]);
+    let asks = [&asks[..], &[Head, Answer(9), End]].concat();
+    check_call(
+        &asks,
+        "POST /s/m - answered 1..1003 1004..1004",
+        &["grpc 8 answered 1006 0+42"],
+    );
+    // Both at once.
+    let both = [
+        Ask(9, false),
+        Head,
+        Answer(9),
+        Wait(10),
+        Ask(9, false),
+        Answer(9),
+        Ask(9, true),
+        End,
+    ];
+    check_call(&both, "POST /s/m - answered 1..3 3..3", &["grpc 8 answered 18 18+42"]);
 }
 
 #[test]
