@@ -78,6 +78,18 @@ impl Seen {
         }
     }
 
+    /// As it came.
+    fn chunk(self, half: Half, bytes: &[u8]) -> Chunk<'_> {
+        Chunk {
+            half,
+            bytes,
+            at_ns: self.at_ns,
+            arrival_ns: self.arrival_ns,
+            tgid: self.tgid,
+            tid: self.tid,
+        }
+    }
+
     fn of_gap(gap: &Gap<'_>) -> Self {
         Self {
             at_ns: gap.at_ns,

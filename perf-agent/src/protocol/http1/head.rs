@@ -88,6 +88,8 @@ pub(super) struct Fields<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upgrade {
     WebSocket,
+    /// HTTP/2 in clear text, RFC 7540, 3.2
+    Http2,
     Other,
 }
 
@@ -224,8 +226,12 @@ impl<'a> Fields<'a> {
             Name::ContentLength => self.take_length(value),
             Name::ContentType => self.event_stream = is_event_stream(value),
             Name::Upgrade => {
-                let websocket = elements(value).any(|element| element.eq_ignore_ascii_case(b"websocket"));
-                self.upgrade = Some(if websocket { Upgrade::WebSocket } else { Upgrade::Other });
+                let has = |name: &[u8]| elements(value).any(|element| element.eq_ignore_ascii_case(name));
+                self.upgrade = Some(match () {
+                    () if has(b"websocket") => Upgrade::WebSocket,
+                    () if has(b"h2c") => Upgrade::Http2,
+                    () => Upgrade::Other,
+                });
             }
             Name::TransferEncoding => {
                 // Several fields are one list (RFC 9110, 5.3); an empty element says nothing (5.6.1), nor did `identity`

@@ -20,6 +20,7 @@ mod upgraded;
 use self::body::{Chunked, Recent};
 use self::queue::{Pending, Queue};
 use self::upgraded::{Upgraded, Went};
+use super::http2::Http2;
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
 use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Times};
@@ -158,12 +159,17 @@ pub struct Http1 {
     early: Option<Box<Answer>>,
     /// What the connection was upgraded to.
     upgraded: Option<Box<Upgraded>>,
+    /// What HTTP/2 goes on as.
+    next: Option<Box<Http2>>,
     request_closed_ns: Option<u64>,
     response_closed_ns: Option<u64>,
 }
 
 impl Dissector for Http1 {
     fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict {
+        if let Some(next) = &mut self.next {
+            return next.bytes(chunk, sink);
+        }
         if !self.opaque {
             let seen = Seen::of(&chunk);
             match chunk.half {
@@ -182,6 +188,9 @@ impl Dissector for Http1 {
     }
 
     fn gap(&mut self, gap: Gap<'_>, sink: &mut dyn Sink) -> Verdict {
+        if let Some(next) = &mut self.next {
+            return next.gap(gap, sink);
+        }
         if !self.opaque {
             let tail = gap.tail.unwrap_or(&[]);
             let tail = if tail.len() as u64 > gap.missing { &[] } else { tail };
@@ -207,6 +216,9 @@ impl Dissector for Http1 {
     }
 
     fn closed(&mut self, half: Option<Half>, at_ns: u64, change: Change, sink: &mut dyn Sink) {
+        if let Some(next) = &mut self.next {
+            return next.closed(half, at_ns, change, sink);
+        }
         match half {
             Some(Half::Request) => _ = self.request_closed_ns.get_or_insert(at_ns),
             Some(Half::Response) => _ = self.response_closed_ns.get_or_insert(at_ns),
@@ -224,6 +236,9 @@ impl Dissector for Http1 {
 
     fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink) {
         self.upgraded_ends(outcome, at_ns, sink);
+        if let Some(next) = &mut self.next {
+            next.cut(at_ns, outcome, sink);
+        }
         self.abandon(at_ns, outcome, sink);
         self.answer = Answer::default();
         self.forget_early(sink);
@@ -232,6 +247,9 @@ impl Dissector for Http1 {
     }
 
     fn awaits(&self, half: Half) -> bool {
+        if let Some(next) = &self.next {
+            return next.awaits(half);
+        }
         let side = match half {
             Half::Request => &self.request,
             Half::Response => &self.response,
@@ -246,8 +264,9 @@ impl Dissector for Http1 {
                 .map_or(0, |partial| size_of::<PartialHead>() + partial.bytes.capacity())
         };
         let early = self.early.as_ref().map_or(0, |_| size_of::<Answer>());
+        let next = self.next.as_ref().map_or(0, |next| next.heap_bytes());
         let upgraded = self.upgraded.as_ref().map_or(0, |_| size_of::<Upgraded>());
-        partial(&self.request) + partial(&self.response) + self.queue.heap_bytes() + early + upgraded
+        partial(&self.request) + partial(&self.response) + self.queue.heap_bytes() + early + upgraded + next
     }
 }
 
@@ -296,6 +315,7 @@ impl Http1 {
             answer: Answer::default(),
             early: None,
             upgraded: None,
+            next: None,
             request_closed_ns: None,
             response_closed_ns: None,
             quiet_since_ns: 0,

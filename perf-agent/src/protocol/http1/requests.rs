@@ -41,7 +41,7 @@ impl Http1 {
                         self.request.phase = Phase::unseen(false);
                     }
                 },
-                Phase::Upgraded => return self.upgraded(Half::Request, Went::Bytes(rest), seen.at_ns, sink),
+                Phase::Upgraded => return self.upgraded(Half::Request, Went::Bytes(rest), seen, sink),
                 Phase::UntilClose | Phase::Unseen { chunked: None } => {
                     return self.request_moved(rest.len() as u64, seen.at_ns);
                 }
@@ -307,7 +307,7 @@ impl Http1 {
                 self.request_cut(&partial.bytes, partial.first, seen, sink);
                 account(self, missing);
             }
-            Phase::Upgraded => return self.upgraded(Half::Request, Went::Unseen(missing), seen.at_ns, sink),
+            Phase::Upgraded => return self.upgraded(Half::Request, Went::Unseen(missing), seen, sink),
             Phase::Lost => return self.request_missed(lost, seen.at_ns, sink),
         }
         // The message's end may be among what is missing, and others behind it. Where records are whole and the client

@@ -1,5 +1,6 @@
 //! The response half: which exchange a response answers, and where it ends.
 
+use super::super::http2::{Http2, Stream};
 use super::body::{Chunked, Fed};
 use super::head::{self, Parsed, ResponseHead, Upgrade};
 use super::queue::Method;
@@ -41,7 +42,7 @@ impl Http1 {
                         self.response.phase = Phase::unseen(false);
                     }
                 },
-                Phase::Upgraded => return self.upgraded(Half::Response, Went::Bytes(rest), seen.at_ns, sink),
+                Phase::Upgraded => return self.upgraded(Half::Response, Went::Bytes(rest), seen, sink),
                 Phase::UntilClose | Phase::Unseen { chunked: None } => {
                     return self.answer.moved(rest.len() as u64, seen.at_ns);
                 }
@@ -226,7 +227,17 @@ impl Http1 {
             self.opaque = true;
             return;
         }
+        let http2 = head.status == 101 && head.fields.upgrade == Some(Upgrade::Http2);
         if let Some(pending) = self.queue.pop() {
+            if http2 {
+                let first = ended_of(&pending, &self.answer, Outcome::Answered, self.answer.last_ns, None);
+                let mut times = first.times;
+                times.response_first_ns = None;
+                let stream = Stream::upgraded(pending.ticket, times, first.request_bytes, first.response_bytes);
+                self.next = Some(Box::new(Http2::upgraded(stream)));
+                self.answer = Answer::default();
+                return self.become_upgraded(at_ns, sink);
+            }
             let ended = ended_of(
                 &pending,
                 &self.answer,
@@ -238,6 +249,10 @@ impl Http1 {
             self.upgraded = Some(Box::new(Upgraded::new(pending.ticket, kind)));
         }
         self.answer = Answer::default();
+        self.become_upgraded(at_ns, sink);
+    }
+
+    fn become_upgraded(&mut self, at_ns: u64, sink: &mut dyn Sink) {
         self.abandon(at_ns, Outcome::Unknown, sink);
         self.forget_early(sink);
         self.answer = Answer::default();
@@ -318,7 +333,7 @@ impl Http1 {
                 self.response.phase = Phase::unseen(true);
             }
             Phase::UntilClose => return account(self, missing),
-            Phase::Upgraded => return self.upgraded(Half::Response, Went::Unseen(missing), seen.at_ns, sink),
+            Phase::Upgraded => return self.upgraded(Half::Response, Went::Unseen(missing), seen, sink),
             Phase::Unseen { .. } => {
                 account(self, missing);
                 self.response.phase.forget_recent();

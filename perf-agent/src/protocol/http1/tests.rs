@@ -378,6 +378,44 @@ fn the_messages_of_a_websocket_are_counted_while_its_frames_are_seen() {
     assert_eq!(sink.streams(), ["websocket answered 8 14+4110"]);
 }
 
+#[test]
+fn an_upgrade_to_http_2_is_answered_on_its_first_stream() {
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    let mut sink = Recorder::default();
+    let mut http = Http1::new(true);
+    let mut at_ns = 0;
+    let ask = [Q(
+        "GET /a?b=c HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    )];
+    run_on(&mut http, &mut at_ns, &ask, &mut sink);
+    let mut moved = |half, bytes: &[u8]| {
+        at_ns += 1;
+        let chunk = Chunk {
+            half,
+            bytes,
+            at_ns,
+            arrival_ns: None,
+            tgid: 1,
+            tid: 1,
+        };
+        http.bytes(chunk, &mut sink)
+    };
+    let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    moved(Half::Response, &[&switch[..], SETTINGS].concat());
+    moved(Half::Request, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", SETTINGS].concat());
+    moved(Half::Response, b"\0\0\x01\x01\x04\0\0\0\x01\x88");
+    moved(Half::Response, b"\0\0\x02\0\x01\0\0\0\x01ok");
+    moved(Half::Request, b"\0\0\x02\x01\x05\0\0\0\x03\x82\x84");
+    let verdict = moved(Half::Response, b"\0\0\x01\x01\x05\0\0\0\x03\x8d");
+    assert_eq!(
+        sink.lines(),
+        ["GET /a 200 answered 1..1 4..5", "GET / 404 answered 6..6 7..7"]
+    );
+    let protocols: Vec<_> = sink.told.iter().map(|told| told.protocol).collect();
+    assert_eq!((protocols, verdict), (vec!["http/1.1", "http/2"], Verdict::Continue));
+    assert_eq!((sink.losses.as_slice(), sink.in_flight()), (&[][..], 0));
+}
+
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n";
 
 #[test]

@@ -1,8 +1,8 @@
 //! What follows an upgrade (RFC 9110, 7.8) or stands in a tunnel: a stream of which the bytes are counted, and of
-//! WebSocket the messages as far as their frames' headers are seen.
+//! WebSocket the messages as far as their frames' headers are seen. HTTP/2 (RFC 7540, 3.2) goes on in a dissector of its own.
 
 use super::super::websocket::Frames;
-use super::{Half, Http1};
+use super::{Dissector as _, Half, Http1, Seen};
 use crate::event::Change;
 use crate::exchange::{Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Ticket};
 
@@ -31,7 +31,11 @@ impl Upgraded {
 
 impl Http1 {
     /// Bytes of an upgraded connection.
-    pub(super) fn upgraded(&mut self, half: Half, went: Went<'_>, at_ns: u64, sink: &mut dyn Sink) {
+    pub(super) fn upgraded(&mut self, half: Half, went: Went<'_>, seen: Seen, sink: &mut dyn Sink) {
+        if let (Some(next), Went::Bytes(bytes)) = (&mut self.next, went) {
+            next.bytes(seen.chunk(half, bytes), sink); // nothing is missing yet: it is what came with the head
+            return;
+        }
         let Some(upgraded) = &mut self.upgraded else { return };
         let place = usize::from(half == Half::Response);
         let messages = upgraded.frames.as_mut().and_then(|frames| match went {
@@ -47,7 +51,7 @@ impl Http1 {
             Went::Unseen(missing) => missing,
         };
         let moved = StreamMoved {
-            at_ns,
+            at_ns: seen.at_ns,
             request_bytes: bytes[0],
             response_bytes: bytes[1],
             messages: messages.map(|messages| {

@@ -5,6 +5,7 @@
 //! only header blocks are read; of all others the length is enough, so bytes that were not captured are no loss there.
 //! Where a frame's header is missing, nothing can be said of what follows until bytes come that begin like frames:
 //! exchanges that may have ended meanwhile end as [`Outcome::Unknown`], and the table of the header blocks is forgotten.
+//! A connection that was there before the agent is one of which both halves are lost at first.
 
 mod frame;
 mod hpack;
@@ -15,7 +16,8 @@ mod tests;
 
 use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
 use self::hpack::{Field, Table};
-use self::stream::{Asks, Head, Stream, Streams};
+pub(super) use self::stream::Stream;
+use self::stream::{Asks, Head, Streams};
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
 use crate::exchange::{Loss, Outcome, Protocol, Request, Sink, StreamKind};
@@ -33,6 +35,8 @@ const MAX_BLOCK_BYTES: usize = 32 * 1024;
 const TELLING_BYTES: usize = 8;
 /// So many times bytes may turn out to be no frames before the connection is given up.
 const MAX_STRAYS: u8 = 8;
+/// The stream of a request that was upgraded.
+const UPGRADED_STREAM: u32 = 1;
 /// What a gRPC message's content type begins with.
 const GRPC: &str = "application/grpc";
 /// What a field that was not seen is called.
@@ -40,7 +44,43 @@ const UNKNOWN: &str = "(unknown)";
 
 fn detect(first: &[u8], direction: Direction) -> Option<Direction> {
     let known = first.len().min(PREFACE.len());
-    (known >= TELLING_BYTES && first[..known] == PREFACE[..known]).then_some(direction)
+    if known >= TELLING_BYTES && first[..known] == PREFACE[..known] {
+        return Some(direction);
+    }
+    // A connection that was there before: which half it is shows in a header block.
+    Some(match half_of_frames(first)? {
+        Half::Request => direction,
+        Half::Response => direction.opposite(),
+    })
+}
+
+/// Which half these bytes are of, if they are frames as far as they show, and there is a whole header block among them.
+fn half_of_frames(mut bytes: &[u8]) -> Option<Half> {
+    let mut half = None;
+    while let Some(header) = bytes.first_chunk() {
+        let frame = Frame::of(*header);
+        if !frame.is_plausible() || frame.kind == kind::CONTINUATION {
+            return None;
+        }
+        let end = HEADER_BYTES + frame.length as usize;
+        let Some((payload, rest)) = bytes[HEADER_BYTES..].split_at_checked(end - HEADER_BYTES) else {
+            break;
+        };
+        bytes = rest;
+        if half.is_none() && frame.kind == kind::HEADERS && frame.has(flag::END_HEADERS) {
+            let mut fields = Fields::default();
+            let block = frame::fragment(frame, payload)?;
+            Table::new()
+                .read(block, |field, value| fields.take(field, value))
+                .ok()?;
+            half = match (&fields.method, fields.status) {
+                (Some(_), None) => Some(Half::Request),
+                (None, Some(_)) => Some(Half::Response),
+                _ => return None,
+            };
+        }
+    }
+    half
 }
 
 /// Where a half's next byte lies.
@@ -109,6 +149,8 @@ pub struct Http2 {
     request: Side,
     response: Side,
     streams: Streams,
+    /// Something came.
+    begun: bool,
     opaque: bool,
     strays: u8,
     request_closed_ns: Option<u64>,
@@ -118,6 +160,9 @@ pub struct Http2 {
 impl Dissector for Http2 {
     fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict {
         let seen = Seen::of(&chunk);
+        if !self.begun {
+            self.begin_with(chunk.half, chunk.bytes);
+        }
         self.resume(chunk.half, chunk.bytes);
         self.read(chunk.half, chunk.bytes, seen, sink);
         self.verdict()
@@ -202,10 +247,30 @@ impl Http2 {
             request: Side::new(Phase::Preface(0)),
             response: Side::new(Phase::Header),
             streams: Streams::default(),
+            begun: false,
             opaque: false,
             strays: 0,
             request_closed_ns: None,
             response_closed_ns: None,
+        }
+    }
+
+    /// What HTTP/1.1 was upgraded to (RFC 7540, 3.2): the first stream answers the request that asked for it, and the
+    /// client's preface is still to come.
+    pub(super) fn upgraded(first: Stream) -> Self {
+        let mut this = Self::new();
+        this.begun = true;
+        this.streams.insert(UPGRADED_STREAM, first);
+        this
+    }
+
+    /// The first bytes: without a preface the connection was there before.
+    fn begin_with(&mut self, half: Half, bytes: &[u8]) {
+        self.begun = true;
+        let known = bytes.len().min(TELLING_BYTES);
+        if half == Half::Response || bytes[..known] != PREFACE[..known] {
+            self.request.lose();
+            self.response.lose();
         }
     }
 

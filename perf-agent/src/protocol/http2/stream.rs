@@ -24,7 +24,7 @@ const REORDERED_NS: u64 = 10_000_000;
 
 /// An exchange under way.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
+pub(in super::super) struct Stream {
     /// `None` as long as only its answer was seen: two threads may have moved them, and the records change places by a
     /// moment.
     ticket: Option<Ticket>,
@@ -88,6 +88,18 @@ pub(super) struct Streams {
 }
 
 impl Stream {
+    /// The request that HTTP/1.1 was upgraded by: it is all there, and so far answered by a 101.
+    pub(in super::super) fn upgraded(ticket: Ticket, times: Times, request_bytes: u64, response_bytes: u64) -> Self {
+        Self {
+            ticket: Some(ticket),
+            times,
+            request_bytes,
+            response_bytes,
+            request_done: true,
+            ..Self::default()
+        }
+    }
+
     /// A request that began at `first_ns`.
     pub(super) fn asked(ticket: Ticket, first_ns: u64, arrival_ns: Option<u64>, asks: Asks) -> Self {
         let times = Times {
@@ -214,6 +226,11 @@ impl Streams {
     /// Was this request seen to begin?
     pub(super) fn is_asked(&self, id: u32) -> bool {
         self.open.get(&id).is_some_and(|stream| stream.ticket.is_some())
+    }
+
+    /// A request that began before.
+    pub(super) fn insert(&mut self, id: u32, stream: Stream) {
+        self.open.insert(id, stream);
     }
 
     /// A request began.

@@ -63,13 +63,17 @@ struct Run {
 }
 
 impl Run {
-    /// Behind the preface and both peers' settings.
-    fn begun() -> Self {
-        let mut run = Self {
+    fn new() -> Self {
+        Self {
             dissector: Http2::new(),
             sink: Recorder::default(),
             now_ns: 0,
-        };
+        }
+    }
+
+    /// Behind the preface and both peers' settings.
+    fn begun() -> Self {
+        let mut run = Self::new();
         run.request(&[&PREFACE[..], &frame(kind::SETTINGS, 0, 0, &[0; 6])].concat());
         run.response(&frame(kind::SETTINGS, 0, 0, &[]));
         run.now_ns = 0;
@@ -553,6 +557,72 @@ fn another_protocol_is_left_alone() {
     assert_eq!(detect(b"PRINT / HTTP/1.1", Direction::Sent), None);
 }
 
+#[test]
+fn frames_without_a_preface_are_those_of_a_half_that_a_header_block_tells() {
+    let mut peers = Peers::new();
+    let (ask, answer) = (peers.get(1, "/a"), peers.ok(1, false));
+    let update = frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 1, 0]);
+    let data = frame(kind::DATA, 0, 1, b"hello");
+    for (bytes, expected) in [
+        (ask.clone(), Some(Half::Request)),
+        (answer.clone(), Some(Half::Response)),
+        ([&update[..], &ask, &data[..12]].concat(), Some(Half::Request)),
+        ([&data[..], &answer, &ask].concat(), Some(Half::Response)),
+        ([&answer[..], &data, b"GET / HTTP/1.1"].concat(), None),
+        (ask[..ask.len() - 1].to_vec(), None),
+        (update.clone(), None),
+        ([&data[..], &update].concat(), None),
+        (frame(kind::HEADERS, flag::END_HEADERS, 1, b"\xbe\xbf"), None),
+        (frame(kind::HEADERS, flag::END_HEADERS, 1, b"\x80"), None),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), None),
+        (vec![0; 100], None),
+    ] {
+        assert_eq!(half_of_frames(&bytes), expected, "{}", bytes.escape_ascii());
+        let requests = expected.map(|half| {
+            if half == Half::Request {
+                Direction::Sent
+            } else {
+                Direction::Received
+            }
+        });
+        assert_eq!(detect(&bytes, Direction::Sent), requests);
+    }
+}
+
+#[test]
+fn a_connection_that_was_there_before_is_joined_with_what_can_be_known() {
+    let (mut peers, mut run) = (Peers::new(), Run::new());
+    // Went by unseen: the tables are not known, and what was asked is not counted.
+    peers.get(1, "/before");
+    peers.headers(Half::Response, 1, &[(":status", "201"), ("server", "x")], false);
+    run.request(&peers.get(3, "/a"));
+    run.response(&frame(kind::DATA, flag::END_STREAM, 1, b"the rest"));
+    run.response(&peers.ok(3, true));
+    // Path and status by entries that were inserted unseen.
+    run.request(&frame(
+        kind::HEADERS,
+        flag::END_HEADERS | flag::END_STREAM,
+        5,
+        b"\x82\xfe",
+    ));
+    run.response(&frame(kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, 5, b"\xfe"));
+    assert_eq!(
+        run.lines(),
+        ["GET /a 200 answered 1..1 3..3", "GET (unknown) - unknown 4..4 5..5"]
+    );
+    assert_eq!(run.sink.told[0].request_id, None);
+    let unknown = |loss: &Loss| *loss == Loss::FieldUnknown;
+    assert!(run.sink.losses.len() >= 3 && run.sink.losses.iter().all(unknown));
+    // One that begins with an answer, and in the middle of a frame of the other half.
+    let (mut peers, mut run) = (Peers::new(), Run::new());
+    run.response(&peers.ok(1, true));
+    run.request(b"the rest of a body");
+    run.request(&peers.get(3, "/b"));
+    run.response(&peers.ok(3, true));
+    assert_eq!(run.lines(), ["GET /b 200 answered 3..3 4..4"]);
+    assert_eq!(run.sink.losses, []);
+}
+
 /// RFC 7541, C.4: three requests with Huffman coding on one connection.
 #[test]
 fn the_specifications_header_blocks_are_read() {
@@ -641,6 +711,12 @@ proptest! {
                 prop_assert!(!field.is_kept() || value == sent.as_bytes());
             }
         }
+    }
+
+    #[test]
+    fn any_bytes_at_all_are_frames_or_not(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        half_of_frames(&bytes);
+        half_of_frames(&frame(kind::HEADERS, flag::END_HEADERS, 1, &bytes));
     }
 
     #[test]
