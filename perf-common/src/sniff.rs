@@ -16,6 +16,8 @@ pub mod looks {
     pub const HTTP2_PREFACE: u8 = 3;
     /// A TLS record (RFC 8446, 5.1): a handshake's first, or application data.
     pub const TLS: u8 = 4;
+    /// A header block's frame of an HTTP/2 connection whose preface went by before (RFC 9113, 6.2).
+    pub const HTTP2_FRAMES: u8 = 5;
 }
 
 /// Judges a message's first bytes; `length` of them are valid (the rest is 0).
@@ -37,6 +39,9 @@ pub fn sniff(first: [u8; SNIFF_BYTES], length: usize) -> u8 {
     }
     if is_tls(first, length) {
         return looks::TLS;
+    }
+    if length == SNIFF_BYTES && is_header_block(first) {
+        return looks::HTTP2_FRAMES;
     }
     let letters = method_letters(first);
     let ended = letters < SNIFF_BYTES && first[letters] == b' ';
@@ -99,6 +104,18 @@ fn is_tls(first: [u8; SNIFF_BYTES], length: usize) -> bool {
     }
 }
 
+/// A frame's header of type HEADERS, as far as it shows: shorter than the least limit of frames, the block whole, no flags
+/// but its own, one of the first 2^24 streams.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_header_block(first: [u8; SNIFF_BYTES]) -> bool {
+    let [a, b, c, kind, flags, stream, ..] = first;
+    a == 0 && b < 0x40 && (b | c) != 0 && kind == 1 && flags & 0x04 != 0 && flags & !0x2d == 0 && stream == 0
+}
+
 /// Bytes at the beginning that a method may consist of.
 #[inline(always)]
 #[expect(
@@ -137,6 +154,23 @@ mod tests {
         check(b"PROPFIND /", looks::HTTP1_REQUEST);
         check(b"HTTP/1.1 200 OK", looks::HTTP1_RESPONSE);
         check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", looks::HTTP2_PREFACE);
+    }
+
+    #[test]
+    fn frames_of_a_connection_that_was_there_before_are_recognised() {
+        check(b"\0\0\x03\x01\x05\0\0\0\x01\x82\x87\x84", looks::HTTP2_FRAMES);
+        check(b"\0\x01\x03\x01\x24\0\0\x01\x01", looks::HTTP2_FRAMES);
+        for other in [
+            b"\0\0\x03\x01\x01\0\0\0", // not the whole block
+            b"\0\0\x03\x01\x15\0\0\0", // a flag that there is not
+            b"\0\0\x03\0\x05\0\0\0",
+            b"\0\0\0\x01\x04\0\0\0",
+            b"\0\x40\0\x01\x04\0\0\0",
+            b"\0\0\x03\x01\x04\x80\0\0",
+        ] {
+            check(other, looks::NOTHING);
+        }
+        check(b"\0\0\x03\x01\x05\0\0", looks::NOTHING);
     }
 
     #[test]

@@ -31,6 +31,8 @@ const LONG_RESPONSE_BYTES: u32 = 952;
 /// Turns of direction without a known protocol before a connection is ignored. Some, since it may have been joined in
 /// the middle of a message.
 const MISSES: u16 = 12;
+/// Messages of a client behind its first one that are looked at for a preface.
+const UPGRADES: u16 = 2;
 /// Folded bytes that are reported even without a turn of direction, so that the sum cannot overflow.
 const FOLD_LIMIT: u32 = 1 << 30;
 
@@ -168,7 +170,7 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
     if turned {
         turn(state, sent);
         segment.flags |= flag::FIRST;
-        if state.flags & flags::OPENED == 0 && !recognise(state, ends, segment, source) {
+        if !recognise(state, ends, segment, source) {
             return;
         }
         if state.flags & flags::FRAMES != 0 {
@@ -396,11 +398,23 @@ fn is_request(state: &ConnectionState, sent: bool) -> bool {
     (state.flags & flags::CLIENT != 0) == sent
 }
 
-/// Asks whether a message of a connection that nothing is known of begins like a known protocol; if so it is opened.
+/// Asks whether a message of a connection that nothing is known of begins like a known protocol; if so it is opened. Of one
+/// that is open, whether it goes on in HTTP/2 (RFC 7540, 3.2): the request that asks for it is the first one.
 #[inline(always)]
 fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: Source) -> bool {
     let sent = segment.direction == direction::SENT;
+    let opened = state.flags & flags::OPENED != 0;
+    if opened && (state.misses >= UPGRADES || !is_request(state, sent)) {
+        return true;
+    }
     let looks = looks_like(source, segment.length);
+    if opened {
+        state.misses += 1;
+        if looks == looks::HTTP2_PREFACE && frames::begin(state, segment, false) {
+            state.flags |= flags::FRAMES;
+        }
+        return true;
+    }
     let role = match looks {
         looks::HTTP1_REQUEST | looks::HTTP2_PREFACE if sent => flags::CLIENT,
         looks::HTTP1_REQUEST | looks::HTTP2_PREFACE => flags::SERVER,
@@ -410,6 +424,8 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
             tls::begin(state, ends.socket, segment);
             return false;
         }
+        // Which way requests go is for the dissector to tell.
+        looks::HTTP2_FRAMES => 0,
         _ => {
             state.misses += 1;
             if state.misses >= MISSES {
@@ -420,8 +436,9 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
         }
     };
     state.flags |= role;
-    if looks == looks::HTTP2_PREFACE {
-        if !frames::begin(state, segment) {
+    state.misses = 0;
+    if looks == looks::HTTP2_PREFACE || looks == looks::HTTP2_FRAMES {
+        if !frames::begin(state, segment, looks == looks::HTTP2_FRAMES) {
             state.flags |= flags::IGNORED;
             count(Counter::ConnectionsEvicted, 1);
             return false;

@@ -57,14 +57,17 @@ fn key(state: &ConnectionState, sent: u64) -> u64 {
     state.connection << 1 | sent
 }
 
-/// A client's preface was seen: both directions are followed from here. False if there is no room for it.
+/// A client's preface was seen, or frames of a connection that was there before (`joined`): both directions are followed
+/// from here. False if there is no room for it.
 #[inline(always)]
-pub fn begin(state: &ConnectionState, segment: Segment) -> bool {
+pub fn begin(state: &ConnectionState, segment: Segment, joined: bool) -> bool {
     let start = segment.position_end.wrapping_sub(segment.length);
-    follow_frames(state.connection, state.ring, segment.direction, start) != 0
+    let direction = u32::from(segment.direction) | u32::from(joined) << 1;
+    follow_frames(state.connection, state.ring, direction, start) != 0
 }
 
-/// [`begin`]: the client's frames, which are sent or received, begin at `start`.
+/// [`begin`]: the client's frames, which are sent or received, begin at `start`. In `direction`'s second bit, whether there is
+/// no preface before them.
 // VERIFIER: a global function, so that what it holds is not on the stack of those that call it. 5.10 to 6.12 allow 512
 // bytes to a program with what it calls.
 #[unsafe(no_mangle)]
@@ -73,12 +76,13 @@ pub fn begin(state: &ConnectionState, segment: Segment) -> bool {
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be on the stack twice"
 )]
-extern "C" fn follow_frames(connection: u64, ring: u16, direction: u8, start: u32) -> u32 {
+extern "C" fn follow_frames(connection: u64, ring: u16, direction: u32, start: u32) -> u32 {
+    let joined = direction & 2 != 0;
     let mut cursor = FrameCursor {
         connection,
         arrival_ns: 0,
         expected: start,
-        part: part::COPIED,
+        part: if joined { part::LOST } else { part::COPIED },
         left: PREFACE_BYTES,
         after: 0,
         flags: 0,
@@ -94,7 +98,7 @@ extern "C" fn follow_frames(connection: u64, ring: u16, direction: u8, start: u3
         piece_end: 0,
         told: 0,
     };
-    let sent = u64::from(direction == direction::SENT);
+    let sent = u64::from(direction & 1 == u32::from(direction::SENT));
     let asks = FRAMES.insert(connection << 1 | sent, &cursor, 0).is_ok();
     // Where the answers begin is not known: with the first segment, if that begins like a frame.
     cursor.part = part::LOST;

@@ -438,7 +438,7 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, by
     };
     // SAFETY: as in `finished`.
     let state = unsafe { &mut *state };
-    if state.flags & flags::TLS == 0 || (inferred && (state.link != 0 || session.misses >= GIVE_UP)) {
+    if state.flags & flags::TLS == 0 || (inferred && (state.link != 0 || session.flags & flags::MISBOUND != 0)) {
         return false;
     }
     if session.link != 0 {
@@ -507,8 +507,6 @@ fn unbind(session: &mut ConnectionState) {
         unsafe { (*state).link = 0 };
     }
     session.link = 0;
-    session.flags &= !flags::INFERRED;
-    // Not tried again.
-    session.misses = GIVE_UP;
+    session.flags = session.flags & !flags::INFERRED | flags::MISBOUND;
     count(Counter::Misbound, 1);
 }

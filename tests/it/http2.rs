@@ -1,11 +1,13 @@
 //! HTTP/2 in clear text: many requests at once on one connection, against the access log.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Command;
 
 use perf_agent_tests::agent::Agent;
-use perf_agent_tests::child::run;
+use perf_agent_tests::child::{Child, Workdir, run};
 use perf_agent_tests::need;
 use perf_agent_tests::nginx::{LARGE, Nginx};
+use perf_agent_tests::python::Server;
 use perf_agent_tests::rows::{self, Expect, Role, answered};
 use serde_json::Value;
 
@@ -76,4 +78,58 @@ fn many_streams_on_one_connection_are_exchanges_of_their_own() {
         assert_eq!(books["records"]["lost"], 0, "{books}");
         agent.stop();
     }
+}
+
+fn other_client(port: u16, words: &[&str]) -> Command {
+    let mut command = Command::new(need::venv().join("bin/python"));
+    command
+        .arg(perf_agent_tests::python::source("h2_before.py"))
+        .arg(port.to_string())
+        .args(words);
+    command
+}
+
+/// What the client was answered, line by line.
+fn answers<'a>(lines: impl Iterator<Item = &'a str>, protocol: &'static str) -> Vec<Expect> {
+    let answer = |line: &str| {
+        let (path, status) = line.split_once(' ').expect("a path and a status");
+        Expect {
+            protocol,
+            ..answered(&format!("GET {path}"), status.parse().expect("a status"))
+        }
+    };
+    lines.map(answer).collect()
+}
+
+#[test]
+fn a_connection_that_was_there_before_is_joined() {
+    need!(Agent, Root, Nginx, Venv);
+    let nginx = Nginx::start(None);
+    let directory = Workdir::new();
+    let mut client = Child::start_piped("before", other_client(nginx.h2_port(), &["50"]), directory.path());
+    let mut lines = BufReader::new(client.take_stdout()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("ready"), "{}", client.log());
+    let agent = Agent::start();
+    writeln!(client.take_stdin()).expect("the client waits");
+    let lines: Vec<String> = lines.collect();
+    assert_eq!((client.wait().success(), lines.len()), (true, 50), "{}", client.log());
+    let expected = answers(lines.iter().map(String::as_str), "http/2");
+    rows::expect_both(agent.api(), &nginx.h2_at(), &expected, None);
+    agent.stop();
+}
+
+#[test]
+fn an_upgrade_from_http_1_is_answered_in_http_2() {
+    need!(Agent, Root, Venv);
+    let agent = Agent::start();
+    let server = Server::h2_upgrade();
+    let said = run(other_client(server.port(), &["20", "upgrade"]));
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    let lines: Vec<&str> = said.out.lines().collect();
+    let (first, rest) = lines.split_first().expect("there are answers");
+    assert_eq!((*first, rest.len()), ("/hello 200", 20));
+    let mut expected = answers(std::iter::once(*first), "http/1.1");
+    expected.extend(answers(rest.iter().copied(), "http/2"));
+    rows::expect_both(agent.api(), &server.at(), &expected, None);
+    agent.stop();
 }

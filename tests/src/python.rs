@@ -70,6 +70,15 @@ impl Server {
         Self::on_port("streams", command, port)
     }
 
+    /// An HTTP/2 server that connections come to as HTTP/1.1.
+    #[track_caller]
+    pub fn h2_upgrade() -> Self {
+        let mut command = Command::new(need::venv().join("bin/python"));
+        let port = free_port();
+        command.arg(source("h2_upgrade_app.py")).arg(port.to_string());
+        Self::on_port("h2_upgrade", command, port)
+    }
+
     /// A gRPC server.
     #[track_caller]
     pub fn grpc() -> Self {
