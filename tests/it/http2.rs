@@ -3,12 +3,14 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Command;
 
-use perf_agent_tests::agent::Agent;
+use perf_agent_tests::agent::{self, Agent};
 use perf_agent_tests::child::{Child, Workdir, run};
 use perf_agent_tests::need;
 use perf_agent_tests::nginx::{LARGE, Nginx};
 use perf_agent_tests::python::Server;
 use perf_agent_tests::rows::{self, Expect, Role, answered};
+use perf_agent_tests::wait;
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// The client's requests: small ones, errors, an upload and large answers between them.
@@ -132,4 +134,42 @@ fn an_upgrade_from_http_1_is_answered_in_http_2() {
     expected.extend(answers(rest.iter().copied(), "http/2"));
     rows::expect_both(agent.api(), &server.at(), &expected, None);
     agent.stop();
+}
+
+/// Header blocks are compressed, and what in them is a secret is blanked: the rest of them has to be read all the same.
+#[test]
+fn a_recording_of_http_2_replays_to_what_was_asked() {
+    need!(Agent, Root, Nginx, Venv);
+    let nginx = Nginx::start(None);
+    let directory = Workdir::new();
+    let file = directory.join("recording");
+    let mut command = agent::command(["record"]);
+    command.arg(&file).args(["--port", &nginx.h2_port().to_string()]);
+    let mut recorder = Child::start("record", command, directory.path());
+    wait::wait_until(wait::START, "the recording begins", || {
+        std::fs::metadata(&file).is_ok_and(|file| file.len() > 0).then_some(())
+    });
+    let requests = requests();
+    ask(&nginx, 100, &requests);
+    let mut before = 0;
+    wait::wait_until(wait::SETTLE, "the traffic is recorded", || {
+        let length = std::fs::metadata(&file).map_or(0, |file| file.len());
+        let still = length == before && length > 100_000;
+        before = length;
+        std::thread::sleep(std::time::Duration::from_millis(300)); // the recorder writes several times a second
+        still.then_some(())
+    });
+    assert_eq!(recorder.end(Signal::INT).code(), Some(0), "{}", recorder.log());
+    let mut command = agent::command(["replay"]);
+    command.arg(&file);
+    let replay = Agent::serving(command);
+    let expected: Vec<Expect> = requests
+        .iter()
+        .map(|(method, path, status)| Expect {
+            protocol: "http/2",
+            ..answered(&format!("{method} {path}"), *status)
+        })
+        .collect();
+    rows::expect_both(replay.api(), &nginx.h2_at(), &expected, None);
+    replay.stop();
 }

@@ -9,6 +9,9 @@
 //! Other protocols look like HTTP at first sight (`PASS secret` of FTP): until a connection has shown a first line of HTTP,
 //! whole lines are blanked.
 //!
+//! Of HTTP/2 the frames are read, and the values of header fields blanked that nobody looks at: see
+//! [`crate::protocol::http2::blank`].
+//!
 //! A line may be cut by the end of a record, so a little state is kept per connection and direction. In doubt (a
 //! connection without state, bytes that were not captured) everything up to the next line's beginning is blanked, unless
 //! the bytes begin like a message. Where the direction turned, the capitals of a first word are kept until it shows that
@@ -17,6 +20,8 @@
 use hashbrown::HashMap;
 use perf_common::record::{DataRecord, RecordHeader, change, direction, flag, kind};
 use perf_common::sniff::{SNIFF_BYTES, looks, sniff};
+
+use crate::protocol::http2::blank::Blanker;
 
 const BLANK: u8 = b'x';
 /// Connections with state. Above it, lines are followed within one record only.
@@ -54,6 +59,9 @@ struct Connection {
     streams: [Stream; 2],
     /// A first line of HTTP was seen.
     http: bool,
+    from_start: bool,
+    /// HTTP/2 is spoken: by direction.
+    frames: Option<Box<[Blanker; 2]>>,
 }
 
 impl Connection {
@@ -66,6 +74,8 @@ impl Connection {
         Self {
             streams: [stream; 2],
             http: false,
+            from_start: line.state == State::Name,
+            frames: None,
         }
     }
 }
@@ -118,10 +128,18 @@ impl Scrubber {
             return;
         };
         if flags & u64::from(flag::PIECES) != 0 {
-            // Header blocks are compressed: what in them is a secret does not show. Nothing of them is kept, nor of what
-            // says where they lie.
-            payload.fill(0);
+            let segment = Segment { length, end };
+            match self.connections.get_mut(&connection) {
+                Some(connection) => connection.pieces(sent, segment, payload),
+                // What in compressed header blocks is a secret shows only to those who saw the ones before.
+                None => payload.fill(0),
+            }
             return;
+        }
+        if let Some(connection) = self.connections.get_mut(&connection)
+            && connection.frames.is_some()
+        {
+            return connection.pieces(sent, Segment { length, end }, &mut []);
         }
         let start = end.wrapping_sub(u32::try_from(length).unwrap_or(0));
         let mut alone = Connection::new(Line::unknown());
@@ -155,6 +173,61 @@ impl Scrubber {
             stream.line = Line::unknown();
         }
         stream.end = Some(end);
+    }
+}
+
+/// Where a segment lies.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    length: u64,
+    /// Position behind it.
+    end: u32,
+}
+
+impl Connection {
+    /// A segment of HTTP/2, and the pieces of it that were captured.
+    fn pieces(&mut self, sent: bool, segment: Segment, mut payload: &mut [u8]) {
+        let from_start = self.from_start;
+        let both = self
+            .frames
+            .get_or_insert_with(|| Box::new([Blanker::new(from_start), Blanker::new(from_start)]));
+        let blanker = &mut both[usize::from(sent)];
+        let stream = &mut self.streams[usize::from(sent)];
+        let length = u32::try_from(segment.length).unwrap_or(u32::MAX);
+        let ahead = stream.end.map_or(length, |end| segment.end.wrapping_sub(end));
+        // As the core places segments: what came before, or was lost.
+        let repeated = if ahead > u32::MAX / 2 {
+            length
+        } else {
+            length.saturating_sub(ahead)
+        };
+        if ahead <= u32::MAX / 2 {
+            if ahead > length {
+                blanker.skip(u64::from(ahead - length), true);
+            }
+            stream.end = Some(segment.end);
+        }
+        let (mut told, mut at) = (u64::from(repeated), 0);
+        while let Some((before, rest)) = std::mem::take(&mut payload).split_first_chunk_mut::<8>() {
+            at += number(before, 0, 4);
+            let captured = usize::try_from(number(before, 4, 4)).unwrap_or(usize::MAX);
+            if at > told {
+                blanker.skip(at - told, false);
+                told = at;
+            }
+            let captured = captured.min(rest.len());
+            let (bytes, rest) = rest.split_at_mut(captured);
+            let known = usize::try_from(told - at).map_or(captured, |known| known.min(captured));
+            let (again, news) = bytes.split_at_mut(known);
+            again.fill(0);
+            blanker.blank(news);
+            at += captured as u64;
+            told = told.max(at);
+            payload = rest;
+        }
+        if segment.length > told {
+            blanker.skip(segment.length - told, false);
+        }
     }
 }
 
@@ -535,6 +608,110 @@ mod tests {
         rest[2..4].copy_from_slice(&flag::FIRST.to_le_bytes());
         scrubber.scrub(&mut rest);
         assert_eq!(&rest[64..], b"SExxxx");
+    }
+
+    /// A record of which pieces were captured: bytes that were not, and bytes that were.
+    fn pieces(sent: bool, end: u32, length: u32, pieces: &[(u32, &[u8])]) -> Vec<u8> {
+        let payload: Vec<u8> = pieces
+            .iter()
+            .flat_map(|(missing, bytes)| {
+                let captured = u32::try_from(bytes.len()).unwrap();
+                [&missing.to_le_bytes()[..], &captured.to_le_bytes(), bytes].concat()
+            })
+            .collect();
+        let mut record = data(1, end, length, &payload);
+        record[2..4].copy_from_slice(&(flag::PIECES | flag::FIRST).to_le_bytes());
+        record[52] = u8::from(sent);
+        record
+    }
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    /// GET, a path with a query, authorization (inserted) in plain letters; then the same by the table.
+    const ASK: &[u8] = b"\0\0\x28\x01\x05\0\0\0\x01\x82\x44\x0f/a?token=secret\x40\x0dauthorization\x06secret";
+    const ASK_AGAIN: &[u8] = b"\0\0\x03\x01\x05\0\0\0\x03\x82\xbf\xbe";
+    const ANSWER: &[u8] = b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\x10\0\0\x01\0\0\0\x01";
+    const ANSWER_AGAIN: &[u8] = b"\0\0\x01\x01\x05\0\0\0\x03\x8d";
+
+    fn http2() -> Vec<Vec<u8>> {
+        let (first, rest) = ASK.split_at(30);
+        let asks = |end, length, parts: &[(u32, &[u8])]| pieces(false, end, length, parts);
+        let begin = u32::try_from(PREFACE.len()).unwrap();
+        let answer = u32::try_from(ANSWER.len()).unwrap();
+        vec![
+            open(1, origin::FROM_START),
+            asks(begin + 30, begin + 30, &[(0, &[PREFACE, first].concat())]),
+            // A part of it once more.
+            asks(begin + 49, 29, &[(0, &ASK[20..30]), (0, rest)]),
+            pieces(true, answer, answer, &[(0, ANSWER)]),
+            pieces(true, answer + 4096 + 10, 4106, &[(4096, ANSWER_AGAIN)]),
+            asks(begin + 61, 12, &[(0, ASK_AGAIN)]),
+        ]
+    }
+
+    #[test]
+    fn header_blocks_keep_what_is_looked_at() {
+        let mut scrubber = Scrubber::default();
+        let mut records = http2();
+        for record in &mut records {
+            scrubber.scrub(record);
+        }
+        let all = records.concat();
+        assert!(!all.windows(4).any(|window| window == b"secr" || window == b"cret"));
+        assert!(all.windows(9).any(|window| window == b"/a?token="));
+        assert!(all.windows(12).any(|window| window == b"uthorization"));
+    }
+
+    #[test]
+    fn a_recording_of_http_2_replays_as_it_was_seen() {
+        let seen = |scrubbed: bool| {
+            let settings = crate::pipeline::Settings {
+                connections: 10,
+                statistics: crate::statistics::Settings::default(),
+            };
+            let mut pipeline = crate::pipeline::Pipeline::new(settings).unwrap();
+            let mut scrubber = Scrubber::default();
+            let tick = |pipeline: &mut crate::pipeline::Pipeline, second: u64| {
+                let record = perf_common::record::TickRecord::new(second * 1_000_000_000, second);
+                pipeline.apply(&record.to_bytes());
+            };
+            tick(&mut pipeline, 1);
+            for (place, mut record) in http2().into_iter().enumerate() {
+                record[8..16].copy_from_slice(&(2_000_000_000 + place as u64).to_le_bytes());
+                if scrubbed {
+                    scrubber.scrub(&mut record);
+                }
+                pipeline.apply(&record);
+            }
+            pipeline.finish();
+            tick(&mut pipeline, 3);
+            let snapshot = pipeline.snapshot();
+            let exchange = |it: &std::sync::Arc<crate::snapshot::LoggedExchange>| {
+                let of = (
+                    it.method.clone(),
+                    it.path.clone(),
+                    it.query_keys.clone(),
+                    it.status,
+                    it.outcome,
+                );
+                (of, it.times, it.request_bytes, it.response_bytes)
+            };
+            let exchanges: Vec<_> = snapshot.recent.recent.iter().map(exchange).collect();
+            (exchanges, snapshot.accounting)
+        };
+        let live = seen(false);
+        assert_eq!(seen(true), live);
+        let told: Vec<_> = live
+            .0
+            .iter()
+            .map(|(of, ..)| (of.1.as_str(), of.2.join("&"), of.3))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("/a", "token".to_owned(), Some(200)),
+                ("/a", "token".to_owned(), Some(404))
+            ]
+        );
     }
 
     #[test]

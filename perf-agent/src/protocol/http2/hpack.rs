@@ -16,7 +16,7 @@ const ENTRY_BYTES: u32 = 32;
 /// Bytes of a value that are kept.
 const MAX_VALUE_BYTES: usize = 4096;
 /// Longest name that means anything here.
-const MAX_NAME_BYTES: usize = 32;
+pub(super) const MAX_NAME_BYTES: usize = 32;
 
 /// Fields that are of interest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,16 +187,31 @@ impl Table {
                 None => Ok((Field::Other, bytes_of(length))),
             };
         }
-        if let Some((name, _)) = STATIC.get(index as usize - 1) {
-            return Ok((Field::of(name.as_bytes()), bytes_of(name.len())));
+        Ok(self.named(index))
+    }
+
+    /// A field's name by its index, which is not 0, and the name's bytes.
+    pub(super) fn named(&self, index: u32) -> (Field, u32) {
+        if let Some((name, _)) = STATIC.get((index as usize).wrapping_sub(1)) {
+            return (Field::of(name.as_bytes()), bytes_of(name.len()));
         }
-        match self.find(index)? {
-            Found::Entry(entry) => Ok((entry.field, entry.name_bytes)),
-            _ => Ok((Field::Unknown, 0)),
+        match self.find(index) {
+            Ok(Found::Entry(entry)) => (entry.field, entry.name_bytes),
+            _ => (Field::Unknown, 0),
         }
     }
 
-    fn resize(&mut self, bytes: u32) {
+    /// A field was inserted whose value does not matter.
+    pub(super) fn inserted(&mut self, field: Field, name_bytes: u32, value_bytes: u32) {
+        self.insert(Entry {
+            field,
+            value: Box::default(),
+            name_bytes,
+            bytes: name_bytes.saturating_add(value_bytes).saturating_add(ENTRY_BYTES),
+        });
+    }
+
+    pub(super) fn resize(&mut self, bytes: u32) {
         self.max_bytes = bytes.min(MAX_TABLE_BYTES);
         self.evict(0);
     }

@@ -65,6 +65,23 @@ fn symbol(window: u32) -> (u16, usize) {
     (CODE.symbols.get(place).copied().unwrap_or(END), length)
 }
 
+/// The first symbol of `held` bits, left-aligned, and its bits; `None` if it is not whole. The end-of-string symbol is no
+/// byte.
+pub(super) fn first(bits: u64, held: usize) -> Option<(Option<u8>, usize)> {
+    // What is not there is taken for ones: the padding is a beginning of the end-of-string symbol.
+    let ones = if held < 32 { u32::MAX >> held } else { 0 };
+    let (symbol, length) = symbol((bits >> 32) as u32 | ones);
+    (length <= held).then(|| (u8::try_from(symbol).ok(), length))
+}
+
+/// A byte's code, and its bits.
+pub(super) fn code(byte: u8) -> (u32, usize) {
+    let length = usize::from(LENGTHS[usize::from(byte)]);
+    let place = CODE.symbols.iter().position(|&symbol| symbol == u16::from(byte));
+    let code = place.unwrap_or(0).wrapping_sub(CODE.offsets[length]);
+    (u32::try_from(code).unwrap_or(0), length)
+}
+
 /// Decodes a string, giving each byte to `take`. False if it is none: padding that is not a code's beginning, or the
 /// end-of-string symbol within.
 pub(super) fn decode(input: &[u8], mut take: impl FnMut(u8)) -> bool {
@@ -79,15 +96,11 @@ pub(super) fn decode(input: &[u8], mut take: impl FnMut(u8)) -> bool {
         if held == 0 {
             return true;
         }
-        // What is not there is taken for ones: the padding is a beginning of the end-of-string symbol.
-        let ones = if held < 32 { u32::MAX >> held } else { 0 };
-        let window = (bits >> 32) as u32 | ones;
-        let (symbol, length) = symbol(window);
-        if length > held {
+        let Some((symbol, length)) = first(bits, held) else {
             // Padding: fewer than 8 bits, all of them ones.
             return held < 8 && bits >> (64 - held) == (1 << held) - 1;
-        }
-        let Ok(byte) = u8::try_from(symbol) else {
+        };
+        let Some(byte) = symbol else {
             return false;
         };
         take(byte);

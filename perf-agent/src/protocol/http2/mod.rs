@@ -1,12 +1,13 @@
 //! HTTP/2, RFC 9113: frames of many streams on one connection; each stream is one exchange.
 //!
-//! Read in this order: [`frame`] (nine bytes that say what follows), [`huffman`] and [`hpack`] (what a header block says),
+//! [`blank`] is for recordings. Read in this order: [`frame`] (nine bytes that say what follows), [`huffman`] and [`hpack`] (what a header block says),
 //! [`stream`] (an exchange under way), then the [`Http2`] dissector here. A half is always in one [`Phase`]. Of payloads
 //! only header blocks are read; of all others the length is enough, so bytes that were not captured are no loss there.
 //! Where a frame's header is missing, nothing can be said of what follows until bytes come that begin like frames:
 //! exchanges that may have ended meanwhile end as [`Outcome::Unknown`], and the table of the header blocks is forgotten.
 //! A connection that was there before the agent is one of which both halves are lost at first.
 
+pub mod blank;
 mod frame;
 mod hpack;
 mod huffman;
