@@ -5,12 +5,11 @@ use std::path::Path;
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::child::Workdir;
 use perf_agent_tests::need;
-use perf_agent_tests::rows::Expect;
 use perf_agent_tests::tls::client::{self, Client};
 use perf_agent_tests::tls::nginx::{Nginx, Settings, Tls};
 use perf_agent_tests::tls::{Asked, Http, Talker, room, site};
 
-use super::{expect, expect_rows};
+use super::{expect, expect_rows, known};
 
 /// Copies of OpenSSL's libraries.
 fn copies(directory: &Path) {
@@ -51,6 +50,7 @@ fn a_library_that_is_replaced_is_covered_before_and_after() {
     let agent = Agent::start();
     let old = Nginx::start_with(&settings);
     let old_site = old.site(Tls::V13);
+    known(&agent, &old_site);
     let mut asked = Asked::default();
     let mut talker = Talker::start(client::Kind::Httpx, Http::One, &old_site);
     let mut ask = |asked: &mut Asked| {
@@ -66,6 +66,7 @@ fn a_library_that_is_replaced_is_covered_before_and_after() {
 
     let new = Nginx::start_with(&settings);
     let new_site = new.site(Tls::V12);
+    known(&agent, &new_site);
     let mut asked_new = Asked::default();
     Client::Curl.ask(Http::One, &new_site, &mut asked_new);
     Client::Curl.ask(Http::Two, &new_site, &mut asked_new);
@@ -74,13 +75,11 @@ fn a_library_that_is_replaced_is_covered_before_and_after() {
 
     // The same for an agent that finds the old file gone.
     let agent = Agent::start();
-    let mut expected: Vec<Expect> = vec![];
     for site in [old_site, new_site] {
+        known(&agent, &site);
         let mut asked = Asked::default();
         Client::Curl.ask(Http::One, &site, &mut asked);
-        expected.clear();
-        expected.extend(asked.expected());
-        expect_rows(&agent, &site, &expected);
+        expect_rows(&agent, &site, &asked.expected());
     }
     agent.stop();
 }
@@ -91,6 +90,7 @@ fn a_server_in_a_file_system_of_its_own_is_covered() {
     assert!(!Path::new(room::LIBRARIES).exists(), "the host has no such place");
     let agent = Agent::start();
     let nginx = room::nginx();
+    known(&agent, &nginx.site(Tls::V12));
     for tls in [Tls::V12, Tls::V13] {
         let site = nginx.site(tls);
         let mut asked = Asked::default();
@@ -102,6 +102,7 @@ fn a_server_in_a_file_system_of_its_own_is_covered() {
     // It was there before this one.
     let agent = Agent::start();
     let site = nginx.site(Tls::V13);
+    known(&agent, &site);
     let mut asked = Asked::default();
     Client::Curl.ask(Http::Two, &site, &mut asked);
     expect_rows(&agent, &site, &asked.expected());

@@ -9,11 +9,12 @@ use perf_agent_tests::tls::server::Kind;
 use perf_agent_tests::tls::{Asked, Http, Server, Serves};
 use perf_agent_tests::{wait, wrk};
 
-use super::expect;
+use super::{expect, known};
 
 #[track_caller]
 fn under_load(server: &dyn Serves, loads: &[Load]) {
     let agent = Agent::start();
+    known(&agent, server);
     let mut asked = Asked::default();
     for load in loads {
         load.put_down(server, "/hello", &mut asked);

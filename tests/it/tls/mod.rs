@@ -14,12 +14,15 @@ mod servers;
 mod start;
 mod truth;
 
+use std::process::Command;
+
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::api::number;
+use perf_agent_tests::child::run;
 use perf_agent_tests::clock::{ms, tolerance_ms};
 use perf_agent_tests::rows::{self, Bytes, Expect, Picture, Role};
-use perf_agent_tests::tls::{Asked, Serves};
-use perf_agent_tests::wait;
+use perf_agent_tests::tls::{Asked, Http, Serves, Talker, client};
+use perf_agent_tests::{need, wait};
 use serde_json::Value;
 
 /// Waits until the agent shows what was asked of the server, no more and no less.
@@ -35,6 +38,58 @@ fn expect(agent: &Agent, server: &dyn Serves, asked: &Asked) {
             .and_then(|()| rows::accounting_closes(&accounting))
             .map_err(|why| format!("{why}\n  {}", accounting["records"]))
     });
+}
+
+/// Shakes hands with the server, and waits until the agent says that it sees the server's TLS: of a file that no process
+/// had mapped before, what is said first may be over when it is found.
+#[track_caller]
+fn known(agent: &Agent, server: &dyn Serves) {
+    let mut command = Command::new(need::which("openssl").expect("it was asked for"));
+    command
+        .args([
+            "s_client",
+            "-connect",
+            &format!("127.0.0.1:{}", server.port()),
+            "-CAfile",
+        ])
+        .arg(server.certificate());
+    let said = run(command);
+    assert_eq!(said.code, Some(0), "the server shakes hands: {}", said.error);
+    let mut processes = perf_agent_tests::python::children(server.pid());
+    processes.push(server.pid());
+    covered(agent, &processes);
+}
+
+/// The same for node as a client, which connects before it is asked for anything.
+#[track_caller]
+fn node_known(agent: &Agent, server: &dyn Serves) {
+    let talker = Talker::start(client::Kind::Node, Http::Two, server);
+    covered(agent, &[talker.pid()]);
+    talker.end();
+}
+
+/// Waits until one of these processes is covered.
+#[track_caller]
+fn covered(agent: &Agent, processes: &[u32]) {
+    wait::settle(wait::SETTLE, "its TLS is covered", || {
+        let found: Vec<Value> = processes.iter().flat_map(|&pid| of_process(agent, pid)).collect();
+        if found.iter().any(|entry| entry["state"] == "covered") {
+            Ok(())
+        } else {
+            Err(format!("{processes:?}: {found:?}"))
+        }
+    });
+}
+
+/// What the agent says of a process's TLS, whether anything else of the process is seen or not.
+fn of_process(agent: &Agent, pid: u32) -> Vec<Value> {
+    let services = agent.api().get("/api/v1/services");
+    entries_of(&services, pid)
+}
+
+fn entries_of(value: &Value, pid: u32) -> Vec<Value> {
+    let entries = value["tls"].as_array().into_iter().flatten();
+    entries.filter(|entry| entry["pid"] == pid).cloned().collect()
 }
 
 /// Everything that is not as asked.

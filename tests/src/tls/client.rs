@@ -237,7 +237,7 @@ pub fn curl(http: Http, server: &dyn Serves, asks: &[Ask]) -> Vec<Answer> {
         });
         command.args([
             "--write-out",
-            "%{http_code} %{size_download} %{time_pretransfer} %{time_total} %{http_version}\\n",
+            "%{http_code} %{size_download} %{time_appconnect} %{time_total} %{http_version}\\n",
         ]);
         match ask.method {
             "HEAD" => _ = command.arg("--head"),
@@ -254,7 +254,7 @@ pub fn curl(http: Http, server: &dyn Serves, asks: &[Ask]) -> Vec<Answer> {
     content(&said);
     let answer = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
-        let [status, body, before, all, version] = words[..] else {
+        let [status, body, shaken, all, version] = words[..] else {
             panic!("curl says {line:?}")
         };
         let number = |text: &str| {
@@ -262,8 +262,9 @@ pub fn curl(http: Http, server: &dyn Serves, asks: &[Ask]) -> Vec<Answer> {
                 .unwrap_or_else(|error| panic!("curl says {line:?}: {error}"))
         };
         assert_eq!(version.split('.').next(), Some(http.digit()), "{line:?}");
+        // Of a connection that was there, no handshake is told of.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a short time")]
-        let took_ns = ((number(all) - number(before)) * 1e9) as u64;
+        let took_ns = ((number(all) - number(shaken)) * 1e9) as u64;
         Answer {
             status: status
                 .parse()

@@ -26,8 +26,10 @@ pub enum Kind {
     Uvicorn,
     /// hypercorn: both versions.
     Hypercorn,
-    /// granian: both versions, by rustls in a Python module.
+    /// granian: both versions, by rustls in a Python module; nothing else in the process speaks TLS.
     Granian,
+    /// The same where Python has loaded OpenSSL too, and does not use it.
+    GranianBesideOpenssl,
     /// Go's `net/http`: both versions.
     Go,
     /// The same without symbols.
@@ -164,19 +166,24 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
                 "--certfile",
             )
         }
-        Kind::Granian => module(
-            &[
-                "granian",
-                "tls_app:app",
-                "--interface",
-                "asgi",
-                "--port",
-                &port_text,
-                "--no-log",
-            ],
-            "--ssl-keyfile",
-            "--ssl-certificate",
-        ),
+        Kind::Granian | Kind::GranianBesideOpenssl => {
+            let hide = if kind == Kind::Granian {
+                "sys.modules['ssl'] = None; "
+            } else {
+                ""
+            };
+            let start = format!("import sys; {hide}from granian.cli import entrypoint; entrypoint()");
+            let mut command = Command::new(&venv_python);
+            command
+                .args(["-c", &start, "tls_app:app", "--interface", "asgi", "--no-log"])
+                .args(["--port", &port_text, "--ssl-keyfile"])
+                .arg(&certificate.key)
+                .arg("--ssl-certificate")
+                .arg(&certificate.file)
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .current_dir(source("tls_app.py").parent().unwrap_or(directory));
+            command
+        }
         Kind::Go => own(&with_go(false), &[]),
         Kind::Websocket => own(&venv_python, &[&source("tls_websocket.py")]),
         Kind::GoStripped => own(&with_go(true), &[]),
