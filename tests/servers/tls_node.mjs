@@ -1,5 +1,8 @@
-// A server over node's TLS. Arguments: https (HTTP/1.1 only) or http2 (both), the port, the certificate, its key.
-// Paths: see `site.rs`. Writes each request on a line.
+// A server over node's TLS. Arguments: https (HTTP/1.1 only), http2 (both) or lengths (as http2), the port, the
+// certificate, its key. Paths: see `site.rs`. Writes each request on a line.
+//
+// Node ends a stream with a frame of its own, behind the body. Clients that are told a length do not wait for it, so by
+// HTTP/2 none is told, but by `lengths`.
 import { readFileSync } from "node:fs";
 import http2 from "node:http2";
 import https from "node:https";
@@ -24,7 +27,8 @@ function answer(request, response) {
     setTimeout(
       () => {
         console.log(request.method, request.url, status, received);
-        response.writeHead(status, status === 204 ? {} : { "content-length": body.length });
+        const told = status !== 204 && (request.httpVersionMajor === 1 || kind === "lengths");
+        response.writeHead(status, told ? { "content-length": body.length } : {});
         response.end(request.method === "HEAD" ? undefined : body);
       },
       request.url === "/slow" ? 50 : 0,
@@ -34,5 +38,5 @@ function answer(request, response) {
 
 const [kind, port, cert, key] = process.argv.slice(2);
 const settings = { cert: readFileSync(cert), key: readFileSync(key), allowHTTP1: true, keepAliveTimeout: 60_000 };
-const server = kind === "http2" ? http2.createSecureServer(settings, answer) : https.createServer(settings, answer);
+const server = kind === "https" ? https.createServer(settings, answer) : http2.createSecureServer(settings, answer);
 server.listen(Number(port), "127.0.0.1");

@@ -45,7 +45,7 @@ fn what_is_seen_is_said_to_be_covered() {
                     && entry["library"] == "OpenSSL"
                     && entry["version"]
                         .as_str()
-                        .is_some_and(|version| version.starts_with("3."))
+                        .is_some_and(|version| version.starts_with('3'))
                     && is_text(&entry["path"])
                     && entry["how"].as_str().is_some_and(|how| how.starts_with("uprobe"))
                     && entry["reason"].is_null()

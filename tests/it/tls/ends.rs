@@ -5,11 +5,11 @@ use std::process::Command;
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::child::run;
 use perf_agent_tests::need;
-use perf_agent_tests::rows::{answered, ended};
+use perf_agent_tests::rows::{Expect, answered, ended};
 use perf_agent_tests::tls::server::Kind;
 use perf_agent_tests::tls::{Server, Serves};
 
-use super::expect_rows;
+use super::{expect_rows, known};
 
 fn curl(server: &dyn Serves, path: &str) -> Option<i32> {
     let mut command = Command::new(need::which("curl").expect("it was asked for"));
@@ -36,6 +36,26 @@ fn requests_without_an_answer_end_as_on_any_connection() {
         expected.push(answered("GET /hello", 200));
     }
     expect_rows(&agent, &server, &expected);
+    agent.stop();
+}
+
+/// curl is content, and may be gone, when it has as many bytes as the head told; the frame that ends the stream comes
+/// behind them.
+#[test]
+#[ignore = "an answer of HTTP/2 is only taken to be over by END_STREAM"]
+fn an_answer_of_http2_is_over_when_it_has_the_length_that_was_told() {
+    need!(Agent, Root, Openssl, Node, Curl);
+    let agent = Agent::start();
+    let server = Server::start(Kind::NodeHttp2Lengths);
+    known(&agent, &server);
+    for _ in 0..10 {
+        assert_eq!(curl(&server, "/hello"), Some(0));
+    }
+    let exchange = Expect {
+        protocol: "http/2",
+        ..answered("GET /hello", 200)
+    };
+    expect_rows(&agent, &server, &exchange.times(10));
     agent.stop();
 }
 

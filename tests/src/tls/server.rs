@@ -18,6 +18,8 @@ pub enum Kind {
     NodeHttps,
     /// node's `http2`: both versions.
     NodeHttp2,
+    /// The same, telling the length of each body before it.
+    NodeHttp2Lengths,
     /// Python's asyncio: OpenSSL through memory.
     Asyncio,
     /// Python's threads that take turns with each connection.
@@ -151,6 +153,7 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
     match kind {
         Kind::NodeHttps => own(&node(), &[&source("tls_node.mjs"), Path::new("https")]),
         Kind::NodeHttp2 => own(&node(), &[&source("tls_node.mjs"), Path::new("http2")]),
+        Kind::NodeHttp2Lengths => own(&node(), &[&source("tls_node.mjs"), Path::new("lengths")]),
         Kind::Asyncio => own(Path::new(SYSTEM), &[&source("tls_asyncio.py")]),
         Kind::Threads => own(Path::new(SYSTEM), &[&source("tls_threads.py")]),
         Kind::Uvicorn => module(
@@ -167,21 +170,19 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
             )
         }
         Kind::Granian | Kind::GranianBesideOpenssl => {
-            let hide = if kind == Kind::Granian {
-                "sys.modules['ssl'] = None; "
-            } else {
-                ""
-            };
-            let start = format!("import sys; {hide}from granian.cli import entrypoint; entrypoint()");
-            let mut command = Command::new(&venv_python);
-            command
-                .args(["-c", &start, "tls_app:app", "--interface", "asgi", "--no-log"])
-                .args(["--port", &port_text, "--ssl-keyfile"])
-                .arg(&certificate.key)
-                .arg("--ssl-certificate")
-                .arg(&certificate.file)
-                .env("PYTHONDONTWRITEBYTECODE", "1")
-                .current_dir(source("tls_app.py").parent().unwrap_or(directory));
+            let arguments = [
+                "granian",
+                "tls_app:app",
+                "--interface",
+                "asgi",
+                "--no-log",
+                "--port",
+                &port_text,
+            ];
+            let mut command = module(&arguments, "--ssl-keyfile", "--ssl-certificate");
+            if kind == Kind::Granian {
+                command.env("PYTHONPATH", source("no_openssl"));
+            }
             command
         }
         Kind::Go => own(&with_go(false), &[]),
