@@ -32,6 +32,10 @@ pub const CGROUP_LEVELS: usize = 4;
 /// Bytes of an executable's name in an executable filter.
 pub const EXE_NAME_BYTES: usize = 64;
 
+/// Of a question about a process's TLS: one of its connections has gone on for a while, and no call of a probed library
+/// belongs to it.
+pub const UNSERVED: u64 = 1 << 32;
+
 /// Bits of the `FILTERS` global. Values of one kind add up, kinds narrow each other, excludes win.
 pub mod filter {
     /// Only processes marked [`super::mark::PID_INCLUDED`].

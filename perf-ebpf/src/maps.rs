@@ -33,7 +33,7 @@ pub static CONNECTIONS: HashMap<u64, ConnectionState> = HashMap::with_max_entrie
 #[map]
 pub static FRAMES: HashMap<u64, FrameCursor> = HashMap::with_max_entries(16_384, 0);
 
-/// Processes (their numbers, `u64`) that speak TLS and whose plaintext is not seen. Read by a thread of the user side that
+/// Processes (their numbers, with [`perf_common::settings::UNSERVED`]) that speak TLS and whose plaintext is not seen. Read by a thread of the user side that
 /// does nothing else: the process may be gone soon. When it is full, nothing is lost: each further connection asks again.
 #[btf_map]
 pub static ASKED: RingBuf<u64, 4096> = RingBuf::new();

@@ -13,7 +13,7 @@ use aya_ebpf::{
 use perf_common::{
     counters::Counter,
     record::{TAIL_BYTES, change, direction},
-    settings::{filter as select, mark, offset},
+    settings::{UNSERVED, filter as select, mark, offset},
     state::{ConnectionState, flags},
 };
 
@@ -110,16 +110,16 @@ pub fn begin(state: &mut ConnectionState, socket: Socket, segment: Segment) {
     // SAFETY: a value of 4 bytes is read whole.
     let marks = unsafe { PROCESSES.get(segment.tgid) }.copied().unwrap_or(0);
     if marks & mark::TLS_COVERED == 0 {
-        ask(segment.tgid);
+        ask(u64::from(segment.tgid));
     }
     moved(state, socket, segment.direction, segment.length, segment.at_ns);
 }
 
-/// Asks the user side to look at what a process speaks TLS with.
+/// Asks the user side to look at what a process speaks TLS with: its number, and [`UNSERVED`].
 #[inline(always)]
-fn ask(tgid: u32) {
+fn ask(question: u64) {
     if let Some(mut entry) = ASKED.reserve(0) {
-        entry.write(u64::from(tgid));
+        entry.write(question);
         entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
     }
 }
@@ -170,7 +170,7 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
     let thread = Thread::current();
     state.misses += 1;
     if state.misses == ASK_AGAIN {
-        ask(thread.tgid);
+        ask(u64::from(thread.tgid) | UNSERVED);
     } else if state.misses == GIVE_UP {
         state.flags |= flags::IGNORED;
         count(Counter::ConnectionsIgnored, 1);
@@ -358,29 +358,10 @@ fn finished(thread: Thread, call: Call, length: u32) {
         state.moved_ns = 0;
         state.flags |= session.flags & flags::CLIENT;
     }
-    if length == 0 {
-        return;
-    }
-    let counted = if sent { &mut session.sent } else { &mut session.received };
-    *counted = counted.wrapping_add(length);
-    let position_end = *counted;
-    if session.flags & flags::INFERRED != 0 && !lengths_agree(session) {
-        unbind(session);
-    }
-    if session.flags & flags::IGNORED != 0 {
-        return;
-    }
-    if session.link == 0 {
-        count(Counter::Unbound, 1);
-    }
-    let turned = session.flags & flags::MOVED == 0 || (session.flags & flags::LAST_SENT != 0) != sent;
-    if !turned && session.flags & flags::OPENED == 0 {
-        return; // what began like nothing known goes on
-    }
-    let segment = Segment {
+    let mut segment = Segment {
         at_ns: if at_ns == 0 { emit::now() } else { at_ns },
         arrival_ns: if sent { 0 } else { arrival_ns },
-        position_end,
+        position_end: 0,
         length,
         tgid: thread.tgid,
         tid: thread.tid,
@@ -395,6 +376,25 @@ fn finished(thread: Thread, call: Call, length: u32) {
     };
     if bound && session.flags & flags::OPENED != 0 {
         connection::opened(session, ends, segment);
+    }
+    if length == 0 {
+        return;
+    }
+    let counted = if sent { &mut session.sent } else { &mut session.received };
+    *counted = counted.wrapping_add(length);
+    segment.position_end = *counted;
+    if session.flags & flags::INFERRED != 0 && !lengths_agree(session) {
+        unbind(session);
+    }
+    if session.flags & flags::IGNORED != 0 {
+        return;
+    }
+    if session.link == 0 {
+        count(Counter::Unbound, 1);
+    }
+    let turned = session.flags & flags::MOVED == 0 || (session.flags & flags::LAST_SENT != 0) != sent;
+    if !turned && session.flags & flags::OPENED == 0 {
+        return; // what began like nothing known goes on
     }
     let source = Source::buffer(call.buffer as *const u8, u64::from(length));
     capture::deliver(session, ends, segment, source, turned);

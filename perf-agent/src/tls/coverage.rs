@@ -18,7 +18,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
-use perf_common::settings::mark;
+use perf_common::settings::{UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::image::{self, Call, Function, GoAbi, Image, Library, NotCovered, Returns};
@@ -143,6 +143,8 @@ struct Shared {
 #[derive(Debug)]
 struct Looked {
     at_ns: u64,
+    /// It had a connection that what is probed does not serve.
+    unserved: bool,
     found: Vec<TlsCoverage>,
 }
 
@@ -236,9 +238,10 @@ impl Looker {
     /// Looks at what the kernel side asks for, until `stop` becomes readable.
     fn run(&mut self, mut asked: RingBuf<MapData>, stop: &OwnedFd) {
         loop {
-            while let Some(tgid) = asked.next() {
-                if let Some(tgid) = tgid.first_chunk().map(|tgid| u32::from_le_bytes(*tgid)) {
-                    self.look(tgid);
+            while let Some(question) = asked.next() {
+                if let Some(question) = question.first_chunk().map(|question| u64::from_le_bytes(*question)) {
+                    #[expect(clippy::cast_possible_truncation, reason = "what is beyond is asked for next")]
+                    self.look(question as u32, question & UNSERVED != 0);
                 }
             }
             let mut ready = [
@@ -279,13 +282,14 @@ impl Looker {
         }
     }
 
-    fn look(&mut self, tgid: u32) {
+    /// Looks at a process. `unserved`: it has a connection to which no call of what is probed belongs.
+    fn look(&mut self, tgid: u32, unserved: bool) {
         let at_ns = clock::monotonic_ns();
-        if self.looked_lately(tgid, at_ns) {
+        if self.looked_lately(tgid, unserved, at_ns) {
             return;
         }
         let found = match mapped_files(tgid) {
-            Ok(files) => self.look_at(tgid, &files),
+            Ok(files) => self.look_at(tgid, &files, unserved),
             Err(error) if !is_alive(tgid) => {
                 tracing::debug!(tgid, %error, "a process that speaks TLS was gone before it was looked at");
                 return;
@@ -302,19 +306,20 @@ impl Looker {
             account.retain(|tgid, _| is_alive(*tgid));
         }
         if account.len() < PROCESSES {
-            account.insert(tgid, Looked { at_ns, found });
+            account.insert(tgid, Looked { at_ns, unserved, found });
         }
     }
 
-    fn looked_lately(&self, tgid: u32, at_ns: u64) -> bool {
+    fn looked_lately(&self, tgid: u32, unserved: bool, at_ns: u64) -> bool {
         let account = self.shared.account.lock().unwrap_or_else(PoisonError::into_inner);
-        account
-            .get(&tgid)
-            .is_some_and(|looked| at_ns.saturating_sub(looked.at_ns) < AGAIN_NS)
+        account.get(&tgid).is_some_and(|looked| {
+            let known = looked.unserved || !unserved;
+            known && at_ns.saturating_sub(looked.at_ns) < AGAIN_NS
+        })
     }
 
-    /// First what is called like a TLS library; if nothing is, all that is mapped.
-    fn look_at(&mut self, tgid: u32, files: &[MappedFile]) -> Vec<TlsCoverage> {
+    /// First what is called like a TLS library; if nothing is, or it serves not all connections, everything that is mapped.
+    fn look_at(&mut self, tgid: u32, files: &[MappedFile], unserved: bool) -> Vec<TlsCoverage> {
         let exe = executable(tgid);
         let (likely, others): (Vec<_>, Vec<_>) = files
             .iter()
@@ -324,12 +329,14 @@ impl Looker {
             for file in files {
                 found.extend(self.file(tgid, file));
             }
-            if found.iter().any(|coverage: &TlsCoverage| coverage.covered) {
+            if !unserved && found.iter().any(|coverage: &TlsCoverage| coverage.covered) {
                 break;
             }
         }
         if found.is_empty() {
             found.push(coverage(tgid).because("no TLS library that is known is mapped"));
+        } else if unserved && found.iter().all(|coverage| coverage.covered) {
+            found.push(coverage(tgid).because("some of its connections are served by no function that is probed"));
         }
         found
     }
