@@ -44,6 +44,8 @@ pub struct CaptureSettings {
     pub response_bytes: u32,
     /// Connections that the kernel side keeps state of.
     pub max_connections: u32,
+    /// Whether TLS libraries are probed.
+    pub tls: bool,
 }
 
 impl Default for CaptureSettings {
@@ -56,6 +58,7 @@ impl Default for CaptureSettings {
             request_bytes: 4024,
             response_bytes: 4024,
             max_connections: 65_536,
+            tls: true,
         }
     }
 }

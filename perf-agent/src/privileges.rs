@@ -1,7 +1,7 @@
 //! What the agent may do once its programs are attached: as little as its work needs.
 //!
-//! Capabilities belong to the thread, and a new thread inherits its creator's: drop them before any other thread
-//! exists.
+//! Capabilities belong to the thread, and a new thread inherits its creator's: each drops what it does not need before it
+//! starts another.
 
 use rustix::io::Errno;
 use rustix::thread::{
@@ -13,11 +13,21 @@ use rustix::thread::{
 /// for `CAP_BPF` even with an open descriptor), and the Unix sockets in other users' network namespaces.
 const OBSERVING: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYS_PTRACE);
 
-/// Whether the process goes on observing.
+/// What probing TLS libraries needs besides: perf events (`CAP_SYS_ADMIN` on the stable kernels that have the fix of
+/// CVE-2025-38466 alone), files of other users, and `/proc/pid/map_files`.
+const PROBING: CapabilitySet = OBSERVING
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::CHECKPOINT_RESTORE);
+
+/// What the thread goes on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// It reads the kernel's maps and `/proc`.
     Observe,
+    /// It looks into the files that processes map, and probes them.
+    Probe,
     /// It reads a file that is open.
     Replay,
 }
@@ -30,6 +40,7 @@ pub enum Purpose {
 pub fn drop_what_is_not_needed(purpose: Purpose) -> Result<(), Errno> {
     let kept = match purpose {
         Purpose::Observe => OBSERVING,
+        Purpose::Probe => PROBING,
         Purpose::Replay => CapabilitySet::empty(),
     };
     let current = capabilities(None)?;
@@ -68,6 +79,8 @@ mod tests {
         // In a thread of its own, since it cannot be undone.
         let left = std::thread::spawn(|| {
             let before = capabilities(None).unwrap().permitted;
+            drop_what_is_not_needed(Purpose::Probe).unwrap();
+            assert_eq!(capabilities(None).unwrap().permitted, before.intersection(PROBING));
             drop_what_is_not_needed(Purpose::Observe).unwrap();
             let after = capabilities(None).unwrap();
             assert_eq!(after.effective, before.intersection(OBSERVING));

@@ -183,6 +183,8 @@ pub struct StateView {
     pub inode: u32,
     /// See [`ConnectionState::folded_tail`].
     pub folded_tail: [u8; TAIL_BYTES],
+    /// See [`ConnectionState::link`].
+    pub link: u64,
 }
 
 /// Where `flags` lies in a state's bytes.
@@ -206,5 +208,6 @@ pub fn view(bytes: &[u8; STATE_BYTES]) -> StateView {
         tid: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, tid))),
         inode: u32::from_le_bytes(at(bytes, offset_of!(ConnectionState, inode))),
         folded_tail: at(bytes, offset_of!(ConnectionState, folded_tail)),
+        link: u64::from_le_bytes(at(bytes, offset_of!(ConnectionState, link))),
     }
 }

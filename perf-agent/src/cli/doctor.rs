@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::options::{CaptureOptions, Faults};
 use super::{Failure, output, report};
 use crate::api::json::agent::{Backend, Blind, Hook, Kernel};
+use crate::api::json::service::TlsProcess;
 use crate::source::{self, live};
 
 /// Options of `doctor`.
@@ -39,6 +40,8 @@ struct Diagnosis {
     backends: Vec<Backend>,
     hooks: Vec<Hook>,
     blind_spots: Vec<Blind>,
+    /// Processes that map a TLS library; `covered` if what they do with it would be seen.
+    tls: Vec<TlsProcess>,
 }
 
 impl Doctor {
@@ -60,7 +63,7 @@ impl Doctor {
         }
         let found = diagnosed?;
         let obstacle = found.obstacle.as_ref().map(causes);
-        output::print(report::full(&found.report, obstacle.as_deref(), capture.backend).trim_end())?;
+        output::print(report::full(&found.report, &found.tls, obstacle.as_deref(), capture.backend).trim_end())?;
         if found.report.backend.is_some() {
             Ok(())
         } else {
@@ -96,6 +99,9 @@ impl Diagnosis {
             backends: report.map_or_else(Vec::new, |report| report.backends.iter().map(Backend::from).collect()),
             hooks: report.map_or_else(Vec::new, |report| report.hooks.iter().map(Hook::from).collect()),
             blind_spots: report.map_or_else(Vec::new, |report| report.blind_spots.iter().map(Blind::from).collect()),
+            tls: diagnosed
+                .as_ref()
+                .map_or_else(|_| Vec::new(), |found| found.tls.iter().map(TlsProcess::from).collect()),
         }
     }
 }

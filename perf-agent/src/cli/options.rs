@@ -68,6 +68,9 @@ pub struct CaptureOptions {
     /// Which family of kernel hooks to use.
     #[arg(long, value_enum, default_value_t = BackendChoice::Auto, env = "PERF_AGENT_BACKEND")]
     backend: BackendChoice,
+    /// Do not look into TLS: no process's library is probed, and of encrypted connections nothing is seen.
+    #[arg(long)]
+    no_tls: bool,
     /// Only these processes and their descendants. Values of this and the other filters: with commas, or repeated.
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<String>,
@@ -110,7 +113,8 @@ pub struct CaptureOptions {
 
 impl CaptureOptions {
     /// What only a running kernel can do; not the backend, which the environment may name once and for all.
-    pub const IN_THE_KERNEL: [&str; 11] = [
+    pub const IN_THE_KERNEL: [&str; 12] = [
+        "no_tls",
         "pid",
         "port",
         "exe",
@@ -145,6 +149,7 @@ impl CaptureOptions {
         let response_bytes = capture("--capture-response-bytes", &self.capture_response_bytes);
         let max_connections = number("--max-connections", &self.max_connections, 16, 4_194_304);
         CaptureSettings {
+            tls: !self.no_tls,
             backend: match self.backend {
                 BackendChoice::Auto => None,
                 BackendChoice::Tracepoint => Some(Backend::Tracepoint),

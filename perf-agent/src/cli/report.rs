@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::source::{Backend, HookState, Report};
+use crate::source::{Backend, HookState, Report, TlsCoverage};
 
 /// What `run` says about its source, a line each.
 pub fn short(report: &Report) -> String {
@@ -42,9 +42,9 @@ fn reason(state: HookState, reason: Option<&str>) -> String {
     }
 }
 
-/// The whole report: one table of backends, one of hooks, and what it comes to. `obstacle` is what kept the backends from
-/// being tried, `asked` the one that has to be used.
-pub fn full(report: &Report, obstacle: Option<&str>, asked: Option<Backend>) -> String {
+/// The whole report: one table of backends, one of hooks, one of processes that could speak TLS, and what it comes to.
+/// `obstacle` is what kept the backends from being tried, `asked` the one that has to be used.
+pub fn full(report: &Report, tls: &[TlsCoverage], obstacle: Option<&str>, asked: Option<Backend>) -> String {
     let btf = if report.kernel.btf { "with BTF" } else { "without BTF" };
     let mut text = format!("Linux {}, {btf}\n\n", report.kernel.release);
     let backends = report.backends.iter().map(|backend| {
@@ -68,6 +68,10 @@ pub fn full(report: &Report, obstacle: Option<&str>, asked: Option<Backend>) -> 
         text.push('\n');
         table(&mut text, "HOOK", "FAMILY", hooks);
     }
+    if !tls.is_empty() {
+        text.push('\n');
+        table(&mut text, "TLS OF", "BY", tls_rows(tls).into_iter());
+    }
     if !report.blind_spots.is_empty() {
         text.push_str("\nNot seen here:\n");
         for spot in &report.blind_spots {
@@ -90,6 +94,34 @@ pub fn full(report: &Report, obstacle: Option<&str>, asked: Option<Backend>) -> 
         (None, ..) => writeln!(text, "\nObserving is not possible here."),
     };
     text
+}
+
+/// A row for each program and library, with its processes.
+fn tls_rows(tls: &[TlsCoverage]) -> Vec<[String; 4]> {
+    let mut rows: Vec<([String; 4], Vec<u32>)> = Vec::new();
+    for process in tls {
+        let by = [process.library, process.version.as_deref()];
+        let row = [
+            process.exe.clone().unwrap_or_else(|| "(unknown)".to_owned()),
+            by.into_iter().flatten().collect::<Vec<_>>().join(" "),
+            if process.covered { "seen" } else { "not seen" }.to_owned(),
+            process.reason.clone().unwrap_or_default(),
+        ];
+        match rows.iter_mut().find(|(known, _)| *known == row) {
+            Some((_, pids)) => pids.push(process.tgid),
+            None => rows.push((row, vec![process.tgid])),
+        }
+    }
+    let rows = rows.into_iter().map(|(mut row, pids)| {
+        let more = if pids.len() > 1 {
+            format!(" and {} more", pids.len() - 1)
+        } else {
+            String::new()
+        };
+        row[0] = format!("{} ({}{more})", row[0], pids[0]);
+        row
+    });
+    rows.collect()
 }
 
 fn why(reason: Option<&str>, fix: Option<&str>) -> String {
@@ -200,12 +232,42 @@ Not seen here:
 
 Observing is possible: `perf-agent run` uses tracepoint.
 ";
-        assert_eq!(full(&report(), None, None), expected);
+        assert_eq!(full(&report(), &[], None, None), expected);
+    }
+
+    #[test]
+    fn programs_that_could_speak_tls_are_told_with_their_processes() {
+        let process = |tgid, reason: Option<&str>| TlsCoverage {
+            tgid,
+            exe: Some("/usr/sbin/nginx".to_owned()),
+            library: Some("OpenSSL"),
+            version: Some("3".to_owned()),
+            path: None,
+            covered: reason.is_none(),
+            how: None,
+            reason: reason.map(str::to_owned),
+        };
+        let tls = [process(10, None), process(11, None), process(12, Some("no symbols"))];
+        let text = full(&report(), &tls, None, None);
+        let table: Vec<_> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("TLS OF"))
+            .take(3)
+            .collect();
+        assert_eq!(
+            table,
+            [
+                "TLS OF                           BY         STATE     REASON",
+                "/usr/sbin/nginx (10 and 1 more)  OpenSSL 3  seen",
+                "/usr/sbin/nginx (12)             OpenSSL 3  not seen  no symbols",
+            ]
+        );
     }
 
     #[test]
     fn the_last_line_says_what_it_comes_to() {
-        let last = |report: &Report, obstacle, asked| full(report, obstacle, asked).lines().last().map(str::to_owned);
+        let last =
+            |report: &Report, obstacle, asked| full(report, &[], obstacle, asked).lines().last().map(str::to_owned);
         let mut report = report();
         assert_eq!(
             last(&report, None, Some(Backend::Tracepoint)).as_deref(),

@@ -4,6 +4,7 @@ use super::filters::Marks;
 use super::load::{Machine, Refusal, attach, refuse_hooks};
 use crate::config::CaptureSettings;
 use crate::source::{Backend, BackendReport, Diagnosis, HookReport, HookState, Report, SourceError};
+use crate::tls::survey::survey;
 
 /// Tries every backend. The report says what `run` would use with these settings.
 ///
@@ -25,6 +26,7 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Diagnosis, SourceError> {
             return Ok(Diagnosis {
                 report,
                 obstacle: Some(obstacle),
+                tls: Vec::new(),
             });
         }
     };
@@ -66,7 +68,12 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Diagnosis, SourceError> {
         });
     }
     refuse_hooks(&mut report.hooks, &report.backends);
-    Ok(Diagnosis { report, obstacle: None })
+    let tls = if settings.tls { survey() } else { Vec::new() };
+    Ok(Diagnosis {
+        report,
+        obstacle: None,
+        tls,
+    })
 }
 
 fn untried(backend: Backend) -> BackendReport {

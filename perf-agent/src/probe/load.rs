@@ -309,7 +309,13 @@ pub(super) fn attach(
         }
         hooks.push(report);
     }
-    let tls = load_tls(&mut ebpf, &mut hooks, &mut blind_spots);
+    let tls = settings.tls && load_tls(&mut ebpf, &mut hooks, &mut blind_spots);
+    if !settings.tls {
+        blind_spots.push(BlindSpot {
+            what: "TLS".to_owned(),
+            why: "not asked for (--no-tls): nothing of encrypted connections is seen".to_owned(),
+        });
+    }
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
@@ -328,6 +334,20 @@ pub(super) fn attach(
     })
 }
 
+/// Every probe holds two descriptors, and a Go program has dozens of returns: the soft limit, often 1,024, is for programs
+/// that use `select`.
+fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "RLIMIT_NOFILE stays as it is");
+    }
+}
+
 /// Loads the programs for TLS libraries; they are hung on what is found later. True if that is possible.
 fn load_tls(ebpf: &mut Ebpf, hooks: &mut Vec<HookReport>, blind_spots: &mut Vec<BlindSpot>) -> bool {
     let mut report = HookReport {
@@ -337,6 +357,7 @@ fn load_tls(ebpf: &mut Ebpf, hooks: &mut Vec<HookReport>, blind_spots: &mut Vec<
         reason: None,
         fix: None,
     };
+    raise_descriptors();
     let loaded = PROGRAMS.iter().try_for_each(|name| {
         let program: &mut UProbe = ebpf
             .program_mut(name)

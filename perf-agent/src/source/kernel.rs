@@ -1,13 +1,16 @@
 //! The running kernel as a source: its ring buffers, its connection states, its counters.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
 use hashbrown::HashMap;
 use perf_common::counters::{COUNTERS, Counter};
-use perf_common::record::{DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, flag, kind};
+use perf_common::record::{
+    DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, family, flag, kind, open_flag,
+};
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
 use rustix::event::{Timespec, epoll};
 
@@ -64,6 +67,8 @@ pub struct KernelSource {
     compared_ns: u64,
     unix_read_ns: u64,
     swept_ns: u64,
+    sessions_read_ns: u64,
+    sessions_swept_ns: u64,
     busy: bool,
     /// How long records are let gather.
     gather: Duration,
@@ -100,8 +105,10 @@ struct Bulk {
 
 /// The connections that are followed.
 struct Followed {
-    /// Kernel addresses of their sockets.
+    /// Keys of their states.
     sockets: HashMap<u64, u64>,
+    /// TLS sessions that are bound to no socket, whose end nothing tells: their processes.
+    unbound: HashMap<u64, u32>,
     most: usize,
 }
 
@@ -115,6 +122,11 @@ impl Followed {
                     unix.opened(&open);
                     if self.sockets.len() < self.most {
                         self.sockets.insert(open.connection, open.socket);
+                        if open.header.flags & open_flag::TLS != 0 && open.family == family::UNKNOWN {
+                            self.unbound.insert(open.connection, open.tgid);
+                        } else {
+                            self.unbound.remove(&open.connection);
+                        }
                     }
                 }
             }
@@ -124,6 +136,7 @@ impl Followed {
                 {
                     unix.ended(state.connection);
                     self.sockets.remove(&state.connection);
+                    self.unbound.remove(&state.connection);
                 }
             }
             _ => {}
@@ -180,6 +193,7 @@ impl KernelSource {
             unix: UnixSockets::default(),
             followed: Followed {
                 sockets: HashMap::new(),
+                unbound: HashMap::new(),
                 most: settings.max_connections as usize,
             },
             found: Found::default(),
@@ -188,6 +202,8 @@ impl KernelSource {
             compared_ns: now_ns,
             unix_read_ns: now_ns,
             swept_ns: now_ns,
+            sessions_read_ns: now_ns,
+            sessions_swept_ns: now_ns,
             busy: false,
             gather: LONGEST_WAIT,
         })
@@ -201,6 +217,7 @@ impl KernelSource {
         self.read_bulk();
         self.sweep_unix();
         self.take_up_tls();
+        self.sweep_sessions();
         self.find_forgotten();
         self.found.at_ns = clock::monotonic_ns();
     }
@@ -287,6 +304,39 @@ impl KernelSource {
         }
     }
 
+    /// Finds TLS sessions that ended with their processes: those that are followed, and, from time to time, all.
+    fn sweep_sessions(&mut self) {
+        let now_ns = clock::monotonic_ns();
+        if now_ns.saturating_sub(self.sessions_read_ns) < UNIX_INTERVAL_NS {
+            return;
+        }
+        self.sessions_read_ns = now_ns;
+        let is_dead = |tgid: u32| !Path::new(&format!("/proc/{tgid}")).exists();
+        for (&connection, _) in self.followed.unbound.iter().filter(|&(_, &tgid)| is_dead(tgid)) {
+            if let Some(key) = self.followed.sockets.get(&connection) {
+                // Gone meanwhile: nothing to free.
+                let _gone = self.connections.remove(key);
+            }
+            self.found.forgotten.push(connection);
+        }
+        if now_ns.saturating_sub(self.sessions_swept_ns) < SWEEP_INTERVAL_NS {
+            return;
+        }
+        self.sessions_swept_ns = now_ns;
+        let left_over = |state: &StateView| {
+            let unfollowed = state.flags & (flags::SESSION | flags::OPENED) == flags::SESSION;
+            unfollowed && state.link == 0 && is_dead(state.tgid)
+        };
+        let entries = self.connections.iter().flatten();
+        let keys: Vec<u64> = entries
+            .filter(|(_, bytes)| left_over(&view(bytes)))
+            .map(|(key, _)| key)
+            .collect();
+        for key in keys {
+            let _gone = self.connections.remove(&key);
+        }
+    }
+
     /// Finds connections that ended without a record, since it was lost: their states are gone.
     fn find_forgotten(&mut self) {
         let now_ns = clock::monotonic_ns();
@@ -326,6 +376,7 @@ impl KernelSource {
             // Still followed: its end did not come by after all.
             if self.followed.sockets.remove(&connection).is_some() {
                 self.unix.ended(connection);
+                self.followed.unbound.remove(&connection);
                 deliver(&StateRecord::new(connection, change::FORGOTTEN, now_ns).to_bytes());
             }
         }

@@ -221,6 +221,8 @@ pub struct Diagnosis {
     pub report: Report,
     /// Why no backend could even be tried.
     pub obstacle: Option<SourceError>,
+    /// Processes that map a TLS library, whether they use it or not, and whether their plaintext would be seen.
+    pub tls: Vec<TlsCoverage>,
 }
 
 /// A process that speaks TLS by some library, and whether its plaintext is seen.

@@ -6,7 +6,7 @@
 //! become another file's. What was probed stays so: for all that map the file now and later.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -22,8 +22,9 @@ use perf_common::settings::{UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::image::{self, Call, Function, GoAbi, Image, Library, NotCovered, Returns};
-use super::maps::{FileId, MappedFile, executable, mapped_files};
+use super::maps::{Changed, FileId, MappedFile, executable, mapped_files};
 use crate::clock;
+use crate::privileges::{self, Purpose};
 use crate::source::TlsCoverage;
 
 /// Files that are kept; more are not probed.
@@ -72,6 +73,9 @@ struct Hook {
     returned: &'static str,
 }
 
+/// A program at a function's entry, and one where it returns.
+type Pair = [&'static str; 2];
+
 /// The hook for a call; `None` for what need not be followed.
 fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
     let c = |function, entry| Hook {
@@ -79,7 +83,6 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         entry,
         returned: "tls_returned",
     };
-    type Pair = [&'static str; 2];
     let go = |function, [entry, returned]: Pair, [stack_entry, stack_returned]: Pair| match abi {
         Some(GoAbi::Stack) => Hook {
             function,
@@ -213,8 +216,10 @@ struct Looker {
 
 /// What became of a file.
 struct Probed {
-    /// Held, so that its number stays its own.
-    _file: File,
+    /// Held, so that its number stays its own; not if there was nothing in it.
+    file: Option<File>,
+    /// When it was changed last.
+    changed: Changed,
     outcome: Outcome,
 }
 
@@ -237,6 +242,9 @@ struct Found {
 impl Looker {
     /// Looks at what the kernel side asks for, until `stop` becomes readable.
     fn run(&mut self, mut asked: RingBuf<MapData>, stop: &OwnedFd) {
+        if let Err(error) = privileges::drop_what_is_not_needed(Purpose::Probe) {
+            tracing::warn!(%error, "cannot drop capabilities, probing with all of them");
+        }
         loop {
             while let Some(question) = asked.next() {
                 if let Some(question) = question.first_chunk().map(|question| u64::from_le_bytes(*question)) {
@@ -276,7 +284,7 @@ impl Looker {
                     && let Ok(metadata) = file.metadata()
                     && metadata.is_file()
                 {
-                    self.known(FileId::of(&metadata), file, &entry.path());
+                    self.known(&metadata, file, &entry.path());
                 }
             }
         }
@@ -347,7 +355,7 @@ impl Looker {
             path: Some(mapped.path.display().to_string()),
             ..coverage(tgid)
         };
-        let (file, id) = match mapped.open(tgid) {
+        let (file, metadata) = match mapped.open(tgid) {
             Ok(opened) => opened,
             // Of files that are called like anything it is not known that they matter.
             Err(error) if image::looks_like_tls_library(mapped.name()) => {
@@ -355,31 +363,19 @@ impl Looker {
             }
             Err(_) => return Vec::new(),
         };
-        match self.known(id, file, &mapped.path) {
+        match self.known(&metadata, file, &mapped.path) {
             Outcome::Nothing => Vec::new(),
-            Outcome::Found(all) => all
-                .into_iter()
-                .map(|found| {
-                    let (how, reason) = match found.how {
-                        Ok(how) => (Some(how), None),
-                        Err(reason) => (None, Some(reason)),
-                    };
-                    TlsCoverage {
-                        library: found.library,
-                        version: found.version,
-                        covered: how.is_some(),
-                        how,
-                        reason,
-                        ..named.clone()
-                    }
-                })
-                .collect(),
+            Outcome::Found(all) => all.into_iter().map(|found| found.of(&named)).collect(),
         }
     }
 
     /// What became of a file, which is looked into if it was not yet.
-    fn known(&mut self, id: FileId, file: File, path: &Path) -> Outcome {
-        if let Some(probed) = self.files.get(&id) {
+    fn known(&mut self, metadata: &Metadata, file: File, path: &Path) -> Outcome {
+        let (id, changed) = (FileId::of(metadata), Changed::of(metadata));
+        // A file in which there was nothing is not held: its number may be another one's by now, or it may have been written.
+        if let Some(probed) = self.files.get(&id)
+            && (probed.file.is_some() || probed.changed == changed)
+        {
             return probed.outcome.clone();
         }
         if self.files.len() >= FILES {
@@ -402,7 +398,8 @@ impl Looker {
             }
         }
         let probed = Probed {
-            _file: file,
+            file: (!matches!(outcome, Outcome::Nothing)).then_some(file),
+            changed,
             outcome: outcome.clone(),
         };
         self.files.insert(id, probed);
@@ -411,43 +408,14 @@ impl Looker {
 
     /// Looks into a file, and probes what it has.
     fn probe(&self, file: &File) -> Outcome {
-        let images = match image::inspect(file) {
-            Ok(images) => images,
-            Err(NotCovered::NoTls) => return Outcome::Nothing,
-            Err(error @ (NotCovered::Machine | NotCovered::Malformed(_) | NotCovered::Io(_))) => {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "a mapped file cannot be looked into"
-                );
-                return Outcome::Nothing;
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                let (library, version) = match error {
-                    NotCovered::Stripped { library, version } => (Some(library.name()), version),
-                    NotCovered::Rustls { version } => (Some(Library::Rustls.name()), version),
-                    NotCovered::Go(_) => (Some(Library::GoTls.name()), None),
-                    _ => (None, None),
-                };
-                return Outcome::Found(vec![Found {
-                    library,
-                    version,
-                    how: Err(reason),
-                }]);
-            }
-        };
-        let all = images.into_iter().map(|image| {
-            let how = self.attach(file, &image);
+        let probe = |image: &Image| {
+            let how = self.attach(file, image);
             if how.is_ok() {
                 self.shared.probed.fetch_add(1, Ordering::Release);
             }
-            Found {
-                library: Some(image.library.name()),
-                version: image.version,
-                how,
-            }
-        });
-        Outcome::Found(all.collect())
+            how
+        };
+        look_into(file, &probe)
     }
 
     /// Hangs the programs on a file's functions.
@@ -463,7 +431,6 @@ impl Looker {
             let link = UProbeAttachLocation::AbsoluteOffset(offset);
             program.attach(link, &path, UProbeScope::AllProcesses).map(drop)
         };
-        let mut names = Vec::new();
         for Function { call, entry, returns } in &image.functions {
             let Some(hook) = hook(*call, image.go_abi) else {
                 continue;
@@ -476,13 +443,8 @@ impl Looker {
             result
                 .and_then(|()| hang(hook.entry, *entry))
                 .map_err(|error| format!("cannot probe {}: {}", hook.function, causes(&error)))?;
-            names.push(hook.function);
         }
-        if names.is_empty() {
-            return Err("this version of the agent cannot follow its calls yet".to_owned());
-        }
-        names.dedup();
-        Ok(format!("uprobes on {}", names.join(", ")))
+        hooks(image)
     }
 
     /// Says to the kernel side that it need not ask again.
@@ -498,7 +460,83 @@ impl Looker {
     }
 }
 
-fn coverage(tgid: u32) -> TlsCoverage {
+/// What a file has of TLS, each implementation with what `probe` makes of it.
+fn look_into(file: &File, probe: &dyn Fn(&Image) -> Result<String, String>) -> Outcome {
+    let images = match image::inspect(file) {
+        Ok(images) => images,
+        Err(NotCovered::NoTls) => return Outcome::Nothing,
+        Err(error @ (NotCovered::Machine | NotCovered::Malformed(_) | NotCovered::Io(_))) => {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a mapped file cannot be looked into"
+            );
+            return Outcome::Nothing;
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            let (library, version) = match error {
+                NotCovered::Stripped { library, version } => (Some(library.name()), version),
+                NotCovered::Rustls { version } => (Some(Library::Rustls.name()), version),
+                NotCovered::Go(_) => (Some(Library::GoTls.name()), None),
+                _ => (None, None),
+            };
+            return Outcome::Found(vec![Found {
+                library,
+                version,
+                how: Err(reason),
+            }]);
+        }
+    };
+    let all = images.into_iter().map(|image| Found {
+        library: Some(image.library.name()),
+        how: probe(&image),
+        version: image.version,
+    });
+    Outcome::Found(all.collect())
+}
+
+/// What could be seen of a file's TLS, if it were probed; of no process.
+pub(super) fn followed(file: &File) -> Vec<TlsCoverage> {
+    let all = match look_into(file, &|image| hooks(image)) {
+        Outcome::Nothing => Vec::new(),
+        Outcome::Found(all) => all,
+    };
+    all.into_iter().map(|found| found.of(&coverage(0))).collect()
+}
+
+/// The functions of an image that are followed.
+fn hooks(image: &Image) -> Result<String, String> {
+    let hooks = image.functions.iter();
+    let mut names: Vec<_> = hooks
+        .filter_map(|function| Some(hook(function.call, image.go_abi)?.function))
+        .collect();
+    names.dedup();
+    if names.is_empty() {
+        return Err("this version of the agent cannot follow its calls".to_owned());
+    }
+    Ok(format!("uprobes on {}", names.join(", ")))
+}
+
+impl Found {
+    /// As a process has it.
+    fn of(self, process: &TlsCoverage) -> TlsCoverage {
+        let (how, reason) = match self.how {
+            Ok(how) => (Some(how), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        TlsCoverage {
+            library: self.library,
+            version: self.version,
+            covered: how.is_some(),
+            how,
+            reason,
+            ..process.clone()
+        }
+    }
+}
+
+/// A process of which nothing is known yet.
+pub(super) fn coverage(tgid: u32) -> TlsCoverage {
     TlsCoverage {
         tgid,
         exe: executable(tgid).map(|path| path.display().to_string()),

@@ -24,6 +24,22 @@ impl FileId {
     }
 }
 
+/// When a file, or what is said of it, was changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Changed {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            seconds: metadata.ctime(),
+            nanoseconds: metadata.ctime_nsec(),
+        }
+    }
+}
+
 /// A file whose code is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MappedFile {
@@ -45,7 +61,7 @@ impl MappedFile {
     ///
     /// # Errors
     /// Of the operating system: the process is gone, or it may not be looked into.
-    pub(super) fn open(&self, pid: u32) -> io::Result<(File, FileId)> {
+    pub(super) fn open(&self, pid: u32) -> io::Result<(File, Metadata)> {
         // The link in `map_files` leads to the file itself. Where that is not allowed, the path does, unless something else
         // is there now.
         let file = File::open(format!("/proc/{pid}/map_files/{}", self.range)).or_else(|error| {
@@ -55,8 +71,8 @@ impl MappedFile {
             let root = PathBuf::from(format!("/proc/{pid}/root"));
             File::open(root.join(self.path.strip_prefix("/").unwrap_or(&self.path)))
         })?;
-        let id = FileId::of(&file.metadata()?);
-        Ok((file, id))
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
     }
 }
 
@@ -153,8 +169,9 @@ garbage
             .iter()
             .find(|file| file.path == own)
             .expect("the test's code is mapped");
-        let (opened, _) = file.open(pid).expect("own file can be opened");
-        let (there, here) = (opened.metadata().expect("a file"), fs::metadata(own).expect("a file"));
-        assert_eq!((there.dev(), there.ino()), (here.dev(), here.ino()));
+        let (_file, there) = file.open(pid).expect("own file can be opened");
+        let here = fs::metadata(own).expect("a file");
+        assert_eq!(FileId::of(&there), FileId::of(&here));
+        assert_eq!(Changed::of(&there), Changed::of(&here));
     }
 }
