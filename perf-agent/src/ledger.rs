@@ -43,6 +43,15 @@ pub struct Connections {
     pub ignored: u64,
 }
 
+/// Segments and sessions of TLS, as the kernel side knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Segments of plaintext of sessions whose socket was not known (yet).
+    pub unbound: u64,
+    /// Sessions that were taken for another socket's, until the lengths spoke against it.
+    pub misbound: u64,
+}
+
 /// Exchanges. `opened = answered + client_aborted + server_closed + cut + unknown + in_flight` at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exchanges {
@@ -89,6 +98,8 @@ pub struct Accounting {
     pub records: Records,
     /// See [`Connections`].
     pub connections: Connections,
+    /// See [`Tls`].
+    pub tls: Tls,
     /// See [`Exchanges`].
     pub exchanges: Exchanges,
     /// See [`Streams`].
@@ -237,6 +248,10 @@ impl Ledger {
         let evicted = kernel(Counter::ConnectionsEvicted);
         books.connections.evicted = books.connections.dropped.saturating_add(evicted);
         books.connections.ignored = kernel(Counter::ConnectionsIgnored);
+        books.tls = Tls {
+            unbound: kernel(Counter::Unbound),
+            misbound: kernel(Counter::Misbound),
+        };
         books.series.endpoints = endpoints as u64;
         books
     }
@@ -276,6 +291,8 @@ mod tests {
         assert_eq!(books.records.faults, sent(Counter::Faults));
         assert_eq!(books.records.folded, sent(Counter::Folded));
         assert_eq!(books.records.filtered, sent(Counter::Filtered));
+        assert_eq!(books.tls.unbound, sent(Counter::Unbound));
+        assert_eq!(books.tls.misbound, sent(Counter::Misbound));
         assert_eq!(books.connections.evicted, 1 + sent(Counter::ConnectionsEvicted));
         assert_eq!(books.connections.ignored, sent(Counter::ConnectionsIgnored));
         assert_eq!(books.series.endpoints, 7);

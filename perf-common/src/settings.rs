@@ -36,6 +36,9 @@ pub const EXE_NAME_BYTES: usize = 64;
 /// belongs to it.
 pub const UNSERVED: u64 = 1 << 32;
 
+/// Of such a question: the process runs a program that was not seen before, and speaks no TLS yet.
+pub const EXECUTED: u64 = 1 << 33;
+
 /// Bits of the `FILTERS` global. Values of one kind add up, kinds narrow each other, excludes win.
 pub mod filter {
     /// Only processes marked [`super::mark::PID_INCLUDED`].
@@ -86,6 +89,8 @@ pub mod feature {
     pub const UNIX_RELEASE: u32 = 1 << 1;
     /// `bpf_skc_to_tcp_sock` in tracing programs (5.10): TCP fields by typed loads instead of probe reads.
     pub const TYPED_TCP: u32 = 1 << 2;
+    /// TLS is looked into: who speaks it, and what new programs could.
+    pub const TLS: u32 = 1 << 3;
     /// No kernel has it: what is asked for it stays in the program, and never runs.
     pub const NONE: u32 = 1 << 31;
 }

@@ -38,6 +38,11 @@ pub static FRAMES: HashMap<u64, FrameCursor> = HashMap::with_max_entries(16_384,
 #[btf_map]
 pub static ASKED: RingBuf<u64, 4096> = RingBuf::new();
 
+/// Executables that were seen, by their inode numbers: each is asked about once. Two of that number on different file
+/// systems are one; the second is then asked about when it speaks TLS.
+#[map]
+pub static EXECUTABLES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
+
 /// The call of its TLS library that a thread is in. Written and read here alone; an entry goes when the call returns, and
 /// when the map is full the one used least lately does.
 #[map]

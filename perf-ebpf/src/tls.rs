@@ -13,7 +13,7 @@ use aya_ebpf::{
 use perf_common::{
     counters::Counter,
     record::{TAIL_BYTES, change, direction},
-    settings::{UNSERVED, filter as select, mark, offset},
+    settings::{EXECUTED, UNSERVED, feature, filter as select, mark, offset},
     state::{ConnectionState, flags},
 };
 
@@ -23,7 +23,7 @@ use crate::{
     emit::{self, Segment},
     filter, frames,
     kernel::{Socket, Stream, Thread},
-    maps::{ASKED, CALLS, CONNECTIONS, PROCESSES, TOUCHED, count, filters, processor},
+    maps::{ASKED, CALLS, CONNECTIONS, EXECUTABLES, PROCESSES, TOUCHED, count, features, filters, processor},
     syscall::Source,
 };
 
@@ -45,7 +45,7 @@ pub struct Call {
     pub object: u64,
     /// Where the plaintext does.
     pub buffer: u64,
-    /// Where its length will, if the call does not return it.
+    /// Where its length will, if the call does not return it; or [`RESULT_ON_STACK`].
     pub length_at: u64,
     /// The stack's end at the entry: tells a call from those inside of it.
     pub stack: u64,
@@ -53,6 +53,8 @@ pub struct Call {
     pub socket: u64,
     /// See [`Kind`].
     pub kind: u64,
+    /// When it began.
+    pub at_ns: u64,
 }
 
 /// What a call does.
@@ -73,6 +75,46 @@ pub enum Kind {
     AnyRead = 5,
     /// As [`Kind::Write`], likewise.
     AnyWrite = 6,
+    /// Go's read: it touches the socket itself.
+    GoRead = 7,
+    /// Go's write, of which was told when it began.
+    GoWrite = 8,
+    /// Go's write, before 1.17.
+    GoStackWrite = 9,
+}
+
+impl Kind {
+    /// The library may leave it to the program to move the ciphertext.
+    #[inline(always)]
+    fn infers(kind: u64) -> bool {
+        kind <= Self::Handshake as u64
+    }
+
+    /// It is for descriptors of any kind.
+    #[inline(always)]
+    fn any(kind: u64) -> bool {
+        kind == Self::AnyRead as u64 || kind == Self::AnyWrite as u64
+    }
+
+    /// What it moved, if anything, was told of when it began.
+    #[inline(always)]
+    fn is_told(kind: u64) -> bool {
+        kind == Self::Handshake as u64 || kind == Self::GoWrite as u64
+    }
+
+    #[inline(always)]
+    fn returns_apart(kind: u64) -> bool {
+        kind == Self::ReadEx as u64 || kind == Self::WriteEx as u64
+    }
+
+    #[inline(always)]
+    fn sends(kind: u64) -> bool {
+        kind == Self::Write as u64
+            || kind == Self::WriteEx as u64
+            || kind == Self::AnyWrite as u64
+            || kind == Self::GoWrite as u64
+            || kind == Self::GoStackWrite as u64
+    }
 }
 
 /// The unbound socket that a thread received from last, outside of any call.
@@ -85,6 +127,8 @@ pub struct Touched {
     pub bytes: u64,
 }
 
+/// The call returns on the stack: Go before 1.17.
+pub const RESULT_ON_STACK: u64 = 1;
 /// No socket's key.
 const SEVERAL: u64 = 1;
 /// Segments of an unbound socket after which its process is looked at once more: it may have loaded another library.
@@ -115,12 +159,25 @@ pub fn begin(state: &mut ConnectionState, socket: Socket, segment: Segment) {
     moved(state, socket, segment.direction, segment.length, segment.at_ns);
 }
 
-/// Asks the user side to look at what a process speaks TLS with: its number, and [`UNSERVED`].
+/// Asks the user side to look at what a process speaks TLS with: its number, with [`UNSERVED`] or [`EXECUTED`].
 #[inline(always)]
-fn ask(question: u64) {
+pub fn ask(question: u64) {
+    if features() & feature::TLS == 0 {
+        return;
+    }
     if let Some(mut entry) = ASKED.reserve(0) {
         entry.write(question);
         entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    }
+}
+
+/// A process runs another program. A library is found when it is used; one that is linked into a program that lives for a
+/// few milliseconds would be found too late.
+#[inline(always)]
+pub fn executed(tgid: u32, inode: u64) {
+    // SAFETY: a value of 4 bytes is read whole.
+    if unsafe { EXECUTABLES.get(inode) }.is_none() && EXECUTABLES.insert(inode, 1, 0).is_ok() {
+        ask(u64::from(tgid) | EXECUTED);
     }
 }
 
@@ -254,17 +311,48 @@ pub fn goroutine_entered(goroutine: u64, call: Call) {
     let _full = CALLS.insert(caller, call, 0);
 }
 
-/// A goroutine's call returns, and moved so many bytes.
+/// A goroutine's write of so many bytes begins. It is told of now: before it returns, another goroutine may have read the
+/// answer, or the peer have closed, and either would come before what it follows. Go writes all of it, or the connection
+/// is broken.
 #[inline(always)]
-pub fn goroutine_returned(goroutine: u64, result: u64) {
+pub fn goroutine_writes(goroutine: u64, call: Call, length: u64) {
     let thread = Thread::current();
     let caller = Caller {
         who: goroutine,
         tgid: u64::from(thread.tgid),
     };
     // SAFETY: the goroutine's own entry.
-    let Some(call) = (unsafe { CALLS.get(caller) }).copied() else {
-        return;
+    let again = unsafe { CALLS.get(caller) }
+        .is_some_and(|before| before.kind == call.kind && before.object == call.object && before.buffer == call.buffer);
+    if again {
+        return; // its stack had to grow
+    }
+    if length <= i32::MAX as u64 {
+        finished(thread, call, length as u32);
+    }
+    // A full table gives up another's.
+    let _full = CALLS.insert(caller, call, 0);
+}
+
+/// A goroutine's call returns, and moved so many bytes. `goroutine` is what the register says: before Go 1.17 it says
+/// something else, and the result lies on the stack.
+#[inline(always)]
+pub fn goroutine_returned(goroutine: u64, result: u64, on_stack: u64) {
+    let thread = Thread::current();
+    let tgid = u64::from(thread.tgid);
+    let mut caller = Caller { who: goroutine, tgid };
+    // SAFETY: the goroutine's own entry.
+    let mut call = unsafe { CALLS.get(caller) };
+    if call.is_none() {
+        caller.who = running_goroutine(thread);
+        // SAFETY: as above.
+        call = unsafe { CALLS.get(caller) };
+    }
+    let Some(call) = call.copied() else { return };
+    let result = if call.length_at == RESULT_ON_STACK {
+        on_stack
+    } else {
+        result
     };
     // Of the goroutine's own entry: there is no other error.
     let _gone = CALLS.remove(caller);
@@ -294,9 +382,9 @@ pub fn returned(result: u64, stack: u64) {
 /// Bytes of plaintext that a call moved; 0 for an error, for "try again", and for a handshake.
 #[inline(always)]
 fn length(call: Call, result: u64) -> u32 {
-    let length = if call.kind == Kind::Handshake as u64 {
+    let length = if Kind::is_told(call.kind) {
         0
-    } else if call.kind == Kind::ReadEx as u64 || call.kind == Kind::WriteEx as u64 {
+    } else if Kind::returns_apart(call.kind) {
         if result as i32 == 1 {
             // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
             unsafe { bpf_probe_read_user(call.length_at as *const u64).unwrap_or(0) as i64 }
@@ -320,9 +408,8 @@ fn finished(thread: Thread, call: Call, length: u32) {
     let found = CONNECTIONS.get_ptr_mut(key);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
     let sure = found.is_some_and(|session| unsafe { (*session).link != 0 && (*session).flags & flags::INFERRED == 0 });
-    let any = call.kind == Kind::AnyRead as u64 || call.kind == Kind::AnyWrite as u64;
     let inferred = call.socket == 0;
-    let Touched { socket, bytes } = if !inferred || sure || any {
+    let Touched { socket, bytes } = if !inferred || sure || !Kind::infers(call.kind) {
         Touched {
             socket: call.socket,
             bytes: 0,
@@ -330,7 +417,7 @@ fn finished(thread: Thread, call: Call, length: u32) {
     } else {
         take_touched(thread.tid)
     };
-    if found.is_none() && socket == 0 && (length == 0 || any) {
+    if found.is_none() && socket == 0 && (length == 0 || Kind::any(call.kind)) {
         return;
     }
     let Some(session) = found.or_else(|| insert(key, thread.tgid)) else {
@@ -343,16 +430,16 @@ fn finished(thread: Thread, call: Call, length: u32) {
         session.flags |= flags::HANDSHAKE;
     }
     let bound = socket != 0 && session.link != socket && bind(session, key, socket, inferred, bytes as u32);
-    let sent =
-        call.kind == Kind::Write as u64 || call.kind == Kind::WriteEx as u64 || call.kind == Kind::AnyWrite as u64;
+    let sent = Kind::sends(call.kind);
     let (mut arrival_ns, mut at_ns) = (0, 0);
     if let Some(state) = CONNECTIONS.get_ptr_mut(session.link) {
         // SAFETY: as above.
         let state = unsafe { &mut *state };
         arrival_ns = state.held_arrival_ns;
         state.held_arrival_ns = 0;
-        // The time is the socket's, as without TLS: the call may return much later.
-        if (state.flags & flags::LAST_SENT != 0) == sent {
+        // The time is the socket's, as without TLS: the call may return much later. What was sent before the call is
+        // something else, what was received before it is what it gives.
+        if (state.flags & flags::LAST_SENT != 0) == sent && (!sent || state.moved_ns >= call.at_ns) {
             at_ns = state.moved_ns;
         }
         state.moved_ns = 0;

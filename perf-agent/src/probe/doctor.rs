@@ -38,6 +38,11 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Diagnosis, SourceError> {
         ..settings.clone()
     };
     for backend in Backend::ALL {
+        // The programs for TLS are the same with each.
+        let trial = CaptureSettings {
+            tls: settings.tls && report.backend.is_none(),
+            ..trial.clone()
+        };
         let (state, reason, fix) = match attach(&machine, &trial, &marks, backend) {
             Ok(works) => {
                 let chosen = report.backend.is_none() && settings.backend.is_none_or(|wanted| wanted == backend);

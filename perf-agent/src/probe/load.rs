@@ -242,7 +242,10 @@ pub(super) fn attach(
         }
     }
     let own = std::process::id();
-    let features = machine.features(backend);
+    let mut features = machine.features(backend);
+    if settings.tls {
+        features |= feature::TLS;
+    }
     let filters = marks.filters;
     let processors = aya::util::online_cpus().map_or(1, |processors| processors.len());
     let shape = Shape::of(settings.ring_bytes, processors);

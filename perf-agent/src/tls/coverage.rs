@@ -16,9 +16,9 @@ use std::thread::JoinHandle;
 
 use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData, RingBuf};
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
-use perf_common::settings::{UNSERVED, mark};
+use perf_common::settings::{EXECUTED, UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::image::{self, Call, Function, GoAbi, Image, Library, NotCovered, Returns};
@@ -29,6 +29,8 @@ use crate::source::TlsCoverage;
 
 /// Files that are kept; more are not probed.
 const FILES: usize = 512;
+/// Probes that one thread takes off.
+const DETACHED_TOGETHER: usize = 4;
 /// Processes in the account.
 const PROCESSES: usize = 4_096;
 /// A process that is not covered is looked at again no sooner.
@@ -45,7 +47,7 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of the object that hang on TLS libraries.
-pub const PROGRAMS: [&str; 15] = [
+pub const PROGRAMS: [&str; 14] = [
     "tls_read",
     "tls_write",
     "tls_read_ex",
@@ -60,7 +62,6 @@ pub const PROGRAMS: [&str; 15] = [
     "go_returned",
     "go_stack_read",
     "go_stack_write",
-    "go_stack_returned",
 ];
 
 /// How a function is followed.
@@ -73,9 +74,6 @@ struct Hook {
     returned: &'static str,
 }
 
-/// A program at a function's entry, and one where it returns.
-type Pair = [&'static str; 2];
-
 /// The hook for a call; `None` for what need not be followed.
 fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
     let c = |function, entry| Hook {
@@ -83,17 +81,10 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         entry,
         returned: "tls_returned",
     };
-    let go = |function, [entry, returned]: Pair, [stack_entry, stack_returned]: Pair| match abi {
-        Some(GoAbi::Stack) => Hook {
-            function,
-            entry: stack_entry,
-            returned: stack_returned,
-        },
-        _ => Hook {
-            function,
-            entry,
-            returned,
-        },
+    let go = |function, entry, stack_entry| Hook {
+        function,
+        entry: if abi == Some(GoAbi::Stack) { stack_entry } else { entry },
+        returned: "go_returned",
     };
     Some(match call {
         Call::SslRead => c("SSL_read", "tls_read"),
@@ -113,16 +104,8 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         Call::NssHandshake => c("SSL_ForceHandshake", "tls_handshake"),
         // Which descriptors are TLS is known by their sockets; Go's reads and writes all ask for a handshake.
         Call::NssImport | Call::GoHandshake => return None,
-        Call::GoRead => go(
-            "(*Conn).Read",
-            ["go_read", "go_returned"],
-            ["go_stack_read", "go_stack_returned"],
-        ),
-        Call::GoWrite => go(
-            "(*Conn).Write",
-            ["go_write", "go_returned"],
-            ["go_stack_write", "go_stack_returned"],
-        ),
+        Call::GoRead => go("(*Conn).Read", "go_read", "go_stack_read"),
+        Call::GoWrite => go("(*Conn).Write", "go_write", "go_stack_write"),
     })
 }
 
@@ -163,9 +146,11 @@ impl Coverage {
             ebpf,
             files: HashMap::new(),
             shared: Arc::clone(&shared),
+            links: Mutex::default(),
         };
         let until = Arc::clone(&stop);
         looker.host();
+        looker.running();
         let thread = std::thread::Builder::new()
             .name("tls".to_owned())
             .spawn(move || looker.run(asked, &until))?;
@@ -203,6 +188,12 @@ impl Drop for Coverage {
     }
 }
 
+/// A TLS library by its name. NSPR's functions serve everything that a program reads and writes: they are probed only where
+/// TLS was seen.
+fn is_only_for_tls(name: &str) -> bool {
+    image::looks_like_tls_library(name) && !name.starts_with("libn")
+}
+
 fn is_alive(tgid: u32) -> bool {
     Path::new(&format!("/proc/{tgid}")).exists()
 }
@@ -212,6 +203,26 @@ struct Looker {
     ebpf: Arc<Mutex<Ebpf>>,
     files: HashMap<FileId, Probed>,
     shared: Arc<Shared>,
+    /// The probes.
+    links: Mutex<Vec<UProbeLink>>,
+}
+
+/// The kernel waits for every processor each time it takes off a probe, some ten milliseconds: together they take no
+/// longer than one.
+impl Drop for Looker {
+    fn drop(&mut self) {
+        let links = std::mem::take(self.links.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let mut links = links.into_iter();
+        std::thread::scope(|scope| {
+            loop {
+                let some: Vec<_> = links.by_ref().take(DETACHED_TOGETHER).collect();
+                if some.is_empty() {
+                    break;
+                }
+                scope.spawn(move || drop(some));
+            }
+        });
+    }
 }
 
 /// What became of a file.
@@ -249,7 +260,12 @@ impl Looker {
             while let Some(question) = asked.next() {
                 if let Some(question) = question.first_chunk().map(|question| u64::from_le_bytes(*question)) {
                     #[expect(clippy::cast_possible_truncation, reason = "what is beyond is asked for next")]
-                    self.look(question as u32, question & UNSERVED != 0);
+                    let tgid = question as u32;
+                    if question & EXECUTED == 0 {
+                        self.look(tgid, question & UNSERVED != 0);
+                    } else {
+                        self.look_at_program(tgid);
+                    }
                 }
             }
             let mut ready = [
@@ -277,9 +293,7 @@ impl Looker {
             };
             for entry in entries.flatten() {
                 let name = entry.file_name();
-                // NSPR's functions serve everything that a program reads and writes: only where TLS was seen.
-                let wanted = |name: &str| image::looks_like_tls_library(name) && !name.starts_with("libn");
-                if name.to_str().is_some_and(wanted)
+                if name.to_str().is_some_and(is_only_for_tls)
                     && let Ok(file) = File::open(entry.path())
                     && let Ok(metadata) = file.metadata()
                     && metadata.is_file()
@@ -287,6 +301,34 @@ impl Looker {
                     self.known(&metadata, file, &entry.path());
                 }
             }
+        }
+    }
+
+    /// Probes what runs already: a connection that is there makes no handshake, and would be known by its next request only.
+    fn running(&mut self) {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for tgid in pids.filter(|pid| *pid != std::process::id()) {
+            self.look_at_program(tgid);
+            // Gone, or a thread of the kernel.
+            for mapped in mapped_files(tgid).unwrap_or_default() {
+                if is_only_for_tls(mapped.name())
+                    && let Ok((file, metadata)) = mapped.open(tgid)
+                {
+                    self.known(&metadata, file, &mapped.path);
+                }
+            }
+        }
+    }
+
+    /// Looks at the program that a process has just begun to run: what is linked into it is probed before it is used.
+    fn look_at_program(&mut self, tgid: u32) {
+        // Gone, or another one's: then it is looked at when it speaks TLS.
+        if let Some(path) = executable(tgid)
+            && let Ok(file) = File::open(format!("/proc/{tgid}/exe"))
+            && let Ok(metadata) = file.metadata()
+        {
+            self.known(&metadata, file, &path);
         }
     }
 
@@ -390,9 +432,9 @@ impl Looker {
             for found in all {
                 let (library, version) = (found.library, found.version.as_deref());
                 match &found.how {
-                    Ok(how) => tracing::info!(path = %path.display(), library, version, "TLS is seen by {how}"),
+                    Ok(how) => tracing::debug!(path = %path.display(), library, version, "TLS is seen by {how}"),
                     Err(reason) => {
-                        tracing::info!(path = %path.display(), library, version, "TLS is not seen: {reason}");
+                        tracing::debug!(path = %path.display(), library, version, "TLS is not seen: {reason}");
                     }
                 }
             }
@@ -428,8 +470,13 @@ impl Looker {
                 .program_mut(program)
                 .expect("a test holds that every program of the table is in the object")
                 .try_into()?;
-            let link = UProbeAttachLocation::AbsoluteOffset(offset);
-            program.attach(link, &path, UProbeScope::AllProcesses).map(drop)
+            let place = UProbeAttachLocation::AbsoluteOffset(offset);
+            let link = program.attach(place, &path, UProbeScope::AllProcesses)?;
+            self.links
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(program.take_link(link)?);
+            Ok(())
         };
         for Function { call, entry, returns } in &image.functions {
             let Some(hook) = hook(*call, image.go_abi) else {

@@ -8,7 +8,7 @@ use super::image;
 use super::maps::{FileId, executable, mapped_files};
 use crate::source::TlsCoverage;
 
-/// Every process that maps a TLS library or has one linked in, by number, whether it uses it or not. Nothing is probed.
+/// Every other process that maps a TLS library or has one linked in, by number, whether it uses it or not. Nothing is probed.
 /// Without privileges these are the processes of one's own.
 pub fn survey() -> Vec<TlsCoverage> {
     let mut known: HashMap<FileId, Vec<TlsCoverage>> = HashMap::new();
@@ -18,7 +18,8 @@ pub fn survey() -> Vec<TlsCoverage> {
         .collect();
     pids.sort_unstable();
     let mut all = Vec::new();
-    for tgid in pids {
+    let own = std::process::id();
+    for tgid in pids.into_iter().filter(|pid| *pid != own) {
         let exe = executable(tgid);
         // Gone, a thread of the kernel, or somebody else's.
         let Ok(files) = mapped_files(tgid) else { continue };

@@ -5,6 +5,7 @@
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 
 use crate::{
+    emit,
     kernel::Thread,
     maps::no_private_stack,
     tls::{self, Call, Kind},
@@ -14,33 +15,35 @@ use crate::{
 #[uprobe]
 #[inline(always)]
 fn go_read(ctx: ProbeContext) -> u32 {
-    entered(&ctx, Kind::Read)
+    no_private_stack(&ctx);
+    // SAFETY: the context of a uprobe is its registers.
+    let (object, buffer, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).rbx, (*ctx.regs).r14) };
+    tls::goroutine_entered(goroutine, call(object, buffer, 0, Kind::GoRead));
+    0
 }
 
 // hook: func (c *Conn) Write(b []byte) (int, error)
 #[uprobe]
 #[inline(always)]
 fn go_write(ctx: ProbeContext) -> u32 {
-    entered(&ctx, Kind::Write)
+    no_private_stack(&ctx);
+    // SAFETY: the context of a uprobe is its registers.
+    let (object, buffer, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).rbx, (*ctx.regs).r14) };
+    // SAFETY: as above.
+    let length = unsafe { (*ctx.regs).rcx };
+    tls::goroutine_writes(goroutine, call(object, buffer, 0, Kind::GoWrite), length);
+    0
 }
 
-// hook: a return instruction of Read or Write
+// hook: a return instruction of Read or Write, whatever the convention
 #[uprobe]
 #[inline(always)]
 fn go_returned(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
     // SAFETY: the context of a uprobe is its registers.
     let (result, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).r14) };
-    tls::goroutine_returned(goroutine, result);
-    0
-}
-
-#[inline(always)]
-fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
-    no_private_stack(ctx);
-    // SAFETY: the context of a uprobe is its registers.
-    let (object, buffer, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).rbx, (*ctx.regs).r14) };
-    tls::goroutine_entered(goroutine, call(object, buffer, kind));
+    // On the stack it lies behind the return address, the receiver, and the slice's three words.
+    tls::goroutine_returned(goroutine, result, on_stack(&ctx, 5));
     0
 }
 
@@ -48,31 +51,20 @@ fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
 #[uprobe]
 #[inline(always)]
 fn go_stack_read(ctx: ProbeContext) -> u32 {
-    stack_entered(&ctx, Kind::Read)
+    stack_entered(&ctx, Kind::GoRead)
 }
 
 // hook: func (c *Conn) Write(b []byte) (int, error)
 #[uprobe]
 #[inline(always)]
 fn go_stack_write(ctx: ProbeContext) -> u32 {
-    stack_entered(&ctx, Kind::Write)
-}
-
-// hook: a return instruction of Read or Write
-#[uprobe]
-#[inline(always)]
-fn go_stack_returned(ctx: ProbeContext) -> u32 {
-    no_private_stack(&ctx);
-    // Behind the return address, the receiver, and the slice's three words.
-    let result = on_stack(&ctx, 5);
-    tls::goroutine_returned(tls::running_goroutine(Thread::current()), result);
-    0
+    stack_entered(&ctx, Kind::GoStackWrite)
 }
 
 #[inline(always)]
 fn stack_entered(ctx: &ProbeContext, kind: Kind) -> u32 {
     no_private_stack(ctx);
-    let call = call(on_stack(ctx, 1), on_stack(ctx, 2), kind);
+    let call = call(on_stack(ctx, 1), on_stack(ctx, 2), tls::RESULT_ON_STACK, kind);
     tls::goroutine_entered(tls::running_goroutine(Thread::current()), call);
     0
 }
@@ -87,13 +79,14 @@ fn on_stack(ctx: &ProbeContext, word: u64) -> u64 {
 }
 
 #[inline(always)]
-fn call(object: u64, buffer: u64, kind: Kind) -> Call {
+fn call(object: u64, buffer: u64, length_at: u64, kind: Kind) -> Call {
     Call {
         object,
         buffer,
-        length_at: 0,
+        length_at,
         stack: 0,
         socket: 0,
         kind: kind as u64,
+        at_ns: emit::now(),
     }
 }

@@ -4,14 +4,14 @@
 use aya_ebpf::{helpers::generated::bpf_probe_read_kernel_str, macros::btf_tracepoint, programs::BtfTracePointContext};
 use perf_common::{
     record::exit,
-    settings::{EXE_NAME_BYTES, filter, mark, offset},
+    settings::{EXE_NAME_BYTES, feature, filter, mark, offset},
 };
 
 use crate::{
     emit,
     kernel::{Address, Thread, follow, read},
-    maps::{EXES, ExeKey, PROCESSES, filters, processor},
-    process,
+    maps::{EXES, ExeKey, PROCESSES, features, filters, processor},
+    process, tls,
 };
 
 // hook: void sched_process_fork(struct task_struct *parent, struct task_struct *child)   since 2.6
@@ -46,6 +46,10 @@ fn process_executed(ctx: BtfTracePointContext) -> i32 {
         if !process::tell_process(processor(), tgid, emit::now()) {
             marks &= !mark::KNOWN;
         }
+    }
+    if features() & feature::TLS != 0 {
+        let file = follow(ctx.arg(2), offset::BINPRM_FILE);
+        tls::executed(tgid, read(follow(file, offset::FILE_INODE), offset::INODE_NUMBER));
     }
     if filters() & (filter::EXE_INCLUDE | filter::EXE_EXCLUDE) != 0 {
         marks = marks & !(mark::EXE_INCLUDED | mark::EXE_EXCLUDED) | exe_marks(ctx.arg(2));

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    emit,
     maps::no_private_stack,
     tls::{self, Call, Kind},
 };
@@ -94,6 +95,7 @@ fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
         stack: unsafe { (*ctx.regs).rsp },
         socket: 0,
         kind: kind as u64,
+        at_ns: emit::now(),
     });
     0
 }

@@ -141,6 +141,8 @@ pub struct Books {
     pub records: Records,
     /// Connections.
     pub connections: Connections,
+    /// TLS sessions and their sockets.
+    pub tls: Tls,
     /// Exchanges: `opened = answered + client_aborted + server_closed + cut + unknown + in_flight`.
     pub exchanges: Exchanges,
     /// Streams, behind answered exchanges: `opened = closed + open`.
@@ -170,6 +172,15 @@ pub struct Records {
     pub folded: u64,
     /// Connections of filtered-out processes or ports.
     pub filtered: u64,
+}
+
+/// TLS sessions and their sockets.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Tls {
+    /// Segments of plaintext of sessions whose socket was not known (yet).
+    pub unbound: u64,
+    /// Sessions that were taken for another socket's, until the lengths of plaintext and ciphertext spoke against it.
+    pub misbound: u64,
 }
 
 /// Connections.
@@ -248,6 +259,10 @@ impl From<&Accounting> for Books {
                 closed: connections.closed,
                 evicted: connections.evicted,
                 ignored: connections.ignored,
+            },
+            tls: Tls {
+                unbound: books.tls.unbound,
+                misbound: books.tls.misbound,
             },
             exchanges: Exchanges {
                 opened: exchanges.opened,

@@ -37,6 +37,8 @@ pub(super) enum Field {
     CorrelationId,
     /// `content-type`
     ContentType,
+    /// `content-length`
+    ContentLength,
     /// `grpc-status`
     GrpcStatus,
     /// `:protocol`, RFC 8441
@@ -58,6 +60,7 @@ impl Field {
             b"x-request-id" => Self::RequestId,
             b"x-correlation-id" => Self::CorrelationId,
             b"content-type" => Self::ContentType,
+            b"content-length" => Self::ContentLength,
             b"grpc-status" => Self::GrpcStatus,
             b":protocol" => Self::Protocol,
             _ => Self::Other,

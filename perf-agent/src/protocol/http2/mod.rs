@@ -137,6 +137,7 @@ struct Fields {
     request_id: Option<String>,
     correlation_id: Option<String>,
     content_type: Option<String>,
+    content_length: Option<u64>,
     status: Option<u16>,
     grpc_status: Option<u16>,
     protocol: Option<String>,
@@ -493,6 +494,7 @@ impl Http2 {
                 let asks = Asks {
                     connects: (method == "CONNECT").then(|| fields.connects_to()),
                     grpc,
+                    head: method == "HEAD",
                 };
                 let stream = Stream::asked(ticket, first.at_ns, first.arrival_ns, asks);
                 self.streams.open(id, stream, sink);
@@ -503,6 +505,7 @@ impl Http2 {
                 let head = Head {
                     status: fields.status,
                     grpc_status: fields.grpc_status,
+                    content_length: fields.content_length,
                     unknown: fields.unknown,
                     event_stream: fields.is_event_stream(),
                     bytes: block.wire_bytes,
@@ -528,6 +531,9 @@ impl Fields {
             Field::RequestId => self.request_id = text(),
             Field::CorrelationId => self.correlation_id = text(),
             Field::ContentType => self.content_type = text(),
+            Field::ContentLength => {
+                self.content_length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
+            }
             Field::Status => self.status = number(value),
             Field::GrpcStatus => self.grpc_status = number(value),
             Field::Protocol => self.protocol = text(),

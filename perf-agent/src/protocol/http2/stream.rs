@@ -31,6 +31,8 @@ pub(in super::super) struct Stream {
     times: Times,
     request_bytes: u64,
     response_bytes: u64,
+    /// Bytes of its body that are still to come, where the answer tells its length.
+    missing: Option<u64>,
     /// 0 if not seen.
     status: u16,
     grpc_status: Option<u16>,
@@ -62,6 +64,8 @@ pub(super) struct Asks {
     pub(super) connects: Option<StreamKind>,
     /// A gRPC method.
     pub(super) grpc: bool,
+    /// A head alone.
+    pub(super) head: bool,
 }
 
 /// A header block of a response: interim, final or trailers.
@@ -69,6 +73,8 @@ pub(super) struct Asks {
 pub(super) struct Head {
     pub(super) status: Option<u16>,
     pub(super) grpc_status: Option<u16>,
+    /// Bytes of the body, if it says so.
+    pub(super) content_length: Option<u64>,
     /// Some fields could not be known.
     pub(super) unknown: bool,
     /// It begins server-sent events.
@@ -131,6 +137,10 @@ impl Stream {
         let Some(ticket) = self.ticket else {
             return sink.lost(Loss::ResponseWithoutRequest);
         };
+        // A client may leave as soon as it has what the head promised, before the stream is said to end.
+        let left = matches!(outcome, Outcome::ClientAborted | Outcome::ServerClosed);
+        let whole = left && self.told.is_none() && self.status != 0 && self.missing == Some(0);
+        let outcome = if whole { Outcome::Answered } else { outcome };
         if outcome != Outcome::Answered {
             self.times.response_last_ns = self.times.response_last_ns.max(at_ns);
         }
@@ -240,6 +250,7 @@ impl Streams {
             stream.times.response_last_ns = early.times.response_last_ns;
             stream.response_bytes = early.response_bytes;
             stream.status = early.status;
+            stream.missing = early.missing;
             stream.grpc_status = early.grpc_status;
             stream.unknown = early.unknown;
             stream.becomes = early.becomes;
@@ -285,6 +296,8 @@ impl Streams {
         if stream.times.response_first_ns.is_none() {
             stream.times.response_first_ns = Some(head.first_ns);
             stream.status = head.status.unwrap_or(0);
+            let bodiless = stream.asks.head || matches!(stream.status, 204 | 304);
+            stream.missing = if bodiless { Some(0) } else { head.content_length };
         }
         stream.grpc_status = stream.grpc_status.or(head.grpc_status);
         stream.unknown |= head.unknown;
@@ -317,6 +330,9 @@ impl Streams {
                 stream.watch(half, frame.length.into(), ends, at_ns);
                 stream.settle(sink);
                 stream.response_bytes += bytes;
+                stream.missing = stream
+                    .missing
+                    .map(|missing| missing.saturating_sub(frame.length.into()));
                 stream.times.response_last_ns = at_ns;
                 stream.tell(at_ns, sink);
                 if ends {

@@ -319,6 +319,32 @@ fn resets_and_goaway_say_who_gave_up() {
 }
 
 #[test]
+fn a_client_that_has_what_was_promised_may_leave_before_the_stream_ends() {
+    let ended = |method: &str, length: &str, body: usize, aborts: bool| {
+        let (mut peers, mut run) = (Peers::new(), Run::begun());
+        let fields = [(":method", method), (":path", "/a"), (":authority", "x")];
+        run.request(&peers.headers(Half::Request, 1, &fields, true));
+        let head = [(":status", "200"), ("content-length", length)];
+        run.response(&peers.headers(Half::Response, 1, &head, false));
+        run.response(&frame(kind::DATA, 0, 1, &vec![b'x'; body]));
+        if aborts {
+            run.request(&frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+        } else {
+            let now_ns = run.now_ns + MS;
+            let change = crate::event::Change::Reset;
+            run.dissector.closed(Some(Half::Request), now_ns, change, &mut run.sink);
+        }
+        run.lines()
+    };
+    for aborts in [true, false] {
+        assert_eq!(ended("GET", "5", 5, aborts), ["GET /a 200 answered 1..1 2..3"]);
+        assert_eq!(ended("GET", "5", 4, aborts), ["GET /a 200 client_aborted 1..1 2..4"]);
+        assert_eq!(ended("GET", "x", 5, aborts), ["GET /a 200 client_aborted 1..1 2..4"]);
+        assert_eq!(ended("HEAD", "5", 0, aborts), ["HEAD /a 200 answered 1..1 2..3"]);
+    }
+}
+
+#[test]
 fn what_a_server_pushes_was_asked_for_by_nobody() {
     let (mut peers, mut run) = (Peers::new(), Run::begun());
     run.request(&peers.get(1, "/"));
