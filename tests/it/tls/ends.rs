@@ -5,9 +5,10 @@ use std::process::Command;
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::child::run;
 use perf_agent_tests::need;
-use perf_agent_tests::rows::{Expect, answered, ended};
+use perf_agent_tests::rows::{Expect, Picture, Role, answered};
 use perf_agent_tests::tls::server::Kind;
 use perf_agent_tests::tls::{Server, Serves};
+use perf_agent_tests::wait;
 
 use super::{expect_rows, known};
 
@@ -20,22 +21,28 @@ fn curl(server: &dyn Serves, path: &str) -> Option<i32> {
     run(command).code
 }
 
-/// The alert by which a TLS connection is closed is no answer.
+/// The alert by which a TLS connection is closed is no answer. It goes before the socket's close, and the socket may be
+/// closed by the other end first: so who gave up is not held against the truth here.
 #[test]
-fn requests_without_an_answer_end_as_on_any_connection() {
+fn requests_without_an_answer_are_not_answered() {
     need!(Agent, Root, Openssl, Python, Curl);
     let agent = Agent::start();
     let server = Server::start(Kind::Asyncio);
-    let mut expected = vec![];
     for _ in 0..5 {
         assert_eq!(curl(&server, "/drop"), Some(52), "curl: an empty reply");
         assert_eq!(curl(&server, "/never"), Some(28), "curl: it took too long");
         assert_eq!(curl(&server, "/hello"), Some(0));
-        expected.push(ended("GET /drop", "server_closed"));
-        expected.push(ended("GET /never", "client_aborted"));
-        expected.push(answered("GET /hello", 200));
     }
-    expect_rows(&agent, &server, &expected);
+    wait::settle(wait::SETTLE, "every request with its end", || {
+        for role in Role::BOTH {
+            let seen = Picture::seen(&agent.api().endpoints(), &server.at(), role);
+            let given_up = seen.outcome("server_closed") + seen.outcome("client_aborted");
+            if (seen.requests(), seen.outcome("answered"), given_up) != (15, 5, 10) {
+                return Err(format!("{role:?}\n{seen}"));
+            }
+        }
+        Ok(())
+    });
     agent.stop();
 }
 

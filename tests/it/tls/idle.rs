@@ -8,7 +8,7 @@ use perf_agent_tests::tls::client::Kind;
 use perf_agent_tests::tls::nginx::{Nginx, Tls};
 use perf_agent_tests::tls::{Asked, Http, Talker, site};
 
-use super::{expect, node_known};
+use super::{client_known, expect};
 
 /// Longer than the agent keeps anything that is only on its way.
 const QUIET: Duration = Duration::from_secs(12);
@@ -19,7 +19,7 @@ fn a_session_goes_on_after_a_pause() {
     let agent = Agent::start();
     let nginx = Nginx::start();
     let site = nginx.site(Tls::V13);
-    node_known(&agent, &site);
+    client_known(&agent, Kind::Node);
     let mut talkers = vec![];
     for kind in [Kind::Httpx, Kind::HttpxAsync, Kind::GnuTls, Kind::Node] {
         talkers.extend(Http::BOTH.map(|http| (http, Talker::start(kind, http, &site))));

@@ -21,7 +21,8 @@ use perf_agent_tests::api::number;
 use perf_agent_tests::child::run;
 use perf_agent_tests::clock::{ms, tolerance_ms};
 use perf_agent_tests::rows::{self, Bytes, Expect, Picture, Role};
-use perf_agent_tests::tls::{Asked, Http, Serves, Talker, client};
+use perf_agent_tests::tls::nginx::{Nginx, Tls};
+use perf_agent_tests::tls::{Asked, Http, Serves, Talker, client, site};
 use perf_agent_tests::{need, wait};
 use serde_json::Value;
 
@@ -60,10 +61,12 @@ fn known(agent: &Agent, server: &dyn Serves) {
     covered(agent, &processes);
 }
 
-/// The same for node as a client, which connects before it is asked for anything.
+/// The same for a client with TLS of its own, at a server that nobody else asks.
 #[track_caller]
-fn node_known(agent: &Agent, server: &dyn Serves) {
-    let talker = Talker::start(client::Kind::Node, Http::Two, server);
+fn client_known(agent: &Agent, kind: client::Kind) {
+    let elsewhere = Nginx::start();
+    let mut talker = Talker::start(kind, Http::One, &elsewhere.site(Tls::V13));
+    talker.ask(&site::get("/hello"));
     covered(agent, &[talker.pid()]);
     talker.end();
 }

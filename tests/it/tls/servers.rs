@@ -11,7 +11,7 @@ use perf_agent_tests::tls::server::Kind;
 use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
 use perf_agent_tests::wait;
 
-use super::{expect, known, node_known};
+use super::{client_known, expect, known};
 
 /// The clients ask the server, one after the other, by these versions of HTTP as far as they speak them.
 fn ask(server: &dyn Serves, versions: &[Http], clients: &[Client]) -> Asked {
@@ -30,7 +30,10 @@ fn at_nginx(clients: &[Client]) {
     let agent = Agent::start();
     let nginx = Nginx::start();
     if clients.contains(&Client::Talker(client::Kind::Node)) {
-        node_known(&agent, &nginx.site(Tls::V13));
+        client_known(&agent, client::Kind::Node);
+    }
+    if clients.contains(&Client::Talker(client::Kind::Go)) {
+        client_known(&agent, client::Kind::Go);
     }
     for site in [Tls::V12, Tls::V13].map(|tls| nginx.site(tls)) {
         let asked = ask(&site, &Http::BOTH, clients);
@@ -85,7 +88,6 @@ fn nginx_and_node() {
 }
 
 #[test]
-#[ignore = "the agent does not follow Go's calls yet"]
 fn nginx_and_go() {
     need!(Agent, Root, Nginx, Openssl, Go);
     at_nginx(&[Client::Talker(client::Kind::Go)]);
@@ -124,7 +126,7 @@ fn everybody_at(kind: Kind, versions: &[Http]) {
     let agent = Agent::start();
     let server = Server::start(kind);
     known(&agent, &server);
-    node_known(&agent, &server);
+    client_known(&agent, client::Kind::Node);
     let asked = ask(&server, versions, &Client::LIBRARIES);
     expect(&agent, &server, &asked);
     agent.stop();
@@ -174,14 +176,12 @@ fn hypercorn_and_everybody() {
 }
 
 #[test]
-#[ignore = "the agent does not follow Go's calls yet"]
 fn go_and_everybody() {
     need_everybody!(Go);
     everybody_at(Kind::Go, &Http::BOTH);
 }
 
 #[test]
-#[ignore = "the agent does not follow Go's calls yet"]
 fn go_without_symbols_and_everybody() {
     need_everybody!(Go);
     everybody_at(Kind::GoStripped, &Http::BOTH);

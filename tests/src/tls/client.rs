@@ -179,7 +179,12 @@ impl Client {
     pub fn ask(self, http: Http, server: &dyn Serves, asked: &mut Asked) {
         let (asks, plain) = (site::asks(), site::plain_asks());
         match self {
-            Self::Curl => asked.add("curl", http, &asks, &curl(http, server, &asks)),
+            Self::Curl => {
+                // Of an answer to HEAD by HTTP/2 curl does not wait for the end of the stream, which is another test.
+                let waits = |ask: &Ask| http == Http::One || ask.method != "HEAD";
+                let asks: Vec<Ask> = asks.into_iter().filter(waits).collect();
+                asked.add("curl", http, &asks, &curl(http, server, &asks));
+            }
             Self::Wget => asked.add("wget", http, &plain, &wget(server, &plain)),
             Self::Talker(kind) => {
                 let (program, answers) = talk(kind, http, server, &asks);
