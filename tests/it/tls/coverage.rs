@@ -94,7 +94,6 @@ fn what_is_not_seen_is_said_and_never_guessed() {
 }
 
 #[test]
-#[ignore = "a process that has a library is taken for one that uses it"]
 fn a_library_that_is_not_used_covers_nothing() {
     need!(Agent, Root, Openssl, Curl, Venv);
     said_to_be_not_covered(Kind::GranianBesideOpenssl);

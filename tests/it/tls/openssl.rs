@@ -50,7 +50,6 @@ fn s_server_with_files() {
 
 /// A session is resumed, and the request comes before the handshake is over.
 #[test]
-#[ignore = "the client's SSL_write_early_data is not probed"]
 fn a_request_in_early_data_is_counted() {
     const REQUEST: &str = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     need!(Agent, Root, Nginx, Openssl);
