@@ -188,10 +188,23 @@ impl Drop for Coverage {
     }
 }
 
-/// A TLS library by its name. NSPR's functions serve everything that a program reads and writes: they are probed only where
-/// TLS was seen.
-fn is_only_for_tls(name: &str) -> bool {
-    image::looks_like_tls_library(name) && !name.starts_with("libn")
+/// A library that is probed before anybody is seen to use it. Each probe takes its time at the start and at the end, so
+/// only what many programs use; not NSS, whose functions serve everything that a program reads and writes, and not what
+/// stands before another library.
+fn is_common(name: &str) -> bool {
+    ["libssl.so", "libssl-", "libgnutls.so"]
+        .iter()
+        .any(|common| name.starts_with(common))
+        && name.contains(".so")
+}
+
+/// Could it speak to anybody?
+fn has_sockets(tgid: u32) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{tgid}/fd"));
+    let links = open.into_iter().flatten().flatten();
+    links
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .any(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
 }
 
 fn is_alive(tgid: u32) -> bool {
@@ -293,7 +306,7 @@ impl Looker {
             };
             for entry in entries.flatten() {
                 let name = entry.file_name();
-                if name.to_str().is_some_and(is_only_for_tls)
+                if name.to_str().is_some_and(is_common)
                     && let Ok(file) = File::open(entry.path())
                     && let Ok(metadata) = file.metadata()
                     && metadata.is_file()
@@ -308,11 +321,11 @@ impl Looker {
     fn running(&mut self) {
         let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        for tgid in pids.filter(|pid| *pid != std::process::id()) {
+        for tgid in pids.filter(|pid| *pid != std::process::id() && has_sockets(*pid)) {
             self.look_at_program(tgid);
             // Gone, or a thread of the kernel.
             for mapped in mapped_files(tgid).unwrap_or_default() {
-                if is_only_for_tls(mapped.name())
+                if is_common(mapped.name())
                     && let Ok((file, metadata)) = mapped.open(tgid)
                 {
                     self.known(&metadata, file, &mapped.path);

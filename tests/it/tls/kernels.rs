@@ -7,8 +7,11 @@ use perf_agent_tests::child::run;
 use perf_agent_tests::need;
 use perf_agent_tests::python::SYSTEM;
 use perf_agent_tests::tls::client::Client;
+use perf_agent_tests::tls::load::Load;
 use perf_agent_tests::tls::nginx::{Nginx, Settings, Tls};
 use perf_agent_tests::tls::{Asked, Http};
+
+use serde_json::json;
 
 use super::expect;
 
@@ -35,6 +38,41 @@ fn vm_tls_is_seen_with_every_backend() {
         agent.stop();
     }
     assert!(tried > 0, "no backend works on this kernel");
+}
+
+/// Many connections and streams at once, on kernels that preempt programs (`preempt=full` in the machines): a record that
+/// another one wrote into would have a length or a place that contradicts the rest.
+#[test]
+fn vm_tls_under_load_is_whole() {
+    need!(Agent, Root, Nginx, Openssl, H2load);
+    let agent = Agent::start();
+    let nginx = Nginx::start();
+    let site = nginx.site(Tls::V13);
+    let mut asked = Asked::default();
+    for (http, clients, streams) in [(Http::One, 20, 1), (Http::Two, 4, 50)] {
+        let load = Load {
+            requests: 1_000,
+            clients,
+            streams,
+            http,
+        };
+        load.put_down(&site, "/hello", &mut asked);
+    }
+    expect(&agent, &site, &asked);
+    let books = agent.api().accounting();
+    let records = &books["records"];
+    assert_eq!(
+        (&records["lost"], &records["undecodable"]),
+        (&json!(0), &json!(0)),
+        "{books}"
+    );
+    assert_eq!(
+        (&books["losses"]["malformed"], &books["losses"]["gap"]),
+        (&json!(0), &json!(0)),
+        "{books}"
+    );
+    assert_eq!(books["tls"]["misbound"], 0, "{books}");
+    agent.stop();
 }
 
 /// Whether the kernel can encrypt. To ask loads its module.

@@ -103,9 +103,10 @@ pub(crate) fn run(
 
 fn qemu(files: &Files, initramfs: &Path, options: &Options, results: &Path, console: &Path) -> Command {
     // A panic ends the machine at once; an oops or a processor stuck for two minutes is a panic. Times are the host's,
-    // so no clock source is to be distrusted for a pause of the interpreter.
+    // so no clock source is to be distrusted for a pause of the interpreter. Kernels that can be told to are preempted
+    // wherever they may be: programs of uprobes too, see `no_private_stack` on the kernel side.
     let line = "console=ttyS0 loglevel=5 panic=-1 oops=panic softlockup_panic=1 sysctl.kernel.watchdog_thresh=60 \
-                tsc=reliable no_timer_check mitigations=off random.trust_cpu=on nokaslr";
+                tsc=reliable no_timer_check mitigations=off random.trust_cpu=on nokaslr preempt=full";
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args([
         "-nodefaults",
