@@ -58,6 +58,9 @@ pub mod part {
     pub const LOST: u32 = 3;
 }
 
+/// Streams whose runs of frames can be kept at once, a power of two.
+pub const RUNS: usize = 16;
+
 /// How far the frames of one direction of an HTTP/2 connection are known (RFC 9113, 4.1). By twice the connection's
 /// id, and 1 more for what is sent.
 #[repr(C)]
@@ -67,21 +70,29 @@ pub struct FrameCursor {
     pub connection: u64,
     /// Of the segment at hand, see [`crate::record::DataRecord::arrival_ns`].
     pub arrival_ns: u64,
+    /// When something was told last.
+    pub told_ns: u64,
+    /// When the last bytes of a run had moved.
+    pub run_ns: u64,
     /// Position of the next byte.
     pub expected: u32,
+    /// Position up to which it was told of.
+    pub told: u32,
     /// One of [`part`].
     pub part: u32,
     /// Bytes that are left of that part.
     pub left: u32,
     /// Bytes that are skipped behind it.
     pub after: u32,
+    /// The end of what is skipped is to be told of at once.
+    pub loud: u32,
     /// Of the segment at hand, bits of [`crate::record::flag`].
     pub flags: u32,
     /// See [`ConnectionState::ring`].
     pub ring: u32,
     /// The header of the frame, as far as it came.
     pub header: [u8; 32],
-    /// Of the segment at hand: where its next byte lies in the process's memory.
+    /// Of the segment at hand: where its next byte lies in the process's memory, 0 if that is not known.
     pub from: u64,
     /// Bytes that lie there in one piece.
     pub there: u32,
@@ -95,12 +106,26 @@ pub struct FrameCursor {
     pub out: u32,
     /// Where in that payload the last piece stands.
     pub piece_at: u32,
-    /// Bytes of the segment up to the end of that piece.
+    /// Position behind that piece.
     pub piece_end: u32,
-    /// Bytes of the segment that were told of.
-    pub told: u32,
+    /// Process and thread that moved it.
+    pub tgid: u32,
+    /// See `tgid`.
+    pub tid: u32,
+    /// Bytes of all runs: frames that were walked over and not told of yet, whole, headers included.
+    pub run_bytes: u32,
+    /// The run that the newest frame of them belongs to.
+    pub run: u32,
+    /// Explicit padding, 0.
+    pub reserved: u32,
+    /// The stream of each run; 0 is for frames that are of no stream, or say nothing of theirs.
+    pub run_stream: [u32; RUNS],
+    /// Its bytes; with 0 there is none.
+    pub run_length: [u32; RUNS],
+    /// Frames of that stream that were told of one by one.
+    pub run_before: [u32; RUNS],
 }
-const _: () = assert!(size_of::<FrameCursor>() == 112);
+const _: () = assert!(size_of::<FrameCursor>() == 344);
 
 /// One connection, as the kernel side knows it.
 #[repr(C)]

@@ -161,21 +161,17 @@ pub fn moved(moved: Moved) {
 pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source: Source, turned: bool) {
     let mut segment = segment;
     let (length, sent) = (segment.length, segment.direction == direction::SENT);
-    if state.flags & flags::FRAMES != 0 {
-        if turned {
-            turn(state, sent);
-        }
-        return frames::moved(state, segment, source);
-    }
     if turned {
         turn(state, sent);
         segment.flags |= flag::FIRST;
         if !recognise(state, ends, segment, source) {
             return;
         }
-        if state.flags & flags::FRAMES != 0 {
-            return frames::moved(state, segment, source);
-        }
+    }
+    if state.flags & flags::FRAMES != 0 {
+        return frames::moved(state, segment, source);
+    }
+    if turned {
         state.budget = budget(state, sent, length);
     } else if state.budget < length && state.flags & flags::FOLDING == 0 && begins_message(source, length) {
         // Pipelined messages: the budget is a message's, not a run's.
@@ -237,7 +233,7 @@ pub fn end_of_stream(socket: Socket) {
     if state.flags & flags::OPENED == 0 || state.flags & flags::IGNORED != 0 {
         return;
     }
-    connection::flush(state);
+    connection::flush_direction(state, direction::RECEIVED);
     let Thread { tgid, tid, .. } = Thread::current();
     let segment = Segment {
         at_ns: emit::now(),

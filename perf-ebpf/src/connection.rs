@@ -353,7 +353,12 @@ fn session_of(state: &mut ConnectionState) -> &mut ConnectionState {
 #[inline(always)]
 fn tell_change(state: &mut ConnectionState, what: u8) {
     if state.flags & flags::OPENED != 0 && state.flags & flags::IGNORED == 0 {
-        flush(state);
+        match what {
+            // What it has sent may still lie unread, and a thread be about to read it.
+            change::PEER_CLOSED => flush(state),
+            change::LOCAL_CLOSED if state.flags & flags::CLIENT != 0 => flush_direction(state, direction::SENT),
+            _ => flush_all(state),
+        }
         emit::state_change(state, what);
     }
 }
@@ -377,7 +382,7 @@ pub fn destroyed(socket: Socket) {
         // SAFETY: as in `find_or_adopt`.
         let state = session_of(unsafe { &mut *state });
         if state.flags & flags::OPENED != 0 {
-            flush(state);
+            flush_all(state);
             emit::state_change(state, change::DESTROYED);
             count(Counter::ConnectionsClosed, 1);
         }
@@ -389,6 +394,22 @@ pub fn destroyed(socket: Socket) {
         if link != 0 {
             let _gone = CONNECTIONS.remove(link);
         }
+    }
+}
+
+/// [`flush`], and of HTTP/2's frames both directions: nothing follows that means anything.
+#[inline(always)]
+pub fn flush_all(state: &mut ConnectionState) {
+    flush_direction(state, direction::SENT);
+    flush_direction(state, direction::RECEIVED);
+}
+
+/// [`flush`], and of HTTP/2's frames a direction in which nothing follows.
+#[inline(always)]
+pub fn flush_direction(state: &mut ConnectionState, direction: u8) {
+    flush(state);
+    if state.flags & flags::FRAMES != 0 {
+        frames::flush(state, direction);
     }
 }
 

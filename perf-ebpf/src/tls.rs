@@ -552,7 +552,7 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, by
 #[inline(always)]
 fn renew(session: &mut ConnectionState) {
     if session.flags & flags::OPENED != 0 {
-        connection::flush(session);
+        connection::flush_all(session);
         emit::state_change(session, change::DESTROYED);
         count(Counter::ConnectionsClosed, 1);
     }

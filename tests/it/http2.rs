@@ -173,3 +173,49 @@ fn a_recording_of_http_2_replays_to_what_was_asked() {
     rows::expect_both(replay.api(), &nginx.h2_at(), &expected, None);
     replay.stop();
 }
+
+/// Records for each 100 MB at both ends, at most. One for each frame's header would be 36,000.
+const RECORDS: u64 = 1000;
+
+#[test]
+fn downloads_are_told_in_few_records_and_to_the_byte() {
+    need!(Agent, Root, Nginx, Venv);
+    for (at_once, downloads) in [(1, 2), (4, 4)] {
+        let nginx = Nginx::start(None);
+        let mut requests = vec![("GET", "/files/large", 200); downloads];
+        requests.insert(0, ("GET", "/hello", 200));
+        let expected: Vec<Expect> = requests
+            .iter()
+            .map(|(method, path, status)| Expect {
+                protocol: "http/2",
+                ..answered(&format!("{method} {path}"), *status)
+            })
+            .collect();
+        let agent = Agent::start_with(["--port", &nginx.h2_port().to_string()]);
+        ask(&nginx, at_once, &requests);
+        // nginx counts the headers of its frames as well.
+        let bytes = || nginx.log().iter().map(|line| line.bytes_sent).sum::<u64>();
+        wait::settle(wait::SETTLE, "the log", || match nginx.log().len() {
+            lines if lines == requests.len() => Ok(()),
+            lines => Err(format!("{lines} lines")),
+        });
+        rows::expect_both(agent.api(), &nginx.h2_at(), &expected, None);
+        for (role, way) in [(Role::Server, "sent"), (Role::Client, "received")] {
+            let endpoints = nginx.h2_at().endpoints(agent.api(), role);
+            let seen: u64 = endpoints
+                .iter()
+                .filter_map(|endpoint| endpoint["bytes"][way].as_u64())
+                .sum();
+            assert_eq!(seen, bytes(), "{role:?}, {at_once} at once");
+        }
+        let books = agent.api().accounting();
+        let most = RECORDS * (downloads as u64 * LARGE).div_ceil(100_000_000);
+        let records = books["records"]["received"].as_u64();
+        assert!(
+            records.is_some_and(|records| records <= most),
+            "{at_once} at once: {books}"
+        );
+        assert_eq!(books["records"]["lost"], 0, "{books}");
+        agent.stop();
+    }
+}
