@@ -94,6 +94,9 @@ impl Outcome {
     }
 }
 
+/// Stands for a method or path that a request named by a number whose meaning was not seen (HTTP/2's header compression).
+pub const UNKNOWN: &str = "(unknown)";
+
 /// What is known when a request's head is complete. Borrowed: whoever keeps a part copies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {

@@ -17,6 +17,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::segment::{self, LONGEST};
 use super::{RouteReason, UNSEEN};
+use crate::exchange::UNKNOWN;
 
 /// Segments of a path that are looked at; the rest becomes one `{rest}`.
 pub const DEPTH: usize = 16;
@@ -136,6 +137,12 @@ impl Routes {
         };
         if path.is_empty() {
             return fixed(UNSEEN.into(), Some("the request's path was not seen"));
+        }
+        if path == UNKNOWN {
+            return fixed(
+                UNKNOWN.into(),
+                Some("the path was named by a number whose meaning went by unseen"),
+            );
         }
         if path == "*" {
             return fixed("*".into(), None);
@@ -370,6 +377,7 @@ mod tests {
         check("/page;jsessionid=0123456789ABCDEF/x", "/page/x");
         check("*", "*");
         check("", UNSEEN);
+        check(UNKNOWN, UNKNOWN);
     }
 
     proptest! {

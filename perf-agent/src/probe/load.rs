@@ -312,13 +312,7 @@ pub(super) fn attach(
         }
         hooks.push(report);
     }
-    let tls = settings.tls && load_tls(&mut ebpf, &mut hooks, &mut blind_spots);
-    if !settings.tls {
-        blind_spots.push(BlindSpot {
-            what: "TLS".to_owned(),
-            why: "not asked for (--no-tls): nothing of encrypted connections is seen".to_owned(),
-        });
-    }
+    let tls = load_tls(&mut ebpf, settings, &mut hooks, &mut blind_spots);
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
@@ -351,8 +345,20 @@ fn raise_descriptors() {
     }
 }
 
-/// Loads the programs for TLS libraries; they are hung on what is found later. True if that is possible.
-fn load_tls(ebpf: &mut Ebpf, hooks: &mut Vec<HookReport>, blind_spots: &mut Vec<BlindSpot>) -> bool {
+/// Loads the programs for TLS libraries, if they are wanted; they are hung on what is found later. True if that is possible.
+fn load_tls(
+    ebpf: &mut Ebpf,
+    settings: &CaptureSettings,
+    hooks: &mut Vec<HookReport>,
+    blind_spots: &mut Vec<BlindSpot>,
+) -> bool {
+    if !settings.tls {
+        blind_spots.push(BlindSpot {
+            what: "TLS".to_owned(),
+            why: "not asked for (--no-tls): nothing of encrypted connections is seen".to_owned(),
+        });
+        return false;
+    }
     let mut report = HookReport {
         name: "TLS calls: uprobe, on the libraries of processes that speak TLS".to_owned(),
         family: HookFamily::Uprobe,

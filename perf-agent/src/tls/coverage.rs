@@ -5,7 +5,7 @@
 //! it; the records go on meanwhile. A file is known by its device and inode and is held open, so that the number cannot
 //! become another file's. What was probed stays so: for all that map the file now and later.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -19,7 +19,7 @@ use aya::maps::{HashMap as BpfHashMap, MapData, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use perf_common::settings::{EXECUTED, UNSERVED, mark};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::image::{self, Call, Function, GoAbi, Image, Library, NotCovered, Returns};
 use super::maps::{Changed, FileId, MappedFile, executable, mapped_files};
@@ -29,6 +29,10 @@ use crate::source::TlsCoverage;
 
 /// Files that are kept; more are not probed.
 const FILES: usize = 512;
+/// By then a new program has loaded its libraries.
+const LOADED_NS: u64 = 500_000_000;
+/// New programs that wait for that; more are looked at when they speak TLS.
+const LOADING: usize = 256;
 /// Probes that one thread takes off.
 const DETACHED_TOGETHER: usize = 4;
 /// Processes in the account.
@@ -269,6 +273,8 @@ impl Looker {
         if let Err(error) = privileges::drop_what_is_not_needed(Purpose::Probe) {
             tracing::warn!(%error, "cannot drop capabilities, probing with all of them");
         }
+        // New programs, and when they will have loaded their libraries.
+        let mut loading: VecDeque<(u64, u32)> = VecDeque::new();
         loop {
             while let Some(question) = asked.next() {
                 if let Some(question) = question.first_chunk().map(|question| u64::from_le_bytes(*question)) {
@@ -278,14 +284,28 @@ impl Looker {
                         self.look(tgid, question & UNSERVED != 0);
                     } else {
                         self.look_at_program(tgid);
+                        if loading.len() < LOADING {
+                            loading.push_back((clock::monotonic_ns() + LOADED_NS, tgid));
+                        }
                     }
                 }
             }
+            let now_ns = clock::monotonic_ns();
+            while let Some((_, tgid)) = loading.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
+                self.look_at_libraries(tgid);
+            }
+            let wait = loading.front().map(|(due_ns, _)| {
+                let nanoseconds = due_ns.saturating_sub(now_ns).min(LOADED_NS);
+                Timespec {
+                    tv_sec: 0,
+                    tv_nsec: nanoseconds.cast_signed(),
+                }
+            });
             let mut ready = [
                 PollFd::from_borrowed_fd(asked.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
             ];
-            match poll(&mut ready, None) {
+            match poll(&mut ready, wait.as_ref()) {
                 Ok(_) if ready[1].revents().is_empty() => {}
                 Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return,
@@ -323,13 +343,18 @@ impl Looker {
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for tgid in pids.filter(|pid| *pid != std::process::id() && has_sockets(*pid)) {
             self.look_at_program(tgid);
-            // Gone, or a thread of the kernel.
-            for mapped in mapped_files(tgid).unwrap_or_default() {
-                if is_common(mapped.name())
-                    && let Ok((file, metadata)) = mapped.open(tgid)
-                {
-                    self.known(&metadata, file, &mapped.path);
-                }
+            self.look_at_libraries(tgid);
+        }
+    }
+
+    /// Probes the libraries that a process has loaded, wherever they lie, if they are such that many programs use.
+    fn look_at_libraries(&mut self, tgid: u32) {
+        // Gone, or a thread of the kernel.
+        for mapped in mapped_files(tgid).unwrap_or_default() {
+            if is_common(mapped.name())
+                && let Ok((file, metadata)) = mapped.open(tgid)
+            {
+                self.known(&metadata, file, &mapped.path);
             }
         }
     }

@@ -49,7 +49,6 @@ fn requests_without_an_answer_are_not_answered() {
 /// curl is content, and may be gone, when it has as many bytes as the head told; the frame that ends the stream comes
 /// behind them.
 #[test]
-#[ignore = "an answer of HTTP/2 is only taken to be over by END_STREAM"]
 fn an_answer_of_http2_is_over_when_it_has_the_length_that_was_told() {
     need!(Agent, Root, Openssl, Node, Curl);
     let agent = Agent::start();

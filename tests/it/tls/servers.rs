@@ -202,7 +202,6 @@ fn go_without_symbols_and_everybody() {
 }
 
 #[test]
-#[ignore = "a few of the frames that Go's server writes by HTTP/2 are not seen there"]
 fn go_by_http2_and_everybody() {
     need_everybody!(Go);
     for kind in [Kind::Go, Kind::GoStripped] {
@@ -247,7 +246,6 @@ fn response_times_of_node_lie_between_the_handlers_and_the_clients() {
 }
 
 #[test]
-#[ignore = "now and then a request to asyncio is timed at less than a tenth of a millisecond"]
 fn response_times_of_asyncio_lie_between_the_handlers_and_the_clients() {
     need!(Agent, Root, Openssl, Python, Venv);
     response_times_fit(Kind::Asyncio, Http::One);

@@ -21,7 +21,7 @@ pub(super) use self::stream::Stream;
 use self::stream::{Asks, Head, Streams};
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
-use crate::exchange::{Loss, Outcome, Protocol, Request, Sink, StreamKind};
+use crate::exchange::{Loss, Outcome, Protocol, Request, Sink, StreamKind, UNKNOWN};
 
 /// How to recognise HTTP/2 and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
@@ -40,8 +40,6 @@ const MAX_STRAYS: u8 = 8;
 const UPGRADED_STREAM: u32 = 1;
 /// What a gRPC message's content type begins with.
 const GRPC: &str = "application/grpc";
-/// What a field that was not seen is called.
-const UNKNOWN: &str = "(unknown)";
 
 fn detect(first: &[u8], direction: Direction) -> Option<Direction> {
     let known = first.len().min(PREFACE.len());
@@ -532,7 +530,8 @@ impl Fields {
             Field::CorrelationId => self.correlation_id = text(),
             Field::ContentType => self.content_type = text(),
             Field::ContentLength => {
-                self.content_length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok())
+                let text = std::str::from_utf8(value).ok();
+                self.content_length = text.and_then(|text| text.parse().ok());
             }
             Field::Status => self.status = number(value),
             Field::GrpcStatus => self.grpc_status = number(value),
