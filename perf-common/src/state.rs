@@ -40,6 +40,8 @@ pub mod flags {
     pub const HANDSHAKE: u32 = 1 << 15;
     /// Of a session: the lengths spoke against the socket that it was bound to. It is not bound by them again.
     pub const MISBOUND: u32 = 1 << 18;
+    /// Of a socket that carries TLS: its process closed it.
+    pub const CLOSED: u32 = 1 << 19;
     /// The kernel encrypts and decrypts: what the process moves is plaintext, and the socket's positions are not its.
     pub const KERNEL_TLS: u32 = 1 << 17;
     /// Of a session: it was bound to its socket by order and lengths alone.

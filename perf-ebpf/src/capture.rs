@@ -229,12 +229,17 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
 pub fn end_of_stream(socket: Socket) {
     let Some(state) = connection::find(socket) else { return };
     // SAFETY: as in `moved`.
-    let state = unsafe { &mut *state };
+    tell_end(unsafe { &mut *state }, Thread::current());
+}
+
+/// A read of a followed connection found its end.
+#[inline(always)]
+pub fn tell_end(state: &mut ConnectionState, thread: Thread) {
     if state.flags & flags::OPENED == 0 || state.flags & flags::IGNORED != 0 {
         return;
     }
     connection::flush_direction(state, direction::RECEIVED);
-    let Thread { tgid, tid, .. } = Thread::current();
+    let Thread { tgid, tid, .. } = thread;
     let segment = Segment {
         at_ns: emit::now(),
         arrival_ns: 0,

@@ -333,6 +333,9 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
     if let Some(state) = find(socket) {
         // SAFETY: as in `find_or_adopt`.
         let state = unsafe { &mut *state };
+        if what != change::PEER_CLOSED {
+            state.flags |= flags::CLOSED;
+        }
         tell_change(session_of(state), what);
     }
 }

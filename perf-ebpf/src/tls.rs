@@ -135,8 +135,12 @@ const SEVERAL: u64 = 1;
 const ASK_AGAIN: u16 = 16;
 /// Segments after which nobody asks any more whose session it is.
 const GIVE_UP: u16 = 1024;
-/// How much more ciphertext there may be than plaintext and as much again: handshakes, and what is not yet decrypted.
-const SLACK_BYTES: u32 = 64 << 10;
+/// How much more ciphertext there may be than plaintext and as much again: handshakes, and what a program read at once and
+/// is not yet decrypted.
+const SLACK_BYTES: u32 = 1 << 20;
+
+/// Plaintext that agreed for so long is believed.
+const ENOUGH_BYTES: u32 = 1 << 30;
 
 /// The key of a session's state. A socket's is an address of the kernel, with the highest bit set. Of a process's number
 /// the highest bits are left out: two processes would have to have their objects at the same place to share one.
@@ -377,6 +381,19 @@ pub fn returned(result: u64, stack: u64) {
     // Of the thread's own entry: there is no other error.
     let _gone = CALLS.remove(caller);
     finished(thread, call, length(call, result));
+    if call.kind == Kind::Read as u64 && result as i32 == 0 {
+        ended(thread, call);
+    }
+}
+
+/// The peer said that nothing follows (close_notify), or is gone: a read gave 0. (The `_ex` forms do not tell that from
+/// "try again".)
+#[inline(always)]
+fn ended(thread: Thread, call: Call) {
+    if let Some(session) = CONNECTIONS.get_ptr_mut(key(thread.tgid, call.object)) {
+        // SAFETY: as in `finished`.
+        capture::tell_end(unsafe { &mut *session }, thread);
+    }
 }
 
 /// Bytes of plaintext that a call moved; 0 for an error, for "try again", and for a handshake.
@@ -429,8 +446,15 @@ fn finished(thread: Thread, call: Call, length: u32) {
     if call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED == 0 {
         session.flags |= flags::HANDSHAKE;
     }
-    let bound = socket != 0 && session.link != socket && bind(session, key, socket, inferred, bytes as u32);
+    let mut rebound = socket != 0 && session.link != socket && bind(session, key, socket, inferred, bytes as u32);
     let sent = Kind::sends(call.kind);
+    let counted = if sent { &mut session.sent } else { &mut session.received };
+    *counted = counted.wrapping_add(length);
+    let position_end = *counted;
+    if length != 0 && session.flags & flags::INFERRED != 0 && !lengths_agree(session) {
+        unbind(session, key);
+        rebound = true;
+    }
     let (mut arrival_ns, mut at_ns) = (0, 0);
     if let Some(state) = CONNECTIONS.get_ptr_mut(session.link) {
         // SAFETY: as above.
@@ -445,10 +469,10 @@ fn finished(thread: Thread, call: Call, length: u32) {
         state.moved_ns = 0;
         state.flags |= session.flags & flags::CLIENT;
     }
-    let mut segment = Segment {
+    let segment = Segment {
         at_ns: if at_ns == 0 { emit::now() } else { at_ns },
         arrival_ns: if sent { 0 } else { arrival_ns },
-        position_end: 0,
+        position_end,
         length,
         tgid: thread.tgid,
         tid: thread.tid,
@@ -461,17 +485,11 @@ fn finished(thread: Thread, call: Call, length: u32) {
         socket: Socket::probed(session.link as *const u8),
         stream: Stream::Tls,
     };
-    if bound && session.flags & flags::OPENED != 0 {
+    if rebound && session.flags & flags::OPENED != 0 {
         connection::opened(session, ends, segment);
     }
     if length == 0 {
         return;
-    }
-    let counted = if sent { &mut session.sent } else { &mut session.received };
-    *counted = counted.wrapping_add(length);
-    segment.position_end = *counted;
-    if session.flags & flags::INFERRED != 0 && !lengths_agree(session) {
-        unbind(session);
     }
     if session.flags & flags::IGNORED != 0 {
         return;
@@ -529,7 +547,11 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, by
         return false;
     }
     if session.link != 0 {
-        renew(session);
+        if session.flags & flags::INFERRED == 0 && is_open(session.link) {
+            // A program that does something else with TLS from inside of a call, such as to check a certificate.
+            return false;
+        }
+        renew(session, key);
     }
     if session.flags & flags::FILTERED != 0 {
         // What is observed was asked of the socket.
@@ -548,9 +570,18 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, by
     true
 }
 
+/// Is this socket there, and not closed by its process?
+#[inline(always)]
+fn is_open(socket: u64) -> bool {
+    // SAFETY: as in `finished`.
+    CONNECTIONS
+        .get_ptr_mut(socket)
+        .is_some_and(|state| unsafe { (*state).flags & flags::CLOSED == 0 })
+}
+
 /// The object is used for another connection now.
 #[inline(always)]
-fn renew(session: &mut ConnectionState) {
+fn renew(session: &mut ConnectionState, key: u64) {
     if session.flags & flags::OPENED != 0 {
         connection::flush_all(session);
         emit::state_change(session, change::DESTROYED);
@@ -559,10 +590,7 @@ fn renew(session: &mut ConnectionState) {
     if session.flags & flags::FRAMES != 0 {
         frames::end(session);
     }
-    if let Some(before) = CONNECTIONS.get_ptr_mut(session.link) {
-        // SAFETY: as in `finished`.
-        unsafe { (*before).link = 0 };
-    }
+    let_go(session.link, key);
     session.connection = connection::fresh(Stream::Tls, emit::now()).connection;
     session.flags = flags::SESSION | session.flags & (flags::IGNORED | flags::FILTERED | flags::HANDSHAKE);
     session.budget = 0;
@@ -574,9 +602,26 @@ fn renew(session: &mut ConnectionState) {
     session.link = 0;
 }
 
+/// A socket does not belong to this session any more.
+#[inline(always)]
+fn let_go(socket: u64, key: u64) {
+    if let Some(state) = CONNECTIONS.get_ptr_mut(socket) {
+        // SAFETY: as in `finished`.
+        let state = unsafe { &mut *state };
+        if state.link == key {
+            state.link = 0;
+        }
+    }
+}
+
 /// Could this much plaintext have gone over that socket since it was bound? Ciphertext is longer, but not by much.
 #[inline(always)]
-fn lengths_agree(session: &ConnectionState) -> bool {
+fn lengths_agree(session: &mut ConnectionState) -> bool {
+    if session.received > ENOUGH_BYTES || session.sent > ENOUGH_BYTES {
+        // Before the numbers wrap.
+        session.flags &= !flags::INFERRED;
+        return true;
+    }
     let Some(at) = Socket::probed(session.link as *const u8).positions() else {
         return false;
     };
@@ -588,11 +633,8 @@ fn lengths_agree(session: &ConnectionState) -> bool {
 
 /// The session goes over another socket than was thought: nothing is known of it any more.
 #[inline(always)]
-fn unbind(session: &mut ConnectionState) {
-    if let Some(state) = CONNECTIONS.get_ptr_mut(session.link) {
-        // SAFETY: as in `finished`.
-        unsafe { (*state).link = 0 };
-    }
+fn unbind(session: &mut ConnectionState, key: u64) {
+    let_go(session.link, key);
     session.link = 0;
     session.flags = session.flags & !flags::INFERRED | flags::MISBOUND;
     count(Counter::Misbound, 1);
