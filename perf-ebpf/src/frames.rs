@@ -225,30 +225,37 @@ pub fn moved(state: &mut ConnectionState, segment: Segment, source: Source) {
     };
     (cursor.index, cursor.walked) = (0, 0);
     cursor.expected = start;
-    let pieces = u64::from(pieces);
     let place = u64::from(segment.position_end) << 32 | u64::from(segment.length);
+    match tell_frames(key, source.at as u64, u64::from(pieces), place, segment.at_ns) {
+        NOTHING => pass(state, segment),
+        answer => emit::note_loss(state, segment.direction, answer == LOST),
+    }
+}
+
+/// Walks over a segment's frames, and tells of those that have to be.
+// VERIFIER: a global function, see `process::tell_process`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tell_frames(key: u64, array: u64, pieces: u64, place: u64, at_ns: u64) -> u32 {
     let mut records = 0;
     let mut answer = MORE;
     while records < RECORDS && answer == MORE {
         records += 1;
-        answer = skim_frames(key, source.at as u64, pieces, place, segment.at_ns);
+        answer = skim_frames(key, array, pieces, place, at_ns);
         if answer != TELL {
             continue;
         }
         answer = match tell_runs(key) {
             NOTHING => {
                 let last = u64::from(records == RECORDS);
-                walk_frames(key, source.at as u64, pieces << 1 | last, place, segment.at_ns)
+                walk_frames(key, array, pieces << 1 | last, place, at_ns)
             }
             LOST => LOST,
             // Looked at again: a run that had become long enough begins anew.
             _ => MORE,
         };
     }
-    match answer {
-        NOTHING => pass(state, segment),
-        _ => emit::note_loss(state, segment.direction, answer == LOST),
-    }
+    answer
 }
 
 /// Nothing of it is captured: it is added to sums, which are reported before the next record of this direction.
