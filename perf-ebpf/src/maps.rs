@@ -48,10 +48,10 @@ pub static EXECUTABLES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096
 #[map]
 pub static CALLS: LruHashMap<Caller, Call> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Where a thread moved ciphertext last, outside of any call: a library that does not touch the socket itself is called
+/// Where a thread or goroutine received ciphertext last, outside of any call: a library that does not touch the socket itself is called
 /// right behind. Written and read here alone.
 #[map]
-pub static TOUCHED: LruHashMap<u32, Touched> = LruHashMap::with_max_entries(16_384, 0);
+pub static TOUCHED: LruHashMap<Caller, Touched> = LruHashMap::with_max_entries(16_384, 0);
 
 /// Marks by process ([`perf_common::settings::mark`]). The user side fills it with what runs when it starts; the
 /// process hooks keep it.

@@ -84,10 +84,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The library may leave it to the program to move the ciphertext.
+    /// The ciphertext may have been moved before: by the program, where the library leaves it to that, or by Go's handshake,
+    /// which is not followed and may read the first request.
     #[inline(always)]
     fn infers(kind: u64) -> bool {
-        kind <= Self::Handshake as u64
+        !Self::any(kind)
     }
 
     /// It is for descriptors of any kind.
@@ -117,7 +118,7 @@ impl Kind {
     }
 }
 
-/// The unbound socket that a thread received from last, outside of any call.
+/// The unbound socket that a thread or goroutine received from last, outside of any call.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Touched {
@@ -244,8 +245,17 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
     if moved != direction::RECEIVED {
         return;
     }
-    if let Some(touched) = TOUCHED.get_ptr_mut(thread.tid) {
-        // SAFETY: as above; the entry is the thread's own.
+    let tgid = u64::from(thread.tgid);
+    for who in [u64::from(thread.tid), running_goroutine(thread)] {
+        note(Caller { who, tgid }, socket, length);
+    }
+}
+
+/// A thread, or the goroutine that it runs, received from this socket.
+#[inline(always)]
+fn note(caller: Caller, socket: u64, length: u32) {
+    if let Some(touched) = TOUCHED.get_ptr_mut(caller) {
+        // SAFETY: as in `touch`; the entry is the thread's own.
         let touched = unsafe { &mut *touched };
         if touched.socket == 0 {
             *touched = Touched { socket, bytes: 0 };
@@ -254,12 +264,12 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
         }
         touched.bytes += u64::from(length);
     } else {
-        // A full table gives up another thread's.
         let touched = Touched {
             socket,
             bytes: u64::from(length),
         };
-        let _full = TOUCHED.insert(thread.tid, touched, 0);
+        // A full table gives up another one's.
+        let _full = TOUCHED.insert(caller, touched, 0);
     }
 }
 
@@ -272,10 +282,7 @@ fn call_of(thread: Thread) -> Option<*mut Call> {
     };
     find(u64::from(thread.tid)).or_else(|| {
         let goroutine = running_goroutine(thread);
-        if goroutine == 0 {
-            return None;
-        }
-        find(goroutine)
+        if goroutine == 0 { None } else { find(goroutine) }
     })
 }
 
@@ -332,7 +339,7 @@ pub fn goroutine_writes(goroutine: u64, call: Call, length: u64) {
         return; // its stack had to grow
     }
     if length <= i32::MAX as u64 {
-        finished(thread, call, length as u32);
+        finished(thread, caller, call, length as u32);
     }
     // A full table gives up another's.
     let _full = CALLS.insert(caller, call, 0);
@@ -360,7 +367,7 @@ pub fn goroutine_returned(goroutine: u64, result: u64, on_stack: u64) {
     };
     // Of the goroutine's own entry: there is no other error.
     let _gone = CALLS.remove(caller);
-    finished(thread, call, length(call, result));
+    finished(thread, caller, call, length(call, result));
 }
 
 /// A call returns. `stack`: the stack's end behind it.
@@ -380,7 +387,7 @@ pub fn returned(result: u64, stack: u64) {
     }
     // Of the thread's own entry: there is no other error.
     let _gone = CALLS.remove(caller);
-    finished(thread, call, length(call, result));
+    finished(thread, caller, call, length(call, result));
     if call.kind == Kind::Read as u64 && result as i32 == 0 {
         ended(thread, call);
     }
@@ -420,7 +427,7 @@ fn length(call: Call, result: u64) -> u32 {
 
 /// A call is over and moved `length` bytes.
 #[inline(always)]
-fn finished(thread: Thread, call: Call, length: u32) {
+fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     let key = key(thread.tgid, call.object);
     let found = CONNECTIONS.get_ptr_mut(key);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
@@ -432,7 +439,7 @@ fn finished(thread: Thread, call: Call, length: u32) {
             bytes: 0,
         }
     } else {
-        take_touched(thread.tid)
+        take_touched(caller)
     };
     if found.is_none() && socket == 0 && (length == 0 || Kind::any(call.kind)) {
         return;
@@ -507,9 +514,9 @@ fn finished(thread: Thread, call: Call, length: u32) {
 
 /// The one socket that the thread received from since the last call.
 #[inline(always)]
-fn take_touched(tid: u32) -> Touched {
+fn take_touched(caller: Caller) -> Touched {
     const NONE: Touched = Touched { socket: 0, bytes: 0 };
-    let Some(touched) = TOUCHED.get_ptr_mut(tid) else {
+    let Some(touched) = TOUCHED.get_ptr_mut(caller) else {
         return NONE;
     };
     // SAFETY: the thread's own entry.
