@@ -454,6 +454,10 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
         session.flags |= flags::HANDSHAKE;
     }
     let mut rebound = socket != 0 && session.link != socket && bind(session, key, socket, inferred, bytes as u32);
+    if rebound && !inferred {
+        // What was received before belongs to this session too, and not to the next one of this thread.
+        take_touched(caller);
+    }
     let sent = Kind::sends(call.kind);
     let counted = if sent { &mut session.sent } else { &mut session.received };
     *counted = counted.wrapping_add(length);
