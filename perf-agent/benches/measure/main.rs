@@ -1,9 +1,9 @@
 //! Measures the agent: `cargo xtask bench` builds and runs this, as root where a benchmark needs it, and prints its
 //! figures as tables. Each subcommand prints one [`report::Report`] as JSON.
 //!
-//! Read in this order: [`report`] (figures and bars), [`records`] and [`pipeline`] (the user side alone), [`talk`] and
-//! [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`] (what it costs those
-//! that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`idle`].
+//! Read in this order: [`report`] (figures and bars), [`records`], [`multiplexed`] and [`pipeline`] (the user side
+//! alone), [`talk`] and [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`]
+//! (what it costs those that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`idle`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 #![expect(clippy::disallowed_methods, reason = "it measures times")]
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod agent;
 mod host;
 mod idle;
 mod kernel;
+mod multiplexed;
 mod nginx;
 mod pipeline;
 mod records;
@@ -39,6 +40,9 @@ enum Measure {
         /// Only the throughput.
         #[arg(long)]
         no_memory: bool,
+        /// Only the throughput of this.
+        #[arg(long, value_enum)]
+        load: Option<pipeline::Kind>,
     },
     /// The kernel side alone, program by program. As root.
     Kernel {
@@ -105,11 +109,11 @@ enum Measure {
     Profile {
         #[arg(long, default_value_t = 2)]
         batches: u32,
-        /// Of one busy server, not of a busy host.
-        #[arg(long)]
-        narrow: bool,
+        /// Of what.
+        #[arg(long, value_enum, default_value_t = pipeline::Kind::Host)]
+        load: pipeline::Kind,
         /// What `perf-agent record` wrote, once, instead of made records.
-        #[arg(long, conflicts_with_all = ["batches", "narrow"])]
+        #[arg(long, conflicts_with_all = ["batches", "load"])]
         recording: Option<PathBuf>,
     },
     /// Both ends of a connection, for `kernel`.
@@ -171,7 +175,11 @@ impl Hooks {
 
 fn main() -> Result<()> {
     match Measure::parse() {
-        Measure::Pipeline { samples, no_memory } => pipeline::run(samples, !no_memory)?.print(),
+        Measure::Pipeline {
+            samples,
+            no_memory,
+            load,
+        } => pipeline::run(samples, !no_memory && load.is_none(), load)?.print(),
         Measure::Kernel {
             empty,
             backend,
@@ -192,7 +200,7 @@ fn main() -> Result<()> {
             recording: Some(recording),
             ..
         } => pipeline::profile_recording(&recording),
-        Measure::Profile { batches, narrow, .. } => pipeline::profile(batches, narrow),
+        Measure::Profile { batches, load, .. } => pipeline::profile(batches, load),
         Measure::Talk { kind, milliseconds } => talk::run(kind, Duration::from_millis(milliseconds)),
         Measure::Serve { port } => serve::serve(port),
     }

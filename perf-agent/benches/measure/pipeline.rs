@@ -14,6 +14,7 @@ use perf_agent::source::format::{Entry, Reader};
 use perf_agent::statistics;
 
 use crate::host::{self, Memory};
+use crate::multiplexed::{self, Multiplexed};
 use crate::records::{Batch, NARROW, Shape, Traffic, WIDE, tick};
 use crate::report::{Report, thread_seconds};
 
@@ -30,10 +31,11 @@ const START_NS: u64 = 1000 * SECOND_NS;
 
 /// Bars.
 const LEAST_PER_SECOND: f64 = 1_500_000.0;
+const LEAST_PER_SECOND_HTTP2: f64 = 700_000.0;
 const MOST_MB: f64 = 60.0;
 
 /// Both figures. Memory is that of a process of its own.
-pub(crate) fn run(samples: usize, memory: bool) -> Result<Report> {
+pub(crate) fn run(samples: usize, memory: bool, only: Option<Kind>) -> Result<Report> {
     let mut report = Report::new("pipeline");
     if memory {
         let child = Command::new(std::env::current_exe()?)
@@ -64,14 +66,18 @@ pub(crate) fn run(samples: usize, memory: bool) -> Result<Report> {
         ));
     }
     host::pin(&[0])?;
-    throughput(WIDE, "busy host", samples, &mut report)?;
-    throughput(NARROW, "busy server", samples, &mut report)?;
+    for kind in Kind::ALL
+        .into_iter()
+        .filter(|kind| only.is_none_or(|only| only == *kind))
+    {
+        throughput(kind, samples, &mut report)?;
+    }
     Ok(report)
 }
 
 /// For profilers: nothing but batches, and no clock, whose page some of them cannot show to the program.
-pub(crate) fn profile(batches: u32, narrow: bool) -> Result<()> {
-    let mut load = Load::new(if narrow { NARROW } else { WIDE })?;
+pub(crate) fn profile(batches: u32, kind: Kind) -> Result<()> {
+    let mut load = Load::new(kind)?;
     for _ in 0..batches {
         load.feed();
         load.tick();
@@ -104,8 +110,55 @@ fn feed(pipeline: &mut Pipeline, batch: &Batch) {
     }
 }
 
-fn throughput(shape: Shape, name: &str, samples: usize, report: &mut Report) -> Result<()> {
-    let mut load = Load::new(shape)?;
+/// What is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// A busy host, HTTP/1: many endpoints and connections.
+    Host,
+    /// One busy server, HTTP/1: few of both.
+    Server,
+    /// Many streams on each connection.
+    Http2,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Host, Self::Server, Self::Http2];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "busy host",
+            Self::Server => "busy server",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+
+    fn least_per_second(self) -> f64 {
+        match self {
+            Self::Host | Self::Server => LEAST_PER_SECOND,
+            Self::Http2 => LEAST_PER_SECOND_HTTP2,
+        }
+    }
+
+    fn endpoints(self) -> usize {
+        match self {
+            Self::Host => WIDE.endpoints(),
+            Self::Server => NARROW.endpoints(),
+            Self::Http2 => multiplexed::ENDPOINTS,
+        }
+    }
+
+    fn connections(self) -> usize {
+        match self {
+            Self::Host => WIDE.connections,
+            Self::Server => NARROW.connections,
+            Self::Http2 => multiplexed::CONNECTIONS,
+        }
+    }
+}
+
+fn throughput(kind: Kind, samples: usize, report: &mut Report) -> Result<()> {
+    let name = kind.name();
+    let mut load = Load::new(kind)?;
     load.run(PER_RUN);
     let (mut rates, mut snapshots) = (Vec::new(), Vec::new());
     for _ in 0..samples {
@@ -116,24 +169,37 @@ fn throughput(shape: Shape, name: &str, samples: usize, report: &mut Report) -> 
     }
     load.check()?;
     let what = format!("{name}: exchanges per second on one processor");
-    report.at_least(LEAST_PER_SECOND, what, "1/s", &rates);
+    report.at_least(kind.least_per_second(), what, "1/s", &rates);
     report.row(format!("{name}: share of ticks and snapshots"), "%", &snapshots);
     report.how(format!(
-        "{name}: {} exchanges of {} endpoints over {} keep-alive connections ({} records, {} MB) made once, moved on in \
+        "{name}: {} exchanges of {} endpoints over {} connections that stay ({} records, {} MB) made once, moved on in \
          time and replayed; decode, put in order, dissect, aggregate, request log, and at every second of record time a \
          tick and a snapshot. {PER_RUN} exchanges per sample, by the thread's own processor time.",
         load.exchanges,
-        shape.endpoints(),
-        shape.connections,
+        kind.endpoints(),
+        kind.connections(),
         load.batch.len(),
         load.batch.bytes() / 1_000_000,
     ));
     Ok(())
 }
 
+/// Makes a batch of HTTP/1; gives the exchanges in it, and the moment behind it.
+fn make(shape: Shape, pipeline: &mut Pipeline, batch: &mut Batch) -> (u64, u64) {
+    let mut traffic = Traffic::new(shape, RATE, START_NS);
+    traffic.begin(&mut |record, _| pipeline.apply(record));
+    while traffic.exchanges() < BATCH {
+        // Small steps, to stop near the number wanted.
+        let until_ns = traffic.now_ns() + 1_000_000;
+        traffic.run_until(until_ns, &mut |record, connection| batch.push(record, connection));
+    }
+    let end_ns = traffic.finish(&mut |record, connection| batch.push(record, connection));
+    (traffic.exchanges(), end_ns)
+}
+
 /// A pipeline and what it is fed.
 struct Load {
-    shape: Shape,
+    kind: Kind,
     pipeline: Pipeline,
     batch: Batch,
     /// Record time that the batch takes.
@@ -150,25 +216,27 @@ struct Load {
 }
 
 impl Load {
-    fn new(shape: Shape) -> Result<Self> {
+    fn new(kind: Kind) -> Result<Self> {
         let mut pipeline = pipeline()?;
-        let mut traffic = Traffic::new(shape, RATE, START_NS);
-        traffic.begin(&mut |record, _| pipeline.apply(record));
         let mut batch = Batch::default();
-        while traffic.exchanges() < BATCH {
-            // Small steps, to stop near the number wanted.
-            let until_ns = traffic.now_ns() + 1_000_000;
-            traffic.run_until(until_ns, &mut |record, connection| batch.push(record, connection));
-        }
-        let end_ns = traffic.finish(&mut |record, connection| batch.push(record, connection));
+        let (exchanges, end_ns) = match kind {
+            Kind::Host => make(WIDE, &mut pipeline, &mut batch),
+            Kind::Server => make(NARROW, &mut pipeline, &mut batch),
+            Kind::Http2 => {
+                let mut traffic = Multiplexed::new(RATE, START_NS);
+                traffic.begin(&mut |record, _| pipeline.apply(record));
+                let end_ns = traffic.run(BATCH, &mut |record, connection| batch.push(record, connection));
+                (traffic.exchanges(), end_ns)
+            }
+        };
         Ok(Self {
-            shape,
+            kind,
             pipeline,
             batch,
             length_ns: end_ns - START_NS,
             next_tick_ns: START_NS,
             now_ns: START_NS,
-            exchanges: traffic.exchanges(),
+            exchanges,
             counted: 0,
             fed: 0,
             snapshot: None,
@@ -214,11 +282,13 @@ impl Load {
     fn check(&mut self) -> Result<()> {
         self.pipeline.apply(&tick(self.now_ns + 1));
         let snapshot = self.pipeline.snapshot();
-        check(&snapshot, self.shape, self.fed, 2 * self.fed)
+        // Of HTTP/2, a record holds several.
+        let least_records = if self.kind == Kind::Http2 { 0 } else { 2 * self.fed };
+        check(&snapshot, self.kind.endpoints(), self.fed, least_records)
     }
 }
 
-fn check(snapshot: &Snapshot, shape: Shape, exchanges: u64, least_records: u64) -> Result<()> {
+fn check(snapshot: &Snapshot, endpoints: usize, exchanges: u64, least_records: u64) -> Result<()> {
     let accounting: &Accounting = &snapshot.accounting;
     ensure!(
         accounting.exchanges.answered == exchanges && accounting.records.received >= least_records,
@@ -226,10 +296,9 @@ fn check(snapshot: &Snapshot, shape: Shape, exchanges: u64, least_records: u64) 
         accounting.exchanges.answered
     );
     ensure!(
-        snapshot.endpoints.len() == shape.endpoints(),
-        "{} endpoints instead of {}",
+        snapshot.endpoints.len() == endpoints,
+        "{} endpoints instead of {endpoints}",
         snapshot.endpoints.len(),
-        shape.endpoints()
     );
     Ok(())
 }
@@ -275,7 +344,7 @@ pub(crate) fn memory() -> Result<()> {
         pipeline.connections()
     );
     let flying = snapshot.accounting.exchanges.in_flight;
-    check(&snapshot, WIDE, traffic.exchanges() - flying, 0)?;
+    check(&snapshot, WIDE.endpoints(), traffic.exchanges() - flying, 0)?;
     let Memory {
         resident,
         anonymous,

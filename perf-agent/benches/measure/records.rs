@@ -506,7 +506,7 @@ fn headers(random: &mut Random, host: &str) -> String {
     text
 }
 
-fn header<T>(kind: u16, flags: u16, more: usize, at_ns: u64) -> RecordHeader {
+pub(crate) fn header<T>(kind: u16, flags: u16, more: usize, at_ns: u64) -> RecordHeader {
     let size = u32::try_from(size_of::<T>() + more).expect("records are small");
     RecordHeader {
         kind,
@@ -516,11 +516,11 @@ fn header<T>(kind: u16, flags: u16, more: usize, at_ns: u64) -> RecordHeader {
     }
 }
 
-fn id_of(number: usize) -> u64 {
+pub(crate) fn id_of(number: usize) -> u64 {
     (number as u64 + 1) << 10
 }
 
-fn process(tgid: u32, at_ns: u64, name: &str) -> Vec<u8> {
+pub(crate) fn process(tgid: u32, at_ns: u64, name: &str) -> Vec<u8> {
     let (exe, group) = (format!("/usr/bin/{name}"), format!("/system.slice/{name}.service"));
     ProcessRecord::of_paths(tgid, at_ns, &exe, &group).collect()
 }
@@ -537,13 +537,18 @@ fn open(shape: Shape, id: u64, connection: &Connection, at_ns: u64) -> OpenRecor
     } else {
         (port, ephemeral, 7)
     };
+    open_at(id, connection.tgid, (local_port, remote_port, last), at_ns)
+}
+
+/// A connection between two ports, with a peer whose address ends with the last number.
+pub(crate) fn open_at(id: u64, tgid: u32, (local_port, remote_port, last): (u16, u16, u8), at_ns: u64) -> OpenRecord {
     OpenRecord {
         header: header::<OpenRecord>(kind::OPEN, 0, 0, at_ns),
         connection: id,
         socket: id << 6,
         inode: id,
-        tgid: connection.tgid,
-        tid: connection.tgid,
+        tgid,
+        tid: tgid,
         family: family::INET,
         local_port,
         remote_port,
@@ -705,10 +710,10 @@ fn add(record: &mut [u8], at: usize, by: u64) {
 }
 
 /// Marsaglia's xorshift64*: repeatable, and good enough to mix traffic.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -716,11 +721,11 @@ impl Random {
     }
 
     /// 0..1
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         index(self.unit(), limit)
     }
 
@@ -736,7 +741,7 @@ impl Random {
     clippy::cast_sign_loss,
     reason = "of small positive numbers"
 )]
-fn whole(value: f64) -> u64 {
+pub(crate) fn whole(value: f64) -> u64 {
     value as u64
 }
 
@@ -745,6 +750,6 @@ fn whole(value: f64) -> u64 {
     clippy::cast_sign_loss,
     reason = "of a number in 0..1 times a small one"
 )]
-fn index(unit: f64, count: usize) -> usize {
+pub(crate) fn index(unit: f64, count: usize) -> usize {
     (unit * count as f64) as usize
 }

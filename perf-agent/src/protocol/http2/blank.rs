@@ -515,10 +515,9 @@ impl Reader {
 /// Blanks the values of a coded path's query, each with as many letters and bits as it had. How many letters the path has;
 /// `None` if it is no string.
 fn blank_query(bytes: &mut [u8]) -> Option<u32> {
-    let mut letters = Vec::with_capacity(bytes.len() * 8 / SHORTEST_BITS);
-    if !huffman::decode(bytes, |letter| letters.push(letter)) {
-        return None;
-    }
+    let mut letters = vec![0; huffman::most_decoded(bytes.len())];
+    let length = huffman::decode(bytes, &mut letters)?;
+    letters.truncate(length);
     let mut codes = Codes::default();
     let mut query = Query::Path;
     let (mut value_letters, mut value_bits) = (0, 0);
@@ -602,9 +601,9 @@ mod tests {
     }
 
     fn decoded(bytes: &[u8]) -> String {
-        let mut text = Vec::new();
-        assert!(huffman::decode(bytes, |letter| text.push(letter)));
-        String::from_utf8(text).unwrap()
+        let mut text = vec![0; huffman::most_decoded(bytes.len())];
+        let length = huffman::decode(bytes, &mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
     }
 
     fn string(text: &str, huffman: bool) -> Vec<u8> {

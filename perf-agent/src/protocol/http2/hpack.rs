@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use memchr::memchr;
+
 use super::huffman;
 
 /// Most bytes of a dynamic table (as the RFC counts them, 4.1) of which the entries are kept. Beyond it the oldest are
@@ -11,10 +13,13 @@ use super::huffman;
 const MAX_TABLE_BYTES: u32 = 16 * 1024;
 /// A dynamic table's size until an encoder changes it (RFC 9113, 6.5.2).
 const DEFAULT_TABLE_BYTES: u32 = 4096;
+const _: () = assert!(MAX_TABLE_BYTES < u16::MAX as u32 && size_of::<Entry>() == 12);
 /// What an entry counts beyond its name and value (RFC 7541, 4.1).
 const ENTRY_BYTES: u32 = 32;
 /// Bytes of a value that are kept.
 const MAX_VALUE_BYTES: usize = 4096;
+/// Bytes of a buffer for values that stay allocated.
+const USUAL_VALUE_BYTES: usize = 256;
 /// Longest name that means anything here.
 pub(super) const MAX_NAME_BYTES: usize = 32;
 
@@ -50,7 +55,7 @@ pub(super) enum Field {
 }
 
 impl Field {
-    pub(super) fn of(name: &[u8]) -> Self {
+    pub(super) const fn of(name: &[u8]) -> Self {
         match name {
             b":method" => Self::Method,
             b":path" => Self::Path,
@@ -67,7 +72,7 @@ impl Field {
         }
     }
 
-    pub(super) fn is_kept(self) -> bool {
+    pub(super) const fn is_kept(self) -> bool {
         !matches!(self, Self::Other | Self::Unknown)
     }
 }
@@ -81,19 +86,27 @@ pub(super) struct Malformed;
 pub(super) struct Table {
     /// Newest first.
     entries: VecDeque<Entry>,
+    /// Their values, oldest first.
+    values: VecDeque<u8>,
+    /// Where the oldest one begins, as [`Entry::begin`] counts.
+    values_begin: u32,
     bytes: u32,
     max_bytes: u32,
+    /// The value that is being read.
+    value: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// Bytes of all values before this one's, modulo 2^32.
+    begin: u32,
+    /// Bytes of its value; none unless the field is of interest.
+    value_bytes: u16,
+    name_bytes: u16,
     field: Field,
-    /// Empty unless the field is of interest.
-    value: Box<[u8]>,
-    name_bytes: u32,
-    /// As the RFC counts them; too few if the name is not known, so that an entry is kept too long rather than too
-    /// short: an encoder never refers to one that is gone.
-    bytes: u32,
+    /// As the RFC counts them; too few if the name is not known or its value was not decoded, so that an entry is kept
+    /// too long rather than too short: an encoder never refers to one that is gone.
+    bytes: u16,
 }
 
 /// A string of a block: how it stands there.
@@ -108,32 +121,54 @@ impl Table {
     pub(super) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
+            values: VecDeque::new(),
+            values_begin: 0,
             bytes: 0,
             max_bytes: DEFAULT_TABLE_BYTES,
+            value: Vec::new(),
         }
     }
 
     /// Blocks were missed: nothing that was inserted is where it was.
     pub(super) fn forget(&mut self) {
         self.entries.clear();
+        self.values.clear();
+        self.values_begin = 0;
         self.bytes = 0;
     }
 
     /// Heap bytes held.
     pub(super) fn heap_bytes(&self) -> usize {
-        let values: usize = self.entries.iter().map(|entry| entry.value.len()).sum();
-        self.entries.capacity() * size_of::<Entry>() + values
+        self.entries.capacity() * size_of::<Entry>() + self.values.capacity() + self.value.capacity()
     }
 
     /// Reads a whole block and gives its fields, in order, with their values (empty unless they are of interest).
-    pub(super) fn read(&mut self, block: &[u8], mut take: impl FnMut(Field, &[u8])) -> Result<(), Malformed> {
+    pub(super) fn read(&mut self, block: &[u8], take: impl FnMut(Field, &[u8])) -> Result<(), Malformed> {
+        let mut value = std::mem::take(&mut self.value);
+        let read = self.read_with(&mut value, block, take);
+        value.clear();
+        value.shrink_to(USUAL_VALUE_BYTES);
+        self.value = value;
+        read
+    }
+
+    fn read_with(
+        &mut self,
+        value: &mut Vec<u8>,
+        block: &[u8],
+        mut take: impl FnMut(Field, &[u8]),
+    ) -> Result<(), Malformed> {
         let mut block = block;
         while let Some(&first) = block.first() {
             if first & 0x80 != 0 {
                 let index = integer(&mut block, 7)?;
                 match self.find(index)? {
                     Found::Static(field, value) => take(field, value.as_bytes()),
-                    Found::Entry(entry) => take(entry.field, &entry.value),
+                    Found::Entry(entry) if entry.value_bytes == 0 => take(entry.field, b""),
+                    Found::Entry(entry) => {
+                        self.copy_value(entry, value);
+                        take(entry.field, value);
+                    }
                     Found::Unknown => take(Field::Unknown, b""),
                 }
             } else if first & 0xe0 == 0x20 {
@@ -143,19 +178,35 @@ impl Table {
                 let index = integer(&mut block, if insert { 6 } else { 4 })?;
                 let (field, name_bytes) = self.name(index, &mut block)?;
                 let text = string(&mut block)?;
-                let (value, value_bytes) = value(field, text, insert)?;
-                take(field, &value);
+                value.clear();
+                let value_bytes = if field.is_kept() {
+                    decode_value(field, text, value)?
+                } else {
+                    text.least_bytes()
+                };
+                take(field, value);
                 if insert {
-                    self.insert(Entry {
-                        field,
-                        value: value.into(),
-                        name_bytes,
-                        bytes: name_bytes.saturating_add(value_bytes).saturating_add(ENTRY_BYTES),
-                    });
+                    let bytes = name_bytes.saturating_add(value_bytes).saturating_add(ENTRY_BYTES);
+                    self.insert(field, value, name_bytes, bytes);
                 }
             }
         }
         Ok(())
+    }
+
+    /// An entry's value.
+    fn copy_value(&self, entry: &Entry, to: &mut Vec<u8>) {
+        let begin = entry.begin.wrapping_sub(self.values_begin) as usize;
+        let end = begin + usize::from(entry.value_bytes);
+        let (first, second) = self.values.as_slices();
+        let split = first.len();
+        to.clear();
+        to.extend_from_slice(first.get(begin..end.min(split)).unwrap_or_default());
+        to.extend_from_slice(
+            second
+                .get(begin.max(split) - split..end.max(split) - split)
+                .unwrap_or_default(),
+        );
     }
 
     fn find(&self, index: u32) -> Result<Found<'_>, Malformed> {
@@ -163,8 +214,7 @@ impl Table {
         if index == 0 {
             return Err(Malformed);
         }
-        if let Some(&(name, value)) = STATIC.get(index - 1) {
-            let field = Field::of(name.as_bytes());
+        if let (Some(&field), Some(&(_, value))) = (STATIC_FIELDS.get(index - 1), STATIC.get(index - 1)) {
             return Ok(Found::Static(field, if field.is_kept() { value } else { "" }));
         }
         match self.entries.get(index - 1 - STATIC.len()) {
@@ -176,42 +226,31 @@ impl Table {
     /// A literal's name, and its bytes.
     fn name(&self, index: u32, block: &mut &[u8]) -> Result<(Field, u32), Malformed> {
         if index == 0 {
-            let mut name = [0; MAX_NAME_BYTES];
-            let mut length = 0;
-            let whole = string(block)?.decode(|byte| {
-                if let Some(place) = name.get_mut(length) {
-                    *place = byte;
-                }
-                length += 1;
-            });
-            return match name.get(..length) {
-                _ if !whole => Err(Malformed),
-                Some(name) => Ok((Field::of(name), bytes_of(length))),
-                None => Ok((Field::Other, bytes_of(length))),
-            };
+            let text = string(block)?;
+            // One that fills the room is longer than any that means something.
+            let mut name = [0; MAX_NAME_BYTES + 1];
+            let length = text.decode(&mut name)?;
+            return Ok((Field::of(&name[..length]), bytes_of(length)));
         }
         Ok(self.named(index))
     }
 
     /// A field's name by its index, which is not 0, and the name's bytes.
     pub(super) fn named(&self, index: u32) -> (Field, u32) {
-        if let Some((name, _)) = STATIC.get((index as usize).wrapping_sub(1)) {
-            return (Field::of(name.as_bytes()), bytes_of(name.len()));
+        let place = (index as usize).wrapping_sub(1);
+        if let (Some(&field), Some((name, _))) = (STATIC_FIELDS.get(place), STATIC.get(place)) {
+            return (field, bytes_of(name.len()));
         }
         match self.find(index) {
-            Ok(Found::Entry(entry)) => (entry.field, entry.name_bytes),
+            Ok(Found::Entry(entry)) => (entry.field, u32::from(entry.name_bytes)),
             _ => (Field::Unknown, 0),
         }
     }
 
     /// A field was inserted whose value does not matter.
     pub(super) fn inserted(&mut self, field: Field, name_bytes: u32, value_bytes: u32) {
-        self.insert(Entry {
-            field,
-            value: Box::default(),
-            name_bytes,
-            bytes: name_bytes.saturating_add(value_bytes).saturating_add(ENTRY_BYTES),
-        });
+        let bytes = name_bytes.saturating_add(value_bytes).saturating_add(ENTRY_BYTES);
+        self.insert(field, &[], name_bytes, bytes);
     }
 
     pub(super) fn resize(&mut self, bytes: u32) {
@@ -219,19 +258,31 @@ impl Table {
         self.evict(0);
     }
 
-    fn insert(&mut self, entry: Entry) {
-        self.evict(entry.bytes);
-        if entry.bytes <= self.max_bytes {
-            self.bytes += entry.bytes;
-            self.entries.push_front(entry);
+    fn insert(&mut self, field: Field, value: &[u8], name_bytes: u32, bytes: u32) {
+        self.evict(bytes);
+        if bytes > self.max_bytes {
+            return;
         }
+        // No entry is longer than the table, and that is not.
+        let small = |bytes: u32| u16::try_from(bytes).unwrap_or(u16::MAX);
+        self.bytes += bytes;
+        self.entries.push_front(Entry {
+            begin: self.values_begin.wrapping_add(bytes_of(self.values.len())),
+            value_bytes: small(bytes_of(value.len())),
+            name_bytes: small(name_bytes),
+            field,
+            bytes: small(bytes),
+        });
+        self.values.extend(value);
     }
 
     /// Makes room (RFC 7541, 4.4).
     fn evict(&mut self, room: u32) {
         while self.bytes.saturating_add(room) > self.max_bytes {
             let Some(oldest) = self.entries.pop_back() else { return };
-            self.bytes -= oldest.bytes;
+            self.bytes -= u32::from(oldest.bytes);
+            self.values.drain(..usize::from(oldest.value_bytes));
+            self.values_begin = self.values_begin.wrapping_add(u32::from(oldest.value_bytes));
         }
     }
 }
@@ -243,44 +294,55 @@ enum Found<'a> {
 }
 
 impl Text<'_> {
-    /// Gives each byte; false if it is no string.
-    fn decode(self, mut take: impl FnMut(u8)) -> bool {
-        if self.huffman {
-            huffman::decode(self.bytes, take)
+    /// Bytes that it comes to at least.
+    fn least_bytes(self) -> u32 {
+        bytes_of(if self.huffman {
+            huffman::least_decoded(self.bytes.len())
         } else {
-            self.bytes.iter().for_each(|&byte| take(byte));
-            true
+            self.bytes.len()
+        })
+    }
+
+    /// As much of it as there is room for, and how much that is.
+    fn decode(self, to: &mut [u8]) -> Result<usize, Malformed> {
+        if self.huffman {
+            return huffman::decode(self.bytes, to).ok_or(Malformed);
         }
+        let length = self.bytes.len().min(to.len());
+        to[..length].copy_from_slice(&self.bytes[..length]);
+        Ok(length)
     }
 }
 
-/// A value, if it is of interest, and its bytes. They are counted only where they count.
-fn value(field: Field, text: Text<'_>, counts: bool) -> Result<(Vec<u8>, u32), Malformed> {
-    let (mut value, mut length) = (Vec::new(), 0usize);
-    if !counts && !field.is_kept() {
-        return Ok((value, 0));
-    }
-    // Of a query, what stands between a key and the next one is left out.
-    let (mut in_query, mut in_value) = (false, false);
-    let whole = text.decode(|byte| {
-        length += 1;
-        if field == Field::Path {
+/// A value that is of interest, and its bytes; of a query without what stands between a key and the next one.
+fn decode_value(field: Field, text: Text<'_>, value: &mut Vec<u8>) -> Result<u32, Malformed> {
+    let most = if text.huffman {
+        huffman::most_decoded(text.bytes.len())
+    } else {
+        text.bytes.len()
+    };
+    value.resize(most.min(MAX_VALUE_BYTES), 0);
+    let length = text.decode(value)?;
+    value.truncate(length);
+    if field == Field::Path
+        && let Some(query) = memchr(b'?', value)
+    {
+        let (mut in_value, mut kept) = (false, query);
+        for place in query..value.len() {
+            let byte = value[place];
             in_value = match byte {
                 b'&' | b'#' => false,
-                b'=' if in_query => true,
+                b'=' => true,
                 _ => in_value,
             };
-            in_query |= byte == b'?';
+            if !in_value {
+                value[kept] = byte;
+                kept += 1;
+            }
         }
-        if field.is_kept() && !in_value && value.len() < MAX_VALUE_BYTES {
-            value.push(byte);
-        }
-    });
-    if whole {
-        Ok((value, bytes_of(length)))
-    } else {
-        Err(Malformed)
+        value.truncate(kept);
     }
+    Ok(bytes_of(length))
 }
 
 fn bytes_of(length: usize) -> u32 {
@@ -321,6 +383,17 @@ fn string<'a>(block: &mut &'a [u8]) -> Result<Text<'a>, Malformed> {
     *block = rest;
     Ok(Text { huffman, bytes })
 }
+
+/// What the names of the static table are.
+static STATIC_FIELDS: [Field; STATIC.len()] = {
+    let mut fields = [Field::Other; STATIC.len()];
+    let mut place = 0;
+    while place < fields.len() {
+        fields[place] = Field::of(STATIC[place].0.as_bytes());
+        place += 1;
+    }
+    fields
+};
 
 /// RFC 7541, Appendix A.
 const STATIC: [(&str, &str); 61] = [

@@ -54,15 +54,46 @@ const CODE: Code = {
     code
 };
 
+/// Bits of a window that [`SHORT`] is asked with. Of what stands in headers nearly every code is shorter.
+const SHORT_BITS: usize = 10;
+
+/// What [`SHORT`] says of the bits of a longer code.
+const LONG: u8 = u8::MAX;
+
+/// By the first bits of a window: the symbol whose code they begin with, and its bits.
+#[expect(clippy::cast_possible_truncation, reason = "few bits")]
+static SHORT: [(u8, u8); 1 << SHORT_BITS] = {
+    let mut short = [(0, LONG); 1 << SHORT_BITS];
+    let mut first = 0;
+    while first < short.len() {
+        let (symbol, length) = symbol((first as u32) << (32 - SHORT_BITS));
+        if length <= SHORT_BITS {
+            short[first] = (symbol as u8, length as u8);
+        }
+        first += 1;
+    }
+    short
+};
+
 /// The first symbol in a window of 32 bits, and its bits.
-fn symbol(window: u32) -> (u16, usize) {
+const fn symbol(window: u32) -> (u16, usize) {
     let mut length = SHORTEST;
     // The last limit is beyond every window.
-    while length < LONGEST && u64::from(window) >= CODE.limits[length] {
+    while length < LONGEST && window as u64 >= CODE.limits[length] {
         length += 1;
     }
     let place = ((window >> (32 - length)) as usize).wrapping_add(CODE.offsets[length]);
-    (CODE.symbols.get(place).copied().unwrap_or(END), length)
+    let symbol = if place < CODE.symbols.len() {
+        CODE.symbols[place]
+    } else {
+        END
+    };
+    (symbol, length)
+}
+
+/// Fewest bytes that a string of so many encoded ones comes to.
+pub(super) fn least_decoded(encoded: usize) -> usize {
+    encoded.saturating_mul(8).saturating_sub(7) / LONGEST
 }
 
 /// The first symbol of `held` bits, left-aligned, and its bits; `None` if it is not whole. The end-of-string symbol is no
@@ -82,30 +113,59 @@ pub(super) fn code(byte: u8) -> (u32, usize) {
     (u32::try_from(code).unwrap_or(0), length)
 }
 
-/// Decodes a string, giving each byte to `take`. False if it is none: padding that is not a code's beginning, or the
-/// end-of-string symbol within.
-pub(super) fn decode(input: &[u8], mut take: impl FnMut(u8)) -> bool {
-    // The bits that are not used yet, left-aligned.
-    let (mut bits, mut held, mut input) = (0u64, 0usize, input.iter());
+/// Most bytes that it comes to.
+pub(super) fn most_decoded(encoded: usize) -> usize {
+    encoded.saturating_mul(8) / SHORTEST
+}
+
+/// Decodes a string into a buffer, and gives its length; as far as there is room, what is beyond is not looked at. `None`
+/// if it is no string: padding that is not a code's beginning, or the end-of-string symbol within.
+pub(super) fn decode(input: &[u8], to: &mut [u8]) -> Option<usize> {
+    // The bits that are not used yet, left-aligned and inverted: so those that are not there are ones, like the padding,
+    // which is a beginning of the end-of-string symbol.
+    let (mut inverted, mut held, mut rest, mut length) = (0u64, 0usize, input, 0);
     loop {
-        while held <= 32 {
-            let Some(&byte) = input.next() else { break };
-            bits |= u64::from(byte) << (56 - held);
-            held += 8;
+        if let Some(eight) = rest.first_chunk() {
+            // Those that do not fit whole are there twice then, and the same.
+            inverted |= !u64::from_be_bytes(*eight) >> held;
+            let bytes = (63 - held) / 8;
+            rest = &rest[bytes..];
+            held += 8 * bytes;
+        } else {
+            while let Some((&byte, after)) = rest.split_first().filter(|_| held <= 56) {
+                inverted |= u64::from(!byte) << (56 - held);
+                held += 8;
+                rest = after;
+            }
         }
-        if held == 0 {
-            return true;
+        for place in &mut to[length..] {
+            let (byte, bits) = SHORT[(!inverted >> (64 - SHORT_BITS)) as usize];
+            let bits = usize::from(bits);
+            if bits > held {
+                break;
+            }
+            *place = byte;
+            length += 1;
+            inverted <<= bits;
+            held -= bits;
         }
-        let Some((symbol, length)) = first(bits, held) else {
-            // Padding: fewer than 8 bits, all of them ones.
-            return held < 8 && bits >> (64 - held) == (1 << held) - 1;
+        let Some(place) = to.get_mut(length) else {
+            return Some(length);
         };
-        let Some(byte) = symbol else {
-            return false;
-        };
-        take(byte);
-        bits <<= length;
-        held -= length;
+        if held < LONGEST && !rest.is_empty() {
+            continue;
+        }
+        if held < 8 {
+            return (inverted == 0).then_some(length);
+        }
+        let (symbol, bits) = symbol((!inverted >> 32) as u32);
+        if bits > held {
+            return None;
+        }
+        *place = u8::try_from(symbol).ok()?;
+        length += 1;
+        inverted <<= bits;
+        held -= bits;
     }
 }
 
@@ -114,8 +174,8 @@ mod tests {
     use super::*;
 
     fn decoded(input: &[u8]) -> Option<String> {
-        let mut bytes = Vec::new();
-        decode(input, |byte| bytes.push(byte)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+        let mut bytes = [0; 64];
+        decode(input, &mut bytes).map(|length| String::from_utf8_lossy(&bytes[..length]).into_owned())
     }
 
     /// RFC 7541, C.4 and C.6.

@@ -1,7 +1,7 @@
 //! HTTP/2, RFC 9113: frames of many streams on one connection; each stream is one exchange.
 //!
-//! [`blank`] is for recordings. Read in this order: [`frame`] (nine bytes that say what follows), [`huffman`] and [`hpack`] (what a header block says),
-//! [`stream`] (an exchange under way), then the [`Http2`] dissector here. A half is always in one [`Phase`]. Of payloads
+//! [`blank`] is for recordings. Read in this order: [`frame`] (nine bytes that say what follows), [`huffman`] and
+//! [`hpack`] (what a header block says), [`stream`] (an exchange under way), then the [`Http2`] dissector here. A half is always in one [`Phase`]. Of payloads
 //! only header blocks are read; of all others the length is enough, so bytes that were not captured are no loss there.
 //! Where a frame's header is missing, nothing can be said of what follows until bytes come that begin like frames:
 //! exchanges that may have ended meanwhile end as [`Outcome::Unknown`], and the table of the header blocks is forgotten.
@@ -14,6 +14,8 @@ mod huffman;
 mod stream;
 #[cfg(test)]
 mod tests;
+
+use memchr::memchr;
 
 use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
 use self::hpack::{Field, Table};
@@ -34,12 +36,12 @@ pub const ENTRY: ProtocolEntry = ProtocolEntry {
 const MAX_BLOCK_BYTES: usize = 32 * 1024;
 /// Bytes of a preface that no method of HTTP/1 begins like (RFC 9113, 3.4).
 const TELLING_BYTES: usize = 8;
+/// Bytes of a buffer for texts that stay allocated.
+const USUAL_TEXT_BYTES: usize = 512;
 /// So many times bytes may turn out to be no frames before the connection is given up.
 const MAX_STRAYS: u8 = 8;
 /// The stream of a request that was upgraded.
 const UPGRADED_STREAM: u32 = 1;
-/// What a gRPC message's content type begins with.
-const GRPC: &str = "application/grpc";
 
 fn detect(first: &[u8], direction: Direction) -> Option<Direction> {
     let known = first.len().min(PREFACE.len());
@@ -128,19 +130,56 @@ struct Block {
 /// What a header block says.
 #[derive(Debug, Default)]
 struct Fields {
-    method: Option<String>,
-    path: Option<String>,
-    authority: Option<String>,
-    host: Option<String>,
-    request_id: Option<String>,
-    correlation_id: Option<String>,
-    content_type: Option<String>,
+    /// All texts, as they come.
+    text: String,
+    method: Option<Place>,
+    path: Option<Place>,
+    authority: Option<Place>,
+    host: Option<Place>,
+    request_id: Option<Place>,
+    correlation_id: Option<Place>,
+    content: Content,
     content_length: Option<u64>,
     status: Option<u16>,
     grpc_status: Option<u16>,
-    protocol: Option<String>,
+    protocol: Option<Place>,
     /// Some fields could not be known.
     unknown: bool,
+}
+
+/// What a message's content type says of how it goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Content {
+    /// Nothing.
+    #[default]
+    Any,
+    /// gRPC messages: `application/grpc`, with what they are or not; gRPC-Web is none.
+    Grpc,
+    /// Server-sent events.
+    Events,
+}
+
+impl Content {
+    fn of(content_type: &[u8]) -> Self {
+        let begins_with = |name: &[u8], ends: &[u8]| {
+            let (begin, rest) = content_type.split_at_checked(name.len()).unwrap_or_default();
+            begin.eq_ignore_ascii_case(name) && rest.first().is_none_or(|next| ends.contains(next))
+        };
+        if begins_with(b"application/grpc", b"+; ") {
+            Self::Grpc
+        } else if begins_with(b"text/event-stream", b"; \t") {
+            Self::Events
+        } else {
+            Self::Any
+        }
+    }
+}
+
+/// Where a field's text lies in [`Fields::text`].
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    begin: u32,
+    end: u32,
 }
 
 /// The dissector of one connection.
@@ -151,6 +190,8 @@ pub struct Http2 {
     streams: Streams,
     /// Something came.
     begun: bool,
+    /// Room for the texts of header blocks.
+    text: String,
     opaque: bool,
     strays: u8,
     request_closed_ns: Option<u64>,
@@ -200,7 +241,11 @@ impl Dissector for Http2 {
     }
 
     fn heap_bytes(&self) -> usize {
-        size_of::<Self>() + self.request.heap_bytes() + self.response.heap_bytes() + self.streams.heap_bytes()
+        size_of::<Self>()
+            + self.request.heap_bytes()
+            + self.response.heap_bytes()
+            + self.streams.heap_bytes()
+            + self.text.capacity()
     }
 }
 
@@ -248,6 +293,7 @@ impl Http2 {
             response: Side::new(Phase::Header),
             streams: Streams::default(),
             begun: false,
+            text: String::new(),
             opaque: false,
             strays: 0,
             request_closed_ns: None,
@@ -318,6 +364,12 @@ impl Http2 {
                 Phase::Header => {
                     if side.held == 0 {
                         side.first = Some(seen);
+                        // Nearly always it comes whole.
+                        if let Some((header, rest)) = bytes.split_first_chunk() {
+                            bytes = rest;
+                            self.begin(half, Frame::of(*header), seen, sink);
+                            continue;
+                        }
                     }
                     let length = bytes.len().min(HEADER_BYTES - side.held);
                     let (now, rest) = bytes.split_at(length);
@@ -334,6 +386,11 @@ impl Http2 {
                     let length = bytes.len().min(left as usize);
                     let (now, rest) = bytes.split_at(length);
                     bytes = rest;
+                    if length == frame.length as usize && length <= MAX_BLOCK_BYTES {
+                        // All of it, where it lies.
+                        self.complete(half, frame, now, seen, sink);
+                        continue;
+                    }
                     if is_read(frame) {
                         side.keep(now);
                     }
@@ -398,10 +455,21 @@ impl Http2 {
     /// So many bytes of a frame are left.
     fn advance(&mut self, half: Half, frame: Frame, left: u32, seen: Seen, sink: &mut dyn Sink) {
         let side = self.side(half);
-        side.phase = Phase::Payload(frame, left);
         if left > 0 {
+            side.phase = Phase::Payload(frame, left);
             return;
         }
+        let mut payload = std::mem::take(&mut side.payload);
+        self.complete(half, frame, &payload, seen, sink);
+        // What was read of it goes no further; nor does a large buffer stay.
+        payload.clear();
+        payload.shrink_to(MAX_BLOCK_BYTES / 8);
+        self.side(half).payload = payload;
+    }
+
+    /// A frame is at its end; of its payload, what is read.
+    fn complete(&mut self, half: Half, frame: Frame, payload: &[u8], seen: Seen, sink: &mut dyn Sink) {
+        let side = self.side(half);
         side.phase = Phase::Header;
         let first = side.first.unwrap_or(seen);
         let wire_bytes = HEADER_BYTES as u64 + u64::from(frame.length);
@@ -409,6 +477,18 @@ impl Http2 {
             kind::DATA => self.streams.data(half, frame, wire_bytes, seen.at_ns, sink),
             kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => {
                 let begun = side.block.take();
+                let cut = side.payload_cut;
+                let fragment = frame::fragment(frame, payload);
+                if begun.is_none() && frame.has(flag::END_HEADERS) {
+                    let block = Block {
+                        frame,
+                        first,
+                        wire_bytes,
+                        bytes: Vec::new(),
+                        cut: cut || fragment.is_none(),
+                    };
+                    return self.block(half, &block, fragment.unwrap_or_default(), seen, sink);
+                }
                 let mut block = begun.unwrap_or_else(|| {
                     Box::new(Block {
                         frame,
@@ -419,45 +499,56 @@ impl Http2 {
                     })
                 });
                 block.wire_bytes += wire_bytes;
-                block.cut |= side.payload_cut;
-                match frame::fragment(frame, &side.payload) {
+                block.cut |= cut;
+                match fragment {
                     Some(fragment) if block.bytes.len() + fragment.len() <= MAX_BLOCK_BYTES => {
                         block.bytes.extend_from_slice(fragment);
                     }
                     _ => block.cut = true,
                 }
                 if frame.has(flag::END_HEADERS) {
-                    self.block(half, &block, seen, sink);
+                    self.block(half, &block, &block.bytes, seen, sink);
                 } else {
                     side.block = Some(block);
                 }
             }
             kind::RST_STREAM => self.streams.reset(half, frame.stream, seen.at_ns, sink),
             kind::GOAWAY if half == Half::Response => {
-                if let Some(last) = side.payload.first_chunk().map(|last| u32::from_be_bytes(*last)) {
+                if let Some(last) = payload.first_chunk().map(|last| u32::from_be_bytes(*last)) {
                     self.streams.refuse(last & 0x7fff_ffff, seen.at_ns, sink);
                 }
             }
             _ => {}
         }
-        // What was read of it goes no further; nor does a large buffer stay.
-        let side = self.side(half);
-        side.payload.clear();
-        side.payload.shrink_to(MAX_BLOCK_BYTES / 8);
     }
 
     /// A header block is complete.
-    fn block(&mut self, half: Half, block: &Block, seen: Seen, sink: &mut dyn Sink) {
-        let mut fields = Fields::default();
+    fn block(&mut self, half: Half, block: &Block, bytes: &[u8], seen: Seen, sink: &mut dyn Sink) {
+        let mut fields = Fields {
+            text: std::mem::take(&mut self.text),
+            ..Fields::default()
+        };
+        self.take_block(half, block, bytes, &mut fields, seen, sink);
+        self.text = fields.text;
+        self.text.clear();
+        self.text.shrink_to(USUAL_TEXT_BYTES);
+    }
+
+    fn take_block(
+        &mut self,
+        half: Half,
+        block: &Block,
+        bytes: &[u8],
+        fields: &mut Fields,
+        seen: Seen,
+        sink: &mut dyn Sink,
+    ) {
         let table = &mut self.side(half).table;
         if block.cut {
             sink.lost(Loss::HeadCut);
             table.forget();
             fields.unknown = true;
-        } else if table
-            .read(&block.bytes, |field, value| fields.take(field, value))
-            .is_err()
-        {
+        } else if table.read(bytes, |field, value| fields.take(field, value)).is_err() {
             sink.lost(Loss::Malformed);
             table.forget();
             fields.unknown = true;
@@ -475,16 +566,16 @@ impl Http2 {
             }
             Half::Request => {
                 let (method, path) = fields.target();
-                let (path, query) = path.split_once('?').unwrap_or((path, ""));
+                let (path, query) = split(path, b'?');
                 let first = block.first;
-                let grpc = fields.is_grpc();
+                let grpc = fields.content == Content::Grpc;
                 let ticket = sink.opened(&Request {
                     protocol: if grpc { Protocol::Grpc } else { Protocol::Http2 },
                     method,
-                    path: path.split('#').next().unwrap_or_default(),
-                    query: query.split('#').next().unwrap_or_default(),
-                    host: fields.authority.as_deref().or(fields.host.as_deref()),
-                    request_id: fields.request_id.as_deref().or(fields.correlation_id.as_deref()),
+                    path: split(path, b'#').0,
+                    query: split(query, b'#').0,
+                    host: fields.text(fields.authority.or(fields.host)),
+                    request_id: fields.text(fields.request_id.or(fields.correlation_id)),
                     first_ns: first.at_ns,
                     tgid: first.tgid,
                     tid: first.tid,
@@ -505,7 +596,7 @@ impl Http2 {
                     grpc_status: fields.grpc_status,
                     content_length: fields.content_length,
                     unknown: fields.unknown,
-                    event_stream: fields.is_event_stream(),
+                    event_stream: fields.content == Content::Events,
                     bytes: block.wire_bytes,
                     ends,
                     first_ns: block.first.at_ns,
@@ -519,44 +610,47 @@ impl Http2 {
 
 impl Fields {
     fn take(&mut self, field: Field, value: &[u8]) {
-        // One that is empty says nothing.
-        let text = || (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned());
         match field {
-            Field::Method => self.method = text(),
-            Field::Path => self.path = text(),
-            Field::Authority => self.authority = text(),
-            Field::Host => self.host = text(),
-            Field::RequestId => self.request_id = text(),
-            Field::CorrelationId => self.correlation_id = text(),
-            Field::ContentType => self.content_type = text(),
+            Field::Method => self.method = self.put(value),
+            Field::Path => self.path = self.put(value),
+            Field::Authority => self.authority = self.put(value),
+            Field::Host => self.host = self.put(value),
+            Field::RequestId => self.request_id = self.put(value),
+            Field::CorrelationId => self.correlation_id = self.put(value),
+            Field::ContentType => self.content = Content::of(value),
             Field::ContentLength => {
                 let text = std::str::from_utf8(value).ok();
                 self.content_length = text.and_then(|text| text.parse().ok());
             }
             Field::Status => self.status = number(value),
             Field::GrpcStatus => self.grpc_status = number(value),
-            Field::Protocol => self.protocol = text(),
+            Field::Protocol => self.protocol = self.put(value),
             Field::Other => {}
             Field::Unknown => self.unknown = true,
         }
     }
 
-    /// `application/grpc`, with what the messages are or not; gRPC-Web is none.
-    fn is_grpc(&self) -> bool {
-        let content_type = self.content_type.as_deref().unwrap_or_default();
-        let (name, rest) = content_type.split_at_checked(GRPC.len()).unwrap_or_default();
-        name.eq_ignore_ascii_case(GRPC) && matches!(rest.bytes().next(), None | Some(b'+' | b';' | b' '))
+    /// Keeps a text. One that is empty says nothing.
+    fn put(&mut self, value: &[u8]) -> Option<Place> {
+        let begin = self.text.len();
+        match std::str::from_utf8(value) {
+            Ok(text) => self.text.push_str(text),
+            Err(_) => self.text.push_str(&String::from_utf8_lossy(value)),
+        }
+        let place = |at| u32::try_from(at).ok();
+        (!value.is_empty()).then_some(Place {
+            begin: place(begin)?,
+            end: place(self.text.len())?,
+        })
     }
 
-    /// Server-sent events.
-    fn is_event_stream(&self) -> bool {
-        let name = self.content_type.as_deref().and_then(|text| text.split(';').next());
-        name.is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
+    fn text(&self, place: Option<Place>) -> Option<&str> {
+        place.and_then(|place| self.text.get(place.begin as usize..place.end as usize))
     }
 
     /// What CONNECT asks for: a tunnel, or by RFC 8441 another protocol.
     fn connects_to(&self) -> StreamKind {
-        match self.protocol.as_deref() {
+        match self.text(self.protocol) {
             Some("websocket") => StreamKind::WebSocket,
             None if self.path.is_none() => StreamKind::Tunnel,
             _ => StreamKind::Upgrade,
@@ -570,17 +664,23 @@ impl Fields {
 
     /// Method and path; of CONNECT, which has no path, where to (RFC 9113, 8.5).
     fn target(&self) -> (&str, &str) {
-        let method = self.method.as_deref().unwrap_or(UNKNOWN);
-        let path = self.path.as_deref();
-        let authority = || self.authority.as_deref().filter(|_| method == "CONNECT");
+        let method = self.text(self.method).unwrap_or(UNKNOWN);
+        let path = self.text(self.path);
+        let authority = || self.text(self.authority).filter(|_| method == "CONNECT");
         (method, path.or_else(authority).unwrap_or(UNKNOWN))
     }
 }
 
+/// What stands before the first one of a letter of ASCII, and behind it.
+fn split(text: &str, letter: u8) -> (&str, &str) {
+    memchr(letter, text.as_bytes()).map_or((text, ""), |place| (&text[..place], &text[place + 1..]))
+}
+
 /// A number in digits.
 fn number(value: &[u8]) -> Option<u16> {
-    let digits = value.iter().all(u8::is_ascii_digit);
-    str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+    let add = |number: u16, byte: &u8| number.checked_mul(10)?.checked_add(digit(byte)?);
+    value.iter().try_fold(0, add).filter(|_| !value.is_empty())
 }
 
 /// Of these the payload is read, not only its length.

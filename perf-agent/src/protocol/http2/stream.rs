@@ -6,7 +6,8 @@
 //! so few that no frame's and no window's limit can have been in the way. A call that is not seen to stream, also a
 //! streaming one that is over sooner, is an exchange like any other.
 
-use hashbrown::HashMap;
+use hashbrown::hash_map::{Entry, OccupiedEntry};
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use super::super::Half;
 use super::frame::{Frame, flag};
@@ -133,6 +134,13 @@ impl Stream {
         self.grpc_status.or_else(|| missing().and_then(grpc_status_of))
     }
 
+    /// It came to its end; of an answer whose head was not seen that is not known.
+    fn answered(self, at_ns: u64, sink: &mut dyn Sink) {
+        let headed = self.status != 0 || self.grpc_status.is_some();
+        let outcome = if headed { Outcome::Answered } else { Outcome::Unknown };
+        self.end(outcome, at_ns, sink);
+    }
+
     fn end(mut self, outcome: Outcome, at_ns: u64, sink: &mut dyn Sink) {
         let Some(ticket) = self.ticket else {
             return sink.lost(Loss::ResponseWithoutRequest);
@@ -245,7 +253,9 @@ impl Streams {
 
     /// A request began.
     pub(super) fn open(&mut self, id: u32, mut stream: Stream, sink: &mut dyn Sink) {
-        if let Some(early) = self.open.remove(&id) {
+        if !self.open.is_empty()
+            && let Some(early) = self.open.remove(&id)
+        {
             stream.times.response_first_ns = early.times.response_first_ns;
             stream.times.response_last_ns = early.times.response_last_ns;
             stream.response_bytes = early.response_bytes;
@@ -265,14 +275,17 @@ impl Streams {
 
     /// More of a request came: its head, or trailers.
     pub(super) fn request_goes_on(&mut self, id: u32, bytes: u64, ends: bool, at_ns: u64, sink: &mut dyn Sink) {
-        let Some(stream) = self.open.get_mut(&id) else { return };
+        let Entry::Occupied(mut entry) = self.open.entry(id) else {
+            return;
+        };
+        let stream = entry.get_mut();
         stream.request_bytes += bytes;
         stream.times.request_last_ns = at_ns;
         stream.request_done |= ends;
         stream.settle(sink);
         stream.tell(at_ns, sink);
         if stream.response_done && (stream.request_done || !stream.is_tunnel()) {
-            self.answered(id, at_ns, sink);
+            entry.remove().answered(at_ns, sink);
         }
     }
 
@@ -281,14 +294,18 @@ impl Streams {
         if id.is_multiple_of(2) {
             return; // pushed
         }
-        if !self.open.contains_key(&id) {
-            // Trailers of what was not followed say nothing new.
-            if head.status.is_none() || self.open.len() >= MAX_STREAMS {
-                return;
+        let mut entry = match self.open.entry(id) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(_) => {
+                // Trailers of what was not followed say nothing new.
+                if head.status.is_none() || self.open.len() >= MAX_STREAMS {
+                    return;
+                }
+                self.forget_early(sink);
+                self.open.entry(id).insert(Stream::default())
             }
-            self.forget_early(sink);
-        }
-        let stream = self.open.entry(id).or_default();
+        };
+        let stream = entry.get_mut();
         stream.response_bytes += head.bytes;
         if head.status.is_some_and(|status| (100..200).contains(&status)) {
             return;
@@ -311,7 +328,7 @@ impl Streams {
         stream.settle(sink);
         stream.tell(head.last_ns, sink);
         if head.ends {
-            self.response_ends(id, head.last_ns, sink);
+            response_ends(entry, head.last_ns, sink);
         }
     }
 
@@ -326,7 +343,10 @@ impl Streams {
                 self.request_goes_on(id, bytes, ends, at_ns, sink);
             }
             Half::Response => {
-                let Some(stream) = self.open.get_mut(&id) else { return };
+                let Entry::Occupied(mut entry) = self.open.entry(id) else {
+                    return;
+                };
+                let stream = entry.get_mut();
                 stream.watch(half, frame.length.into(), ends, at_ns);
                 stream.settle(sink);
                 stream.response_bytes += bytes;
@@ -336,26 +356,10 @@ impl Streams {
                 stream.times.response_last_ns = at_ns;
                 stream.tell(at_ns, sink);
                 if ends {
-                    self.response_ends(id, at_ns, sink);
+                    response_ends(entry, at_ns, sink);
                 }
             }
         }
-    }
-
-    fn response_ends(&mut self, id: u32, at_ns: u64, sink: &mut dyn Sink) {
-        let Some(stream) = self.open.get_mut(&id) else { return };
-        stream.response_done = true;
-        if stream.ticket.is_some() && (stream.request_done || !stream.is_tunnel()) {
-            self.answered(id, at_ns, sink);
-        }
-    }
-
-    /// It came to its end; of an answer whose head was not seen that is not known.
-    fn answered(&mut self, id: u32, at_ns: u64, sink: &mut dyn Sink) {
-        let is_headed = |stream: &Stream| stream.status != 0 || stream.grpc_status.is_some();
-        let headed = self.open.get(&id).is_some_and(is_headed);
-        let outcome = if headed { Outcome::Answered } else { Outcome::Unknown };
-        self.finish(id, outcome, at_ns, sink);
     }
 
     /// A stream was reset (RFC 9113, 6.4). One that was answered is gone already.
@@ -418,6 +422,15 @@ impl Streams {
         for (_, stream) in those {
             stream.end(outcome, at_ns, sink);
         }
+    }
+}
+
+/// An answer came to its end. One whose request did not come yet waits for it.
+fn response_ends(mut entry: OccupiedEntry<'_, u32, Stream, DefaultHashBuilder>, at_ns: u64, sink: &mut dyn Sink) {
+    let stream = entry.get_mut();
+    stream.response_done = true;
+    if stream.ticket.is_some() && (stream.request_done || !stream.is_tunnel()) {
+        entry.remove().answered(at_ns, sink);
     }
 }
 
