@@ -3,12 +3,14 @@
 //!
 //! Read in this order: [`report`] (figures and bars), [`records`], [`multiplexed`] and [`pipeline`] (the user side
 //! alone), [`talk`] and [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`]
-//! (what it costs those that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`idle`].
+//! (what it costs those that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`handlers`]
+//! (the same for servers that take their time), [`idle`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 #![expect(clippy::disallowed_methods, reason = "it measures times")]
 #![forbid(unsafe_code)]
 
 mod agent;
+mod handlers;
 mod host;
 mod idle;
 mod kernel;
@@ -82,6 +84,15 @@ enum Measure {
         #[arg(long, default_value_t = 9)]
         pairs: usize,
         #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// Servers with handlers of known times, plain and over TLS, with the agent and without. As root.
+    Handlers {
+        #[command(flatten)]
+        plan: Pairs,
+        #[arg(long, default_value_t = 9)]
+        pairs: usize,
+        #[arg(long, default_value_t = 2)]
         seconds: u64,
     },
     /// The same as `nginx` in a virtual machine whose time is a count of instructions. As root.
@@ -193,6 +204,7 @@ fn main() -> Result<()> {
             pairs,
             seconds,
         } => tls::run(&plan.plan(pairs, seconds), &empty)?.print(),
+        Measure::Handlers { plan, pairs, seconds } => handlers::run(&plan.plan(pairs, seconds))?.print(),
         Measure::Guest { plan, pairs, seconds } => nginx::guest(&plan.plan(pairs, seconds))?.print(),
         Measure::Idle { agent, seconds } => idle::run(&agent, seconds)?.print(),
         Measure::Memory => pipeline::memory(),

@@ -263,7 +263,10 @@ impl Nginx {
         let (how, certificate) = match speaks {
             Speaks::Http1 => ("", String::new()),
             Speaks::Http2 => ("http2", String::new()),
-            Speaks::Tls => ("ssl", certificate(&folder)?),
+            Speaks::Tls => {
+                let [file, key] = make_certificate(&folder)?.map(|file| file.display().to_string());
+                ("ssl", format!("ssl_certificate {file}; ssl_certificate_key {key};"))
+            }
         };
         let settings = format!(
             "user root; worker_processes 1; daemon off; pid {path}/pid; error_log {path}/error.log;
@@ -319,8 +322,8 @@ impl Nginx {
     /// Has the client ask: requests, and requests per second.
     pub(crate) fn load(&self, seconds: u64) -> Result<(f64, f64)> {
         match self.speaks {
-            Speaks::Http1 => wrk(&format!("http://127.0.0.1:{}/", self.port), seconds),
-            Speaks::Tls => wrk(&format!("https://127.0.0.1:{}/", self.port), seconds),
+            Speaks::Http1 => wrk(&format!("http://127.0.0.1:{}/", self.port), CONNECTIONS, seconds),
+            Speaks::Tls => wrk(&format!("https://127.0.0.1:{}/", self.port), CONNECTIONS, seconds),
             Speaks::Http2 => h2load(&format!("http://127.0.0.1:{}/", self.port), seconds),
         }
     }
@@ -391,10 +394,10 @@ impl Drop for Nginx {
     }
 }
 
-/// wrk: requests, and requests per second.
-fn wrk(url: &str, seconds: u64) -> Result<(f64, f64)> {
+/// wrk with one thread: requests, and requests per second.
+pub(crate) fn wrk(url: &str, connections: u32, seconds: u64) -> Result<(f64, f64)> {
     let mut wrk = Command::new("wrk");
-    wrk.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), url]);
+    wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), url]);
     let text = told(&mut wrk)?;
     ensure!(!text.contains("Socket errors"), "wrk was not content: {text}");
     ensure!(!text.contains("Non-2xx"), "wrk was not content: {text}");
@@ -450,9 +453,9 @@ fn told(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// What nginx is told of its certificate, which is made here.
-fn certificate(folder: &Path) -> Result<String> {
-    let [key, file] = ["key.pem", "certificate.pem"].map(|name| folder.join(name));
+/// Makes a certificate: its file, and its key's.
+pub(crate) fn make_certificate(folder: &Path) -> Result<[PathBuf; 2]> {
+    let [file, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name));
     let mut openssl = Command::new("openssl");
     openssl
         .args([
@@ -469,11 +472,7 @@ fn certificate(folder: &Path) -> Result<String> {
         .arg("-out")
         .arg(&file);
     told(&mut openssl)?;
-    Ok(format!(
-        "ssl_certificate {}; ssl_certificate_key {};",
-        file.display(),
-        key.display()
-    ))
+    Ok([file, key])
 }
 
 /// Runs of every program that is loaded, by name.

@@ -17,6 +17,9 @@ use crate::streams::{lost, rates};
 /// What nginx and wrk read and write by.
 const FUNCTIONS: [&str; 2] = ["SSL_read", "SSL_write"];
 
+/// The bar: of what empty programs cost.
+const MOST_TIMES_EMPTY: f64 = 1.3;
+
 /// What is observed by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
@@ -57,9 +60,27 @@ pub(crate) fn run(plan: &Plan, empty: &Path) -> Result<Report> {
             }
         }
     }
-    report.row("throughput lost to the agent", "%", &lost(&off, &on));
-    report.row("throughput lost to empty programs", "%", &lost(&off, &hooked));
-    report.row("throughput lost to the agent beyond that", "%", &lost(&hooked, &on));
+    let (by_agent, by_empty) = (lost(&off, &on), lost(&off, &hooked));
+    report.row("throughput lost to the agent", "%", &by_agent);
+    report.row("throughput lost to empty programs", "%", &by_empty);
+    let times: Vec<f64> = by_agent
+        .iter()
+        .zip(&by_empty)
+        .map(|(agent, empty)| agent / empty)
+        .collect();
+    report.at_most(MOST_TIMES_EMPTY, "throughput lost, agent / empty programs", "x", &times);
+    let added = |with: &Run, off: &Run| 1e6 / with.rate - 1e6 / off.rate;
+    let times: Vec<f64> = off
+        .iter()
+        .zip(hooked.iter().zip(&on))
+        .map(|(off, (hooked, on))| added(on, off) / added(hooked, off))
+        .collect();
+    report.at_most(
+        MOST_TIMES_EMPTY,
+        "time added to a request, agent / empty programs",
+        "x",
+        &times,
+    );
     rates(&mut report, "without anything", &off);
     rates(&mut report, "with empty programs", &hooked);
     rates(&mut report, "with agent", &on);

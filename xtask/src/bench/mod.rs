@@ -52,6 +52,8 @@ enum Benchmark {
     Streams,
     /// nginx over TLS under wrk: throughput lost, beside that lost to hooks that do nothing.
     Tls,
+    /// Servers with handlers of known times, plain and over TLS: their processor time per request.
+    Handlers,
     /// The agent on an idle host.
     Idle,
     /// nginx under wrk on other kernels in QEMU, whose clock counts instructions.
@@ -61,12 +63,13 @@ enum Benchmark {
 }
 
 impl Benchmark {
-    const WITHOUT_VM: [Self; 6] = [
+    const WITHOUT_VM: [Self; 7] = [
         Self::Pipeline,
         Self::Kernel,
         Self::Nginx,
         Self::Streams,
         Self::Tls,
+        Self::Handlers,
         Self::Idle,
     ];
 
@@ -82,11 +85,13 @@ impl Benchmark {
         let nginx = || Need::program("nginx", "nginx-light", "the server that is observed");
         let wrk = || Need::program("wrk", "wrk", "the client that is observed");
         let h2load = || Need::program("h2load", "nghttp2-client", "the client of HTTP/2 that is observed");
+        let python = || Need::program("python3", "python3", "the server that takes its time");
         let openssl = || Need::program("openssl", "openssl", "the server's certificate");
         match self {
             Self::Nginx => nginx().into_iter().chain(wrk()).collect(),
             Self::Streams => nginx().into_iter().chain(h2load()).collect(),
             Self::Tls => nginx().into_iter().chain(wrk()).chain(openssl()).collect(),
+            Self::Handlers => wrk().into_iter().chain(openssl()).chain(python()).collect(),
             Self::Vm => nginx().into_iter().chain(wrk()).chain(vm::needs()).collect(),
             Self::Pipeline | Self::Kernel | Self::Idle | Self::All => Vec::new(),
         }
@@ -212,6 +217,10 @@ impl Built {
                 let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
                 command.arg("tls").arg("--agent").arg(&self.agent);
                 command.arg("--empty").arg(&self.empty).args(few);
+            }
+            Benchmark::Handlers => {
+                let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
+                command.arg("handlers").arg("--agent").arg(&self.agent).args(few);
             }
             Benchmark::Idle => {
                 command
