@@ -30,6 +30,9 @@ pub(super) fn images(elf: &Elf<'_>, names: &Names) -> Result<Vec<Image>, Fault> 
                 })
             })
             .collect();
+        if library == Library::OpenSsl {
+            functions.extend(filter_functions(elf, names));
+        }
         functions.sort_by_key(|function| (function.call, function.entry));
         functions.dedup();
         // A handshake alone shows nothing.
@@ -86,6 +89,36 @@ fn library_of(call: Call, boring: bool) -> Option<Library> {
     })
 }
 
+/// What OpenSSL's filter reads and writes by, since 1.1.1 (`ssl/bio_ssl.c`): two functions without a name, by their
+/// places in the table (`struct bio_method_st`) that `BIO_f_ssl` gives. They are what `SSL_read_ex` and `SSL_write_ex`
+/// are but for their first argument, and do not call those. Two places stand empty between them; elsewhere they hold the
+/// filter's functions of another kind, which call `SSL_read` and `SSL_write`.
+fn filter_functions(elf: &Elf<'_>, names: &Names) -> Vec<Function> {
+    const WRITE: u64 = 16;
+    let table = names
+        .functions
+        .iter()
+        .find(|found| found.meaning == Meaning::BioFilter)
+        .and_then(|found| code::returned_address(elf, found));
+    let Some(write) = table.and_then(|table| table.checked_add(WRITE)) else {
+        return Vec::new();
+    };
+    let slots = [0, 8, 16, 24].map(|slot| write.saturating_add(slot));
+    let [Some(write), None, Some(read), None] = code::pointers(elf, slots) else {
+        return Vec::new();
+    };
+    [(Call::SslWriteEx, write), (Call::SslReadEx, read)]
+        .into_iter()
+        .filter_map(|(call, address)| {
+            Some(Function {
+                call,
+                entry: elf.code_offset(address)?,
+                returns: Returns::Trap,
+            })
+        })
+        .collect()
+}
+
 /// Whether it carries bytes, or says which descriptors do.
 fn tells(call: Call) -> bool {
     !matches!(
@@ -106,7 +139,7 @@ fn call(elf: &Elf<'_>, names: &Names, found: &Found) -> Option<Call> {
                 .any(|other| other.meaning == Meaning::Function(Call::GnuTlsSend) && code::leads_to(elf, found, other));
             (!ends_in_other).then_some(Call::GnuTlsSend)
         }
-        Meaning::BoringSsl | Meaning::Java => None,
+        Meaning::BioFilter | Meaning::BoringSsl | Meaning::Java => None,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
+use object::elf::R_X86_64_RELATIVE;
 
 use super::elf::{Elf, LE, Relocation, Span};
 use super::names::Found;
@@ -46,6 +47,45 @@ pub(super) fn leads_to(elf: &Elf<'_>, from: &Found, to: &Found) -> bool {
     }
     slots.extend(targets.iter().filter_map(|&target| detour(elf, target)));
     targets.contains(&to.address) || slots_hold(elf, &slots, to)
+}
+
+/// The address that a function returns, if that is all it does.
+pub(super) fn returned_address(elf: &Elf<'_>, function: &Found) -> Option<u64> {
+    let (mut address, mut ends) = (None, false);
+    decode(elf, function.address, function.size, |instruction| {
+        match instruction.mnemonic() {
+            Mnemonic::Endbr64 => true,
+            Mnemonic::Lea if instruction.op0_register() == Register::RAX && instruction.is_ip_rel_memory_operand() => {
+                address = Some(instruction.ip_rel_memory_address());
+                true
+            }
+            mnemonic => {
+                ends = mnemonic == Mnemonic::Ret;
+                false
+            }
+        }
+    })?;
+    address.filter(|_| ends)
+}
+
+/// The addresses that the dynamic linker puts into these slots; nothing where it puts none.
+pub(super) fn pointers<const N: usize>(elf: &Elf<'_>, slots: [u64; N]) -> [Option<u64>; N] {
+    let mut found = [None; N];
+    for table in elf.relocations() {
+        let read = elf.entries::<Relocation>(table, |_, relocation| {
+            let at = relocation.r_offset.get(LE);
+            if let Some(place) = slots.iter().position(|&slot| slot == at)
+                && relocation.r_type(LE, false) == R_X86_64_RELATIVE
+            {
+                found[place] = u64::try_from(relocation.r_addend.get(LE)).ok();
+            }
+            ControlFlow::Continue(())
+        });
+        if read.is_err() {
+            break;
+        }
+    }
+    found
 }
 
 /// The slot whose content an instruction calls or jumps to.

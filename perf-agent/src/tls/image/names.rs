@@ -16,6 +16,8 @@ pub(super) enum Meaning {
     Function(Call),
     /// `gnutls_record_send`, which may end in `gnutls_record_send2`.
     GnuTlsSend,
+    /// `BIO_f_ssl`, which gives the table of what a filter that speaks TLS does.
+    BioFilter,
     /// Only BoringSSL has it.
     BoringSsl,
     /// A Java virtual machine.
@@ -42,12 +44,13 @@ pub(super) struct Names {
     pub(super) rustls: bool,
 }
 
-const NAMES: [(&str, Meaning); 21] = [
+const NAMES: [(&str, Meaning); 22] = [
     ("SSL_read", Meaning::Function(Call::SslRead)),
     ("SSL_read_ex", Meaning::Function(Call::SslReadEx)),
     ("SSL_write", Meaning::Function(Call::SslWrite)),
     ("SSL_write_ex", Meaning::Function(Call::SslWriteEx)),
     ("SSL_do_handshake", Meaning::Function(Call::SslHandshake)),
+    ("BIO_f_ssl", Meaning::BioFilter),
     ("SSL_CTX_set_early_data_enabled", Meaning::BoringSsl),
     ("SSL_early_data_accepted", Meaning::BoringSsl),
     ("gnutls_record_recv", Meaning::Function(Call::GnuTlsRecv)),

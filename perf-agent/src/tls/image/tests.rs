@@ -132,7 +132,27 @@ fn openssl_as_a_shared_library() {
     let Some(path) = on_machine("libssl.so.3") else {
         return;
     };
-    check(&path, &OPENSSL, &expected(Library::OpenSsl, false, &OPENSSL_CALLS));
+    let Some(entries) = truth(&path, &OPENSSL) else {
+        return;
+    };
+    let image = one(&path);
+    assert_eq!((image.library, image.static_linked), (Library::OpenSsl, false));
+    // The filter's have no names; that they are its, real programs show.
+    let nameless: Vec<Call> = image
+        .functions
+        .iter()
+        .filter(|function| !entries.contains(&function.entry))
+        .map(|function| function.call)
+        .collect();
+    assert_eq!(nameless, [Call::SslReadEx, Call::SslWriteEx]);
+    let mut named: Vec<Call> = image
+        .functions
+        .iter()
+        .filter(|function| entries.contains(&function.entry))
+        .map(|function| function.call)
+        .collect();
+    named.sort();
+    assert_eq!(named, OPENSSL_CALLS);
     let version = one(&path).version.expect("its name has one at least");
     assert!(version.starts_with('3'), "{version}");
 }
@@ -507,6 +527,51 @@ const C_READ_WRITE: &str = "int SSL_read(void) { return 1; } int SSL_write(void)
 fn functions_that_are_not_exported_are_found_by_symbols() {
     let calls = [Call::SslRead, Call::SslWrite];
     check_calls(C_READ_WRITE, &["-fvisibility=hidden"], Library::OpenSsl, &calls);
+}
+
+/// What `BIO_f_ssl` gives, with these functions in it: of OpenSSL since 1.1.1, and as LibreSSL and older ones have it.
+fn filter(functions: &str) -> String {
+    format!(
+        "{C_READ_WRITE} static int filter_write(void *b) {{ return 3; }} static int filter_read(void *b) {{ return 4; }}
+         static const struct {{ int type; char *name; void *functions[8]; }} methods = {{ 519, \"ssl\", {{ {functions} }} }};
+         const void *BIO_f_ssl(void) {{ return &methods; }}"
+    )
+}
+
+#[test]
+fn what_openssls_filter_does_is_found_by_its_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = filter("filter_write, 0, filter_read, 0, filter_write");
+    let Some(path) = c(folder.path(), &source, &[]) else {
+        return;
+    };
+    let Some(symbols) = output("nm", &["--defined-only"], &path) else {
+        return;
+    };
+    let image = one(&path);
+    // Code lies at the same place in the file as in memory: the first segment begins at 0, and there is no gap.
+    let at = |name: &str| {
+        let line = symbols.lines().find(|line| line.ends_with(&format!(" {name}")));
+        u64::from_str_radix(&line.expect("nm shows it")[..16], 16).expect("a number")
+    };
+    let has = |call: Call, name: &str| {
+        let mut functions = image.functions.iter();
+        functions.any(|function| (function.call, function.entry) == (call, at(name)))
+    };
+    assert!(has(Call::SslReadEx, "filter_read"), "{image:?}\n{symbols}");
+    assert!(has(Call::SslWriteEx, "filter_write"), "{image:?}\n{symbols}");
+}
+
+#[test]
+fn another_filters_table_is_let_be() {
+    let calls = [Call::SslRead, Call::SslWrite];
+    for functions in [
+        "filter_write, filter_read, filter_write, 0",
+        "filter_write, filter_write, filter_read, filter_read",
+        "0, 0, 0, 0",
+    ] {
+        check_calls(&filter(functions), &[], Library::OpenSsl, &calls);
+    }
 }
 
 #[test]
