@@ -155,3 +155,54 @@ fn server_sent_events_are_a_stream_and_the_connection_goes_on() {
     rows::accounting_closes(&agent.api().accounting()).unwrap_or_else(|why| panic!("{why}"));
     agent.stop();
 }
+
+#[test]
+fn a_websocket_through_http2_is_a_stream_beside_its_requests() {
+    need!(Agent, Root, Venv);
+    let agent = Agent::start();
+    let server = Server::h2_streams();
+    let directory = Workdir::new();
+    let mut command = Command::new(need::venv().join("bin/python"));
+    command
+        .arg(source("h2_websocket.py"))
+        .arg(server.port().to_string())
+        .arg("5");
+    let mut child = Child::start_piped("h2_websocket", command, directory.path());
+    let mut lines = BufReader::new(child.take_stdout()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("open"), "{}", child.log());
+    wait::settle(wait::SETTLE, "both ends of it are open", || {
+        let list = agent.api().get("/api/v1/streams?kind=websocket");
+        let streams = list["streams"].as_array().map_or(0, Vec::len);
+        if streams == 2 { Ok(()) } else { Err(list.to_string()) }
+    });
+    drop(child.take_stdin());
+    assert!(child.wait().success(), "{}", child.log());
+    // Five messages with their masks and a goodbye; two answers to each, and a goodbye. Beside them, DATA frames' heads.
+    let payloads = [5 * 2 * 12 + 4, 5 * 16 + 8];
+    for role in Role::BOTH {
+        wait::settle(wait::SETTLE, "it is counted to its end", || {
+            let chat = endpoint(&agent, &server, role, "CONNECT /chat");
+            let hello = endpoint(&agent, &server, role, "GET /hello");
+            let streams = &chat["streams"];
+            let counts = ["open", "opened", "closed", "errors"].map(|name| streams[name].as_u64());
+            let seen = received_and_sent(&streams["bytes"], role);
+            let heads = [0, 1].map(|way: usize| seen[way].saturating_sub(payloads[way]));
+            if counts == [Some(0), Some(1), Some(1), Some(0)]
+                && chat["statuses"] == serde_json::json!({"200": 1})
+                && chat["response_time_ms"]["count"] == 0
+                && chat["time_to_first_byte_ms"]["count"] == 1
+                && heads
+                    .iter()
+                    .all(|bytes| bytes % 9 == 0 && (1..=15).contains(&(bytes / 9)))
+                && hello["statuses"] == serde_json::json!({"200": 1})
+                && hello["response_time_ms"]["count"] == 1
+            {
+                Ok(())
+            } else {
+                Err(format!("{}: {chat} {hello}", role.name()))
+            }
+        });
+    }
+    rows::accounting_closes(&agent.api().accounting()).unwrap_or_else(|why| panic!("{why}"));
+    agent.stop();
+}

@@ -41,6 +41,7 @@ async def events(count: int):
     return StreamingResponse(each(), media_type="text/event-stream")
 
 
-uvicorn.run(
-    app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", ws="websockets", ws_per_message_deflate=False
-)
+if __name__ == "__main__":
+    uvicorn.run(
+        app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", ws="websockets", ws_per_message_deflate=False
+    )

@@ -70,6 +70,18 @@ impl Server {
         Self::on_port("streams", command, port)
     }
 
+    /// The same on hypercorn, which speaks HTTP/2 without TLS, and WebSocket through its streams.
+    #[track_caller]
+    pub fn h2_streams() -> Self {
+        let mut command = Command::new(need::venv().join("bin/python"));
+        let port = free_port();
+        command
+            .args(["-m", "hypercorn", "streams_app:app", "--bind"])
+            .arg(format!("127.0.0.1:{port}"))
+            .env("PYTHONPATH", source(""));
+        Self::on_port("h2_streams", command, port)
+    }
+
     /// An HTTP/2 server that connections come to as HTTP/1.1.
     #[track_caller]
     pub fn h2_upgrade() -> Self {

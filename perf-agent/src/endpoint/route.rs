@@ -126,7 +126,7 @@ impl Routes {
     }
 
     /// The route of a path as sent (see [`crate::exchange::Request::path`]), and what it teaches.
-    pub fn template(&self, tree: &mut Tree, method: &str, path: &str) -> Template {
+    pub fn template(&self, tree: &mut Tree, path: &str) -> Template {
         let fixed = |route: CompactString, reason: Option<&'static str>| Template {
             route,
             reason: RouteReason {
@@ -147,7 +147,8 @@ impl Routes {
         if path == "*" {
             return fixed("*".into(), None);
         }
-        if method == "CONNECT" || !path.starts_with('/') {
+        // A CONNECT to a path asks for another protocol there (RFC 8441), and not for a tunnel.
+        if !path.starts_with('/') {
             return fixed(authority(path), Some("the host of a tunnel"));
         }
         if let Ok(found) = self.patterns.at(path) {
@@ -361,7 +362,7 @@ mod tests {
 
     #[track_caller]
     fn check(path: &str, expected: &str) {
-        let template = routes(&[], 100).template(&mut Tree::default(), "GET", path);
+        let template = routes(&[], 100).template(&mut Tree::default(), path);
         assert_eq!(template.route, expected);
     }
 
@@ -392,7 +393,7 @@ mod tests {
             let (mut one, mut other, mut room) = (Tree::default(), Tree::default(), String::new());
             let path = format!("{}{}", if slash { "/" } else { "" }, segments.join("/"));
             let alike = routes.alike(&path, &mut room);
-            prop_assert_eq!(routes.template(&mut one, "GET", &path), routes.template(&mut other, "GET", alike));
+            prop_assert_eq!(routes.template(&mut one, &path), routes.template(&mut other, alike));
             prop_assert_eq!(one.len(), other.len());
         }
     }
@@ -419,10 +420,11 @@ mod tests {
     #[test]
     fn tunnels_are_told_apart_by_port_only() {
         let routes = routes(&[], 100);
-        let route = |path| routes.template(&mut Tree::default(), "CONNECT", path).route;
+        let route = |path| routes.template(&mut Tree::default(), path).route;
         assert_eq!(route("a.example:443"), "{host}:443");
         assert_eq!(route("[::1]:8080"), "{host}:8080");
         assert_eq!(route("a.example:evil"), "{host}");
+        assert_eq!(route("/chat"), "/chat");
     }
 
     #[test]
@@ -435,10 +437,10 @@ mod tests {
     fn the_operators_patterns_win() {
         let routes = routes(&["/users/{name}", "/files/{*path}"], 100);
         let mut tree = Tree::default();
-        let template = routes.template(&mut tree, "GET", "/users/42");
+        let template = routes.template(&mut tree, "/users/42");
         assert_eq!((template.route.as_str(), template.by_pattern), ("/users/{name}", true));
-        assert_eq!(routes.template(&mut tree, "GET", "/files/a/b").route, "/files/{*path}");
-        assert_eq!(routes.template(&mut tree, "GET", "/users/42/x").route, "/users/{id}/x");
+        assert_eq!(routes.template(&mut tree, "/files/a/b").route, "/files/{*path}");
+        assert_eq!(routes.template(&mut tree, "/users/42/x").route, "/users/{id}/x");
         assert!(tree.len() == 3, "patterns teach the tree nothing");
     }
 
@@ -455,14 +457,14 @@ mod tests {
         let routes = routes(&[], 2);
         let mut tree = Tree::default();
         assert_eq!(
-            routes.template(&mut tree, "GET", "/users/42").reason.parts,
+            routes.template(&mut tree, "/users/42").reason.parts,
             [(1, "a number".into())]
         );
         for name in ["a", "b"] {
-            let template = routes.template(&mut tree, "GET", &format!("/users/{name}"));
+            let template = routes.template(&mut tree, &format!("/users/{name}"));
             assert_eq!((template.reason.parts.len(), template.overflow), (0, None));
         }
-        let template = routes.template(&mut tree, "GET", "/users/c");
+        let template = routes.template(&mut tree, "/users/c");
         assert_eq!(
             (template.route.as_str(), template.overflow),
             ("/users/{value}", Some(1))
@@ -475,7 +477,7 @@ mod tests {
         let routes = routes(&[], 2);
         let mut tree = Tree::default();
         let before: Vec<_> = ["/u/a/x", "/u/me/x", "/u/c/x"]
-            .map(|path| routes.template(&mut tree, "GET", path))
+            .map(|path| routes.template(&mut tree, path))
             .into();
         assert_eq!(
             (before[2].route.as_str(), before[2].overflow),
@@ -484,7 +486,7 @@ mod tests {
         tree.collapse(&before[2].route, 1, &HashSet::from_iter(["me"]));
         let after: Vec<_> = before.iter().map(|old| tree.again(&routes, &old.route).route).collect();
         assert_eq!(after, ["/u/{value}/x", "/u/me/x", "/u/{value}/x"]);
-        let template = routes.template(&mut tree, "GET", "/u/d/x");
+        let template = routes.template(&mut tree, "/u/d/x");
         assert_eq!((template.route.as_str(), template.overflow), ("/u/{value}/x", None));
     }
 
@@ -494,10 +496,10 @@ mod tests {
         let mut tree = Tree::default();
         for method in 0..20 {
             let path = format!("/pkg.Service/Method{}", char::from(b'A' + method));
-            assert_eq!(routes.template(&mut tree, "POST", &path).route, path);
+            assert_eq!(routes.template(&mut tree, &path).route, path);
         }
         assert_eq!(
-            routes.template(&mut tree, "POST", "/pkg.Service/MethodZ").route,
+            routes.template(&mut tree, "/pkg.Service/MethodZ").route,
             "/pkg.Service/{value}"
         );
     }
@@ -507,7 +509,7 @@ mod tests {
         let routes = routes(&[], usize::MAX / 100);
         let mut tree = Tree::default();
         for n in 0..3 * NODES {
-            routes.template(&mut tree, "GET", &format!("/n{n}x/y"));
+            routes.template(&mut tree, &format!("/n{n}x/y"));
         }
         assert!(tree.len() <= NODES + DEPTH, "{}", tree.len());
     }
@@ -518,7 +520,7 @@ mod tests {
             let routes = routes(&[], 3);
             let mut tree = Tree::default();
             for path in &paths {
-                let template = routes.template(&mut tree, "GET", path);
+                let template = routes.template(&mut tree, path);
                 prop_assert!(template.route.len() <= (DEPTH + 1) * (2 * LONGEST + 16));
                 if let Some(place) = template.overflow {
                     tree.collapse(&template.route, place, &HashSet::new());

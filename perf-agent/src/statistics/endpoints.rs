@@ -157,14 +157,10 @@ impl Endpoints {
             self.room = room;
             return endpoint;
         }
-        let mut template = self
-            .routes
-            .template(&mut self.scopes[scope as usize].tree, method, path);
+        let mut template = self.routes.template(&mut self.scopes[scope as usize].tree, path);
         if let Some(place) = template.overflow {
             *moved = Some(self.collapse(scope, &template.route, place));
-            template = self
-                .routes
-                .template(&mut self.scopes[scope as usize].tree, method, path);
+            template = self.routes.template(&mut self.scopes[scope as usize].tree, path);
         }
         let endpoint = self.number(scope, protocol, first(method, METHOD), &template, services, started_ns);
         self.cache.put(&asked, endpoint);
