@@ -36,6 +36,8 @@ pub enum Need {
     Wget,
     /// `gnutls-cli`.
     GnutlsCli,
+    /// NSS's own programs: `tstclnt` and others.
+    Nss,
     /// libcurl with `GnuTLS`.
     CurlGnutls,
     /// h2load.
@@ -65,6 +67,7 @@ impl Need {
             Self::Curl => program("curl"),
             Self::Wget => program("wget"),
             Self::GnutlsCli => program("gnutls-cli"),
+            Self::Nss => program("tstclnt"),
             Self::H2load => program("h2load"),
             Self::Node => program("node"),
             Self::CurlGnutls => {

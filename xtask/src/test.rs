@@ -32,7 +32,7 @@ const VM_PATIENCE: &str = "10";
 const VM_FILTER: &str = "vm_";
 
 /// Servers and clients over TLS: a program, the package that brings it, and what it is for.
-const TLS_PROGRAMS: [(&str, &str, &str); 7] = [
+const TLS_PROGRAMS: [(&str, &str, &str); 8] = [
     (
         "openssl",
         "openssl",
@@ -41,6 +41,7 @@ const TLS_PROGRAMS: [(&str, &str, &str); 7] = [
     ("curl", "curl", "a client over TLS, by OpenSSL"),
     ("wget", "wget", "a client over TLS, by GnuTLS"),
     ("gnutls-cli", "gnutls-bin", "a client over TLS, by GnuTLS"),
+    ("tstclnt", "libnss3-tools", "a client over TLS, by NSS"),
     ("h2load", "nghttp2-client", "the tests' load generator of HTTP/2"),
     (
         "node",
@@ -91,14 +92,6 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
         "gcc",
         "the tests build Go programs that have C code in them",
     ));
-    // They come together, and no program stands for them.
-    if !Path::new("/usr/lib/x86_64-linux-gnu/libnspr4.so").is_file() {
-        needs.push(Need::packages(
-            "NSS, NSPR",
-            "the tests look into these libraries",
-            ["libnss3"],
-        ));
-    }
     needs.extend(python::needs());
     if with_vms {
         needs.extend(vm::needs());

@@ -9,6 +9,7 @@ mod idle;
 mod kernels;
 mod library;
 mod load;
+mod nss;
 mod openssl;
 mod servers;
 mod start;

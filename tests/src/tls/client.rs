@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command};
 
+use rustix::process::Signal;
+
 use super::load::Load;
 use super::{Answer, Ask, Asked, Http, Serves, go, site};
 use crate::child::{Child, Said, Workdir, run};
@@ -337,6 +339,8 @@ pub enum Raw {
     GnutlsCli,
     /// `openssl s_client`.
     SClient,
+    /// `tstclnt`, by NSS.
+    Tstclnt,
 }
 
 impl Raw {
@@ -345,6 +349,7 @@ impl Raw {
         match self {
             Self::GnutlsCli => "gnutls-cli",
             Self::SClient => "openssl",
+            Self::Tstclnt => "tstclnt",
         }
     }
 
@@ -354,49 +359,106 @@ impl Raw {
     /// If it fails.
     #[track_caller]
     pub fn ask_all(self, server: &dyn Serves, asks: &[Ask]) -> Vec<Answer> {
+        let mut talker = RawTalker::start(self, server);
+        let answers = asks.iter().map(|ask| talker.ask(ask)).collect();
+        talker.end();
+        answers
+    }
+}
+
+/// One of them, running.
+#[derive(Debug)]
+pub struct RawTalker {
+    raw: Raw,
+    // Closed before the child is waited for.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    child: Child,
+    _directory: Workdir,
+}
+
+impl RawTalker {
+    /// Starts it; it connects.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[track_caller]
+    pub fn start(raw: Raw, server: &dyn Serves) -> Self {
         let directory = Workdir::new();
-        let mut command = program(self.program());
-        match self {
-            Self::GnutlsCli => command
+        let mut command = program(raw.program());
+        match raw {
+            Raw::GnutlsCli => command
                 .arg(format!("--x509cafile={}", server.certificate().display()))
                 .arg(format!("--logfile={}", directory.join("said").display()))
                 .arg(format!("--port={}", server.port()))
                 .arg("127.0.0.1"),
-            Self::SClient => command
+            Raw::SClient => command
                 .args(["s_client", "-quiet", "-no_ign_eof", "-verify_quiet", "-connect"])
                 .arg(format!("127.0.0.1:{}", server.port()))
                 .arg("-CAfile")
                 .arg(server.certificate()),
+            // Without a database, and so without trust.
+            Raw::Tstclnt => command
+                .args(["-D", "-o", "-h", "127.0.0.1", "-p"])
+                .arg(server.port().to_string()),
         };
-        let mut child = Child::start_piped(self.program(), command, directory.path());
-        let (mut input, mut output) = (child.take_stdin(), BufReader::new(child.take_stdout()));
-        let answers = asks.iter().map(|ask| {
-            let length = if ask.body > 0 {
-                format!("Content-Length: {}\r\n", ask.body)
-            } else {
-                String::new()
-            };
-            let head = format!(
-                "{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n",
-                ask.method, ask.path
-            );
-            let started = crate::clock::now_ns();
-            // In one write, since each is a record of its own.
-            let request = [head.as_bytes(), &vec![b'x'; ask.body]].concat();
-            input.write_all(&request).expect("the client reads");
-            let (status, body) = read_answer(&mut output, ask).unwrap_or_else(|| {
-                panic!("{self:?}, {ask:?}: no answer, {}", child.log());
-            });
-            Answer {
-                status,
-                body,
-                took_ns: crate::clock::now_ns() - started,
-            }
+        let mut child = Child::start_piped(raw.program(), command, directory.path());
+        Self {
+            raw,
+            input: Some(child.take_stdin()),
+            output: BufReader::new(child.take_stdout()),
+            child,
+            _directory: directory,
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn ask(&mut self, ask: &Ask) -> Answer {
+        let length = if ask.body > 0 {
+            format!("Content-Length: {}\r\n", ask.body)
+        } else {
+            String::new()
+        };
+        let head = format!(
+            "{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n",
+            ask.method, ask.path
+        );
+        let started = crate::clock::now_ns();
+        // In one write, since each is a record of its own.
+        let request = [head.as_bytes(), &vec![b'x'; ask.body]].concat();
+        let input = self.input.as_mut().expect("there until it ends");
+        input.write_all(&request).expect("the client reads");
+        let (status, body) = read_answer(&mut self.output, ask).unwrap_or_else(|| {
+            panic!("{:?}, {ask:?}: no answer, {}", self.raw, self.child.log());
         });
-        let answers = answers.collect();
-        drop(input);
-        child.wait();
-        answers
+        Answer {
+            status,
+            body,
+            took_ns: crate::clock::now_ns() - started,
+        }
+    }
+
+    /// Lets it close its connection and end.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn end(mut self) {
+        if self.raw == Raw::Tstclnt {
+            // Of the end of its input it makes nothing: it waits for the server's.
+            self.child.end(Signal::TERM);
+        }
+        self.input = None;
+        self.child.wait();
     }
 }
 
