@@ -230,14 +230,17 @@ fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32, at
 #[inline(always)]
 fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
     let thread = Thread::current();
+    let call = call_of(thread);
     state.misses += 1;
-    if state.misses == ASK_AGAIN {
+    // Inside of a call it may be a long handshake on a blocking socket: whose session it is shows at its return.
+    if state.misses == ASK_AGAIN && call.is_none() {
         ask(u64::from(thread.tgid) | UNSERVED);
     } else if state.misses == GIVE_UP {
+        ask(u64::from(thread.tgid) | UNSERVED);
         state.flags |= flags::IGNORED;
         count(Counter::ConnectionsIgnored, 1);
     }
-    if let Some(call) = call_of(thread) {
+    if let Some(call) = call {
         // SAFETY: a map value stays writable while the program runs; the thread is in the call, nobody else writes it.
         unsafe { (*call).socket = socket };
         return;
