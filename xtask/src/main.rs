@@ -17,6 +17,7 @@ mod bpf;
 mod command;
 mod licences;
 mod need;
+mod old;
 mod places;
 mod python;
 mod steps;

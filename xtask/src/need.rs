@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::apt::{Apt, Installed, Mirrors};
+use crate::old::Old;
 use crate::{command, places};
 
 /// Something that is missing on this machine.
@@ -25,6 +26,8 @@ pub(crate) enum Remedy {
     Packages(Vec<String>),
     /// Commands, in this order, that write to the user's cache only.
     Commands(Vec<Command>),
+    /// Packages of another release, unpacked into the user's cache.
+    Unpacked(Old),
 }
 
 impl Need {
@@ -67,10 +70,12 @@ pub(crate) fn satisfy(needs: Vec<Need>, no_install: bool) -> Result<()> {
     }
     let mut packages: Vec<String> = Vec::new();
     let mut commands = Vec::new();
+    let mut unpacked = Vec::new();
     for need in needs {
         match need.remedy {
             Remedy::Packages(names) => packages.extend(names),
             Remedy::Commands(own) => commands.extend(own),
+            Remedy::Unpacked(old) => unpacked.push(old),
         }
     }
     packages.sort();
@@ -85,6 +90,9 @@ pub(crate) fn satisfy(needs: Vec<Need>, no_install: bool) -> Result<()> {
         for command in &commands {
             println!("  {}", command::shown(command));
         }
+        for old in &unpacked {
+            println!("  {}", old.shown());
+        }
         bail!("something is missing, and --no-install forbids to install it");
     }
     if !packages.is_empty() {
@@ -92,6 +100,9 @@ pub(crate) fn satisfy(needs: Vec<Need>, no_install: bool) -> Result<()> {
     }
     for mut command in commands {
         command::run(&mut command)?;
+    }
+    for old in unpacked {
+        old.fetch()?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod kernels;
 mod library;
 mod load;
 mod nss;
+mod old;
 mod openssl;
 mod servers;
 mod start;

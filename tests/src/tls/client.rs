@@ -7,7 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command};
 use rustix::process::Signal;
 
 use super::load::Load;
-use super::{Answer, Ask, Asked, Http, Serves, go, site};
+use super::{Answer, Ask, Asked, Http, Serves, go, old, site};
 use crate::child::{Child, Said, Workdir, run};
 use crate::need;
 use crate::python::{SYSTEM, client as source};
@@ -339,6 +339,8 @@ pub enum Raw {
     GnutlsCli,
     /// `openssl s_client`.
     SClient,
+    /// That of OpenSSL 1.1.1.
+    OldSClient,
     /// `tstclnt`, by NSS.
     Tstclnt,
 }
@@ -348,7 +350,7 @@ impl Raw {
     pub fn program(self) -> &'static str {
         match self {
             Self::GnutlsCli => "gnutls-cli",
-            Self::SClient => "openssl",
+            Self::SClient | Self::OldSClient => "openssl",
             Self::Tstclnt => "tstclnt",
         }
     }
@@ -385,14 +387,18 @@ impl RawTalker {
     #[track_caller]
     pub fn start(raw: Raw, server: &dyn Serves) -> Self {
         let directory = Workdir::new();
-        let mut command = program(raw.program());
+        let mut command = if raw == Raw::OldSClient {
+            old::command("usr/bin/openssl")
+        } else {
+            program(raw.program())
+        };
         match raw {
             Raw::GnutlsCli => command
                 .arg(format!("--x509cafile={}", server.certificate().display()))
                 .arg(format!("--logfile={}", directory.join("said").display()))
                 .arg(format!("--port={}", server.port()))
                 .arg("127.0.0.1"),
-            Raw::SClient => command
+            Raw::SClient | Raw::OldSClient => command
                 .args(["s_client", "-quiet", "-no_ign_eof", "-verify_quiet", "-connect"])
                 .arg(format!("127.0.0.1:{}", server.port()))
                 .arg("-CAfile")

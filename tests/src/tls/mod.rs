@@ -2,7 +2,8 @@
 //! through memory; `GnuTLS`; Go's; rustls.
 //!
 //! Read in this order: [`certificate`], [`site`] (what every server here answers), [`server`] and [`nginx`] (who answers
-//! it), [`client`] and [`load`] (who asks), [`room`] (a file system of one's own), [`go`] (how Go's programs are built).
+//! it), [`client`] and [`load`] (who asks), [`room`] (a file system of one's own), [`go`] (how Go's programs are built), [`old`] (programs of an
+//! older release).
 //!
 //! All servers write a log, all clients say what they got: [`site::Asked`] holds the one against the other.
 
@@ -11,6 +12,7 @@ pub mod client;
 pub mod go;
 pub mod load;
 pub mod nginx;
+pub mod old;
 pub mod room;
 pub mod server;
 pub mod site;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Certificate, Serves, site};
+use super::{Certificate, Serves, old, site};
 use crate::agent::free_port;
 use crate::child::{Child, Workdir};
 use crate::need;
@@ -25,6 +25,8 @@ pub struct Settings {
     pub libraries: Option<PathBuf>,
     /// The kernel is to encrypt.
     pub kernel_tls: bool,
+    /// An older nginx, with OpenSSL 1.1.1.
+    pub old: bool,
     /// Requests may come with the first bytes of a resumed session.
     pub early_data: bool,
 }
@@ -56,7 +58,11 @@ impl Nginx {
         let certificate = Certificate::new(directory.path());
         let ports = [free_port(), free_port()];
         write(directory.path(), directory.path(), ports, settings);
-        let mut command = Command::new(need::which("nginx").expect("the test said that it needs nginx"));
+        let mut command = if settings.old {
+            old::command("usr/sbin/nginx")
+        } else {
+            Command::new(need::which("nginx").expect("the test said that it needs nginx"))
+        };
         command.arg("-c").arg(directory.join("nginx.conf"));
         command.arg("-p").arg(directory.path());
         if let Some(libraries) = &settings.libraries {

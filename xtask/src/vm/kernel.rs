@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::apt::{Apt, Installed, Mirrors};
+use crate::apt::{self, Apt};
 use crate::{command, places};
 
 /// A line of kernels that we test on.
@@ -82,45 +81,25 @@ impl Kernel {
             self.suite(),
             folder.display()
         );
-        let mirrors = Mirrors::of_machine();
-        let mut fetched = self.download(&folder, &mirrors);
-        if fetched.is_err() && mirrors != Mirrors::default() {
-            fetched = self.download(&folder, &Mirrors::default());
-        }
+        let fetched = apt::from_suite(self.suite(), &folder.join("apt"), |apt| {
+            unpack(apt, &folder.join("root"))
+        });
         fetched.with_context(|| format!("no kernel {}", self.name()))?;
         unpacked(&folder).with_context(|| format!("no kernel and modules in what was unpacked to {}", folder.display()))
     }
+}
 
-    fn download(self, folder: &Path, mirrors: &Mirrors) -> Result<()> {
-        let security = format!("{}-security", self.suite());
-        let suites = [self.suite(), &security];
-        let suites = if self == Self::Sid { &suites[..1] } else { &suites };
-        let apt = Apt::new(folder.join("apt"), suites, mirrors, Installed::Nothing)?;
-        command::run(apt.command("apt-get").args(["update", "--quiet"]))?;
-        let mut packages = vec![NEWEST.to_owned()];
-        let mut parts = Vec::new();
-        while let Some(package) = packages.pop() {
-            let text = command::read(apt.command("apt-cache").args(["show", "--no-all-versions", &package]))?;
-            let found = depends(&text).filter(|name| PARTS.iter().any(|part| name.starts_with(part)));
-            packages.extend(found.map(str::to_owned));
-            parts.push(package);
-        }
-        command::run(
-            apt.command("apt-get")
-                .current_dir(&apt.folder)
-                .args(["download", "--quiet"])
-                .args(&parts[1..]),
-        )?;
-        // Unpacked aside and renamed, so that what lies there is whole.
-        let (partial, root) = (apt.folder.join("root"), folder.join("root"));
-        for file in fs::read_dir(&apt.folder)?.flatten().map(|entry| entry.path()) {
-            if file.extension().is_some_and(|extension| extension == "deb") {
-                command::run(Command::new("dpkg").arg("--extract").arg(&file).arg(&partial))?;
-            }
-        }
-        fs::rename(&partial, &root).with_context(|| format!("cannot put {} in place", root.display()))?;
-        fs::remove_dir_all(&apt.folder).with_context(|| format!("cannot clear {}", apt.folder.display()))
+/// The newest kernel of the suite, with its modules.
+fn unpack(apt: &Apt, root: &Path) -> Result<()> {
+    let mut packages = vec![NEWEST.to_owned()];
+    let mut parts = Vec::new();
+    while let Some(package) = packages.pop() {
+        let text = command::read(apt.command("apt-cache").args(["show", "--no-all-versions", &package]))?;
+        let found = depends(&text).filter(|name| PARTS.iter().any(|part| name.starts_with(part)));
+        packages.extend(found.map(str::to_owned));
+        parts.push(package);
     }
+    apt.unpack(&parts[1..], root)
 }
 
 fn unpacked(folder: &Path) -> Option<Files> {
