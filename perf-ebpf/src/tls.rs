@@ -79,8 +79,6 @@ pub enum Kind {
     GoRead = 7,
     /// Go's write, of which was told when it began.
     GoWrite = 8,
-    /// Go's write, before 1.17.
-    GoStackWrite = 9,
 }
 
 impl Kind {
@@ -114,7 +112,6 @@ impl Kind {
             || kind == Self::WriteEx as u64
             || kind == Self::AnyWrite as u64
             || kind == Self::GoWrite as u64
-            || kind == Self::GoStackWrite as u64
     }
 }
 

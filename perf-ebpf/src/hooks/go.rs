@@ -51,22 +51,26 @@ fn go_returned(ctx: ProbeContext) -> u32 {
 #[uprobe]
 #[inline(always)]
 fn go_stack_read(ctx: ProbeContext) -> u32 {
-    stack_entered(&ctx, Kind::GoRead)
+    no_private_stack(&ctx);
+    let goroutine = tls::running_goroutine(Thread::current());
+    tls::goroutine_entered(goroutine, stack_call(&ctx, Kind::GoRead));
+    0
 }
 
 // hook: func (c *Conn) Write(b []byte) (int, error)
 #[uprobe]
 #[inline(always)]
 fn go_stack_write(ctx: ProbeContext) -> u32 {
-    stack_entered(&ctx, Kind::GoStackWrite)
+    no_private_stack(&ctx);
+    let goroutine = tls::running_goroutine(Thread::current());
+    tls::goroutine_writes(goroutine, stack_call(&ctx, Kind::GoWrite), on_stack(&ctx, 3));
+    0
 }
 
+/// Behind the return address lie the receiver, and the slice's address and length.
 #[inline(always)]
-fn stack_entered(ctx: &ProbeContext, kind: Kind) -> u32 {
-    no_private_stack(ctx);
-    let call = call(on_stack(ctx, 1), on_stack(ctx, 2), tls::RESULT_ON_STACK, kind);
-    tls::goroutine_entered(tls::running_goroutine(Thread::current()), call);
-    0
+fn stack_call(ctx: &ProbeContext, kind: Kind) -> Call {
+    call(on_stack(ctx, 1), on_stack(ctx, 2), tls::RESULT_ON_STACK, kind)
 }
 
 /// A word of the stack, counted from its end.
