@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"io/ioutil"
 	"log"
 	"net/http"
 	"os"
@@ -18,7 +19,7 @@ import (
 
 func main() {
 	version, port := os.Args[1], os.Args[2]
-	trusted, err := os.ReadFile(os.Args[3])
+	trusted, err := ioutil.ReadFile(os.Args[3])
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		received, err := io.Copy(io.Discard, answer.Body)
+		received, err := io.Copy(ioutil.Discard, answer.Body)
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/ioutil"
 	"log"
 	"net/http"
 	"os"
@@ -31,7 +32,7 @@ func main() {
 		"/slow":    {200, []byte("slow\n")},
 	}
 	handler := func(answer http.ResponseWriter, request *http.Request) {
-		received, _ := io.Copy(io.Discard, request.Body)
+		received, _ := io.Copy(ioutil.Discard, request.Body)
 		if request.URL.Path == "/slow" {
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -52,6 +53,6 @@ func main() {
 			answer.Write(found.body)
 		}
 	}
-	server := http.Server{Addr: "127.0.0.1:" + os.Args[1], Handler: http.HandlerFunc(handler), ErrorLog: log.New(io.Discard, "", 0)}
+	server := http.Server{Addr: "127.0.0.1:" + os.Args[1], Handler: http.HandlerFunc(handler), ErrorLog: log.New(ioutil.Discard, "", 0)}
 	log.Fatal(server.ListenAndServeTLS(os.Args[2], os.Args[3]))
 }

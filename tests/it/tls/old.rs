@@ -1,16 +1,16 @@
-//! What older releases have: OpenSSL 1.1.1.
+//! What older releases have: OpenSSL 1.1.1, and a Go that passes arguments on the stack.
 
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::need;
 use perf_agent_tests::python::children;
-use perf_agent_tests::tls::client::{Client, Raw, RawTalker};
+use perf_agent_tests::tls::client::{self, Client, Raw, RawTalker};
 use perf_agent_tests::tls::nginx::{Nginx, Settings, Tls};
-use perf_agent_tests::tls::{Asked, Http, Serves as _, site};
+use perf_agent_tests::tls::{Asked, Http, Server, Serves as _, server, site};
 use perf_agent_tests::wait;
 
 use serde_json::Value;
 
-use super::{expect, known, of_process};
+use super::{client_known, expect, known, of_process};
 
 /// The server's library and the clients' are of different versions, one after the other.
 #[test]
@@ -39,6 +39,29 @@ fn openssl_1_1_1_as_server_and_client() {
             Client::Curl.ask(Http::Two, &site, &mut asked);
         }
         expect(&agent, &site, &asked);
+    }
+    agent.stop();
+}
+
+/// Each by both versions of HTTP, with symbols and without.
+#[test]
+fn go_1_15_as_server_and_client() {
+    need!(Agent, Root, Openssl, Nginx, OldGo, Curl);
+    let agent = Agent::start();
+    let ends = [
+        (server::Kind::OldGo, client::Kind::OldGo),
+        (server::Kind::OldGoStripped, client::Kind::OldGoStripped),
+    ];
+    for (server, client) in ends {
+        let server = Server::start(server);
+        known(&agent, &server);
+        client_known(&agent, client);
+        let mut asked = Asked::default();
+        for http in Http::BOTH {
+            Client::Curl.ask(http, &server, &mut asked);
+            Client::Talker(client).ask(http, &server, &mut asked);
+        }
+        expect(&agent, &server, &asked);
     }
     agent.stop();
 }

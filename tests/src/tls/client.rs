@@ -6,8 +6,9 @@ use std::process::{ChildStdin, ChildStdout, Command};
 
 use rustix::process::Signal;
 
+use super::go::{self, Go};
 use super::load::Load;
-use super::{Answer, Ask, Asked, Http, Serves, go, old, site};
+use super::{Answer, Ask, Asked, Http, Serves, old, site};
 use crate::child::{Child, Said, Workdir, run};
 use crate::need;
 use crate::python::{SYSTEM, client as source};
@@ -25,6 +26,10 @@ pub enum Kind {
     Node,
     /// Go's `net/http`.
     Go,
+    /// The same by Go 1.15.
+    OldGo,
+    /// And without symbols.
+    OldGoStripped,
 }
 
 /// A running client.
@@ -49,6 +54,7 @@ impl Talker {
             command.arg(source(name));
             command
         };
+        let with_go = |go, stripped| Command::new(go::build(go, &source("tls_client.go"), stripped));
         let venv_python = need::venv().join("bin/python");
         let mut command = match kind {
             Kind::Httpx | Kind::HttpxAsync => script(&venv_python, "tls_httpx.py"),
@@ -57,7 +63,9 @@ impl Talker {
                 let node = need::which("node").expect("the test said that it needs node");
                 script(&node, "tls_node.mjs")
             }
-            Kind::Go => Command::new(go::build(&source("tls_client.go"), false)),
+            Kind::Go => with_go(Go::Newest, false),
+            Kind::OldGo => with_go(Go::Old, false),
+            Kind::OldGoStripped => with_go(Go::Old, true),
         };
         command.args([http.digit(), &server.port().to_string()]);
         command.arg(server.certificate());

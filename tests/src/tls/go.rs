@@ -6,27 +6,34 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
+use super::old;
 use crate::child::Workdir;
 use crate::need;
 
 /// Programs that were built since this test program began.
 static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
+/// Which Go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Go {
+    /// The newest, in the virtual environment.
+    Newest,
+    /// 1.15, which passes arguments on the stack.
+    Old,
+}
+
 /// The program of this source; `stripped` leaves out symbols and DWARF.
 ///
 /// # Panics
 /// If it cannot be built.
 #[track_caller]
-pub fn build(source: &Path, stripped: bool) -> PathBuf {
+pub fn build(go: Go, source: &Path, stripped: bool) -> PathBuf {
     let stem = source
         .file_stem()
         .and_then(|stem| stem.to_str())
         .expect("a source has a name");
-    let name = if stripped {
-        format!("{stem}_stripped")
-    } else {
-        stem.to_owned()
-    };
+    let of = if go == Go::Old { "_old" } else { "" };
+    let name = format!("{stem}{of}{}", if stripped { "_stripped" } else { "" });
     let venv = need::venv();
     let program = venv.with_file_name("go-programs").join(&name);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +41,14 @@ pub fn build(source: &Path, stripped: bool) -> PathBuf {
         return program;
     }
     let directory = Workdir::new();
-    let mut command = Command::new(venv.join("bin/go"));
+    let mut command = match go {
+        Go::Newest => Command::new(venv.join("bin/go")),
+        Go::Old => {
+            let mut command = Command::new(old::go().join("bin/go"));
+            command.env("GOROOT", old::go());
+            command
+        }
+    };
     command.args(["build", "-o"]).arg(directory.join(&name));
     if stripped {
         command.args(["-ldflags", "-s -w"]);

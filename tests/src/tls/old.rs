@@ -1,4 +1,5 @@
-//! Programs of an older release, unpacked beside the virtual environment: OpenSSL 1.1.1 and what is linked to it.
+//! Programs of an older release, unpacked beside the virtual environment: OpenSSL 1.1.1 and what is linked to it, and
+//! Go 1.15.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,4 +22,9 @@ pub fn command(program: &str) -> Command {
 /// Where it lies.
 pub(crate) fn openssl() -> PathBuf {
     need::venv().with_file_name("openssl-1.1.1")
+}
+
+/// Go's root.
+pub(crate) fn go() -> PathBuf {
+    need::venv().with_file_name("go-1.15").join("usr/lib/go-1.15")
 }

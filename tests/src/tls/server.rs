@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Certificate, go};
+use super::Certificate;
+use super::go::{self, Go};
 use crate::agent::free_port;
 use crate::child::{Child, Workdir};
 use crate::need;
@@ -36,6 +37,10 @@ pub enum Kind {
     Go,
     /// The same without symbols.
     GoStripped,
+    /// As [`Kind::Go`], by Go 1.15.
+    OldGo,
+    /// The same without symbols.
+    OldGoStripped,
     /// Python's websockets, with a site of its own.
     Websocket,
 }
@@ -149,7 +154,7 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
         command
     };
     let node = || need::which("node").expect("the test said that it needs node");
-    let with_go = |stripped| go::build(&source("tls_server.go"), stripped);
+    let with_go = |go, stripped| go::build(go, &source("tls_server.go"), stripped);
     match kind {
         Kind::NodeHttps => own(&node(), &[&source("tls_node.mjs"), Path::new("https")]),
         Kind::NodeHttp2 => own(&node(), &[&source("tls_node.mjs"), Path::new("http2")]),
@@ -185,9 +190,11 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
             }
             command
         }
-        Kind::Go => own(&with_go(false), &[]),
+        Kind::Go => own(&with_go(Go::Newest, false), &[]),
+        Kind::GoStripped => own(&with_go(Go::Newest, true), &[]),
+        Kind::OldGo => own(&with_go(Go::Old, false), &[]),
+        Kind::OldGoStripped => own(&with_go(Go::Old, true), &[]),
         Kind::Websocket => own(&venv_python, &[&source("tls_websocket.py")]),
-        Kind::GoStripped => own(&with_go(true), &[]),
     }
 }
 
