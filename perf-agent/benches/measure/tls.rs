@@ -103,7 +103,7 @@ fn attach(object: &Path) -> Result<Ebpf> {
         program.load()?;
         for function in FUNCTIONS {
             program
-                .attach(function, &library, UProbeScope::AllProcesses)
+                .attach([function], &library, UProbeScope::AllProcesses)
                 .with_context(|| format!("cannot attach {name} to {function} of {}", library.display()))?;
         }
     }

@@ -160,7 +160,7 @@ fn write<K: aya::Pod + Eq + std::hash::Hash>(
     let map = ebpf.map_mut(name).expect("the object has this map");
     let mut map: BpfHashMap<&mut MapData, K, u32> = BpfHashMap::try_from(map).map_err(failed)?;
     for (key, value) in entries {
-        map.insert(*key, *value, 0).map_err(failed)?;
+        map.insert(key, value, 0).map_err(failed)?;
     }
     Ok(())
 }

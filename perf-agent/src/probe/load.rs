@@ -253,7 +253,7 @@ pub(super) fn attach(
     let ring_mask = shape.count - 1;
     let depths: [u32; CGROUP_LEVELS] = marks.cgroup_depths;
     let mut ebpf = EbpfLoader::new()
-        .btf(Some(&machine.btf))
+        .btf(&machine.btf)
         .override_global(names::OWN_TGID, &own, true)
         .override_global(names::FEATURES, &features, true)
         .override_global(names::FILTERS, &filters, true)

@@ -300,7 +300,7 @@ impl KernelSource {
             let flags = view(&bytes).flags & !flags::IGNORED;
             write_flags(&mut bytes, flags);
             // Gone meanwhile: nothing to take up.
-            let _gone = self.connections.insert(socket, bytes, EXISTING);
+            let _gone = self.connections.insert(&socket, &bytes, EXISTING);
         }
     }
 
@@ -492,7 +492,7 @@ impl Source for KernelSource {
                     let flags = view(&bytes).flags | flags::IGNORED;
                     write_flags(&mut bytes, flags);
                     // Gone meanwhile: nothing to ignore.
-                    let _gone = self.connections.insert(socket, bytes, EXISTING);
+                    let _gone = self.connections.insert(&socket, &bytes, EXISTING);
                 }
             }
             Hint::PollBulk { socket, connection } => {

@@ -509,7 +509,7 @@ impl Looker {
                 .expect("a test holds that every program of the table is in the object")
                 .try_into()?;
             let place = UProbeAttachLocation::AbsoluteOffset(offset);
-            let link = program.attach(place, &path, UProbeScope::AllProcesses)?;
+            let link = program.attach([place], &path, UProbeScope::AllProcesses)?;
             self.links
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -541,7 +541,7 @@ impl Looker {
         };
         let marks = processes.get(&tgid, 0).unwrap_or(0);
         // A full table: it asks again.
-        let _full = processes.insert(tgid, marks | mark::TLS_COVERED, 0);
+        let _full = processes.insert(&tgid, &(marks | mark::TLS_COVERED), 0);
     }
 }
 

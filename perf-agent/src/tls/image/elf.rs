@@ -90,7 +90,7 @@ pub(super) struct Segment {
 /// A section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Section {
-    pub(super) kind: u32,
+    pub(super) kind: elf::SectionType,
     pub(super) file: Span,
     name: u32,
     link: u32,
@@ -151,8 +151,8 @@ impl<'file> Elf<'file> {
                 elf::PT_LOAD => elf.segments.push(Segment {
                     file,
                     address: segment.p_vaddr.get(LE),
-                    executable: segment.p_flags.get(LE) & elf::PF_X != 0,
-                    writable: segment.p_flags.get(LE) & elf::PF_W != 0,
+                    executable: segment.p_flags.get(LE).contains(elf::PF_X),
+                    writable: segment.p_flags.get(LE).contains(elf::PF_W),
                 }),
                 elf::PT_DYNAMIC => elf.dynamic = file,
                 _ => {}
@@ -182,7 +182,7 @@ impl<'file> Elf<'file> {
                 });
             }
         }
-        let names = elf.sections.get(usize::from(header.e_shstrndx.get(LE)));
+        let names = elf.sections.get(usize::from(header.e_shstrndx.get(LE).0));
         elf.section_names = names.map_or(elf.section_names, |section| section.file);
         Ok(elf)
     }
@@ -210,7 +210,7 @@ impl<'file> Elf<'file> {
 
     /// The tables of symbols that there are.
     pub(super) fn symbol_tables(&self) -> Vec<SymbolTable> {
-        let of_kind = |kind: u32| {
+        let of_kind = |kind: elf::SectionType| {
             let section = self.sections.iter().find(|section| section.kind == kind)?;
             let names = self.sections.get(usize::try_from(section.link).ok()?)?;
             Some(SymbolTable {
@@ -354,7 +354,7 @@ impl<'file> Elf<'file> {
         Ok(())
     }
 
-    fn dynamic_value(&self, tag: i64) -> Option<u64> {
+    fn dynamic_value(&self, tag: elf::DynamicTag) -> Option<u64> {
         let table = Span {
             size: self
                 .dynamic

@@ -126,7 +126,7 @@ fn functions(elf: &Elf<'_>, table: SymbolTable, places: &[(u64, Meaning)], found
         };
         let address = symbol.st_value.get(LE);
         let meaning = places[place].1;
-        let is_function = symbol.st_info & 0xf == elf::STT_FUNC && symbol.st_shndx.get(LE) != elf::SHN_UNDEF;
+        let is_function = symbol.st_info.st_type() == elf::STT_FUNC && symbol.st_shndx.get(LE) != elf::SHN_UNDEF;
         let known = |found: &Names| {
             let mut known = found.functions.iter();
             known.any(|function| function.address == address && function.meaning == meaning)
