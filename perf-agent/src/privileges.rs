@@ -13,13 +13,14 @@ use rustix::thread::{
 /// for `CAP_BPF` even with an open descriptor), and the Unix sockets in other users' network namespaces.
 const OBSERVING: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::SYS_PTRACE);
 
-/// What probing TLS libraries needs besides: perf events (`CAP_SYS_ADMIN` on the stable kernels that have the fix of
-/// CVE-2025-38466 alone), files of other users, and `/proc/pid/map_files`.
+/// What probing TLS libraries needs besides: files of other users, and `/proc/pid/map_files`.
 const PROBING: CapabilitySet = OBSERVING
-    .union(CapabilitySet::PERFMON)
-    .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::CHECKPOINT_RESTORE);
+
+/// And where each probe is a perf event: those (`CAP_SYS_ADMIN` on the stable kernels that have the fix of CVE-2025-38466
+/// alone).
+const PROBING_BY_PERF_EVENTS: CapabilitySet = PROBING.union(CapabilitySet::PERFMON).union(CapabilitySet::SYS_ADMIN);
 
 /// What the thread goes on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Purpose {
     Observe,
     /// It looks into the files that processes map, and probes them.
     Probe,
+    /// The same, on a kernel where each probe is a perf event.
+    ProbeByPerfEvents,
     /// It reads a file that is open.
     Replay,
 }
@@ -41,6 +44,7 @@ pub fn drop_what_is_not_needed(purpose: Purpose) -> Result<(), Errno> {
     let kept = match purpose {
         Purpose::Observe => OBSERVING,
         Purpose::Probe => PROBING,
+        Purpose::ProbeByPerfEvents => PROBING_BY_PERF_EVENTS,
         Purpose::Replay => CapabilitySet::empty(),
     };
     let current = capabilities(None)?;
@@ -79,6 +83,11 @@ mod tests {
         // In a thread of its own, since it cannot be undone.
         let left = std::thread::spawn(|| {
             let before = capabilities(None).unwrap().permitted;
+            drop_what_is_not_needed(Purpose::ProbeByPerfEvents).unwrap();
+            assert_eq!(
+                capabilities(None).unwrap().permitted,
+                before.intersection(PROBING_BY_PERF_EVENTS)
+            );
             drop_what_is_not_needed(Purpose::Probe).unwrap();
             assert_eq!(capabilities(None).unwrap().permitted, before.intersection(PROBING));
             drop_what_is_not_needed(Purpose::Observe).unwrap();

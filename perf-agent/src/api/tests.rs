@@ -63,7 +63,7 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
         version: Some("3.0.14".to_owned()),
         path: Some("/usr/lib/libssl.so.3".to_owned()),
         covered: true,
-        how: Some("uprobes on SSL_read".to_owned()),
+        how: Some("uprobe_multi on SSL_read".to_owned()),
         reason: None,
     };
     let not_covered = TlsCoverage {
@@ -471,7 +471,7 @@ fn services_say_by_what_they_speak_tls_and_whether_it_is_seen() {
         answer["services"][0]["tls"],
         json!([{
             "pid": 10, "exe": "/usr/sbin/nginx", "library": "OpenSSL", "version": "3.0.14",
-            "path": "/usr/lib/libssl.so.3", "state": "covered", "how": "uprobes on SSL_read", "reason": null,
+            "path": "/usr/lib/libssl.so.3", "state": "covered", "how": "uprobe_multi on SSL_read", "reason": null,
         }])
     );
     assert_eq!(answer["services"][1]["tls"], json!([]));

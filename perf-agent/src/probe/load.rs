@@ -20,13 +20,14 @@ use crate::source::{
     Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, Report, SourceError,
 };
 use crate::tls::coverage::PROGRAMS;
+use crate::tls::uprobes::Way;
 
 /// Programs that run, and what is known of them. Dropping it detaches and frees them all.
 pub struct Loaded {
     /// The object's maps and programs; shared with what probes TLS libraries.
     pub ebpf: Arc<Mutex<Ebpf>>,
-    /// The programs for TLS libraries are loaded, and may be hung on what is found.
-    pub tls: bool,
+    /// The programs for TLS libraries are loaded, and may be hung on what is found, this way.
+    pub tls: Option<Way>,
     /// The processors' ring buffers.
     pub rings: Vec<RingBuf<MapData>>,
     /// What was attached and what not.
@@ -246,6 +247,7 @@ pub(super) fn attach(
     if settings.tls {
         features |= feature::TLS;
     }
+    let way = Way::of_this_kernel();
     let filters = marks.filters;
     let processors = aya::util::online_cpus().map_or(1, |processors| processors.len());
     let shape = Shape::of(settings.ring_bytes, processors);
@@ -266,7 +268,7 @@ pub(super) fn attach(
         .verifier_log_level(log_level())
         .map_max_entries(rings::OUTER, shape.count)
         .map_max_entries("CONNECTIONS", settings.max_connections)
-        .load(OBJECT)
+        .load(&way.object(OBJECT))
         .map_err(|error| load_error("load the BPF object".to_owned(), Box::new(error)))?;
     let rings = rings::make(&mut ebpf, shape)
         .map_err(|error| load_error("make the ring buffers".to_owned(), Box::new(error)))?;
@@ -312,7 +314,7 @@ pub(super) fn attach(
         }
         hooks.push(report);
     }
-    let tls = load_tls(&mut ebpf, settings, &mut hooks, &mut blind_spots);
+    let tls = load_tls(&mut ebpf, way, settings, &mut hooks, &mut blind_spots).then_some(way);
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
@@ -331,7 +333,7 @@ pub(super) fn attach(
     })
 }
 
-/// Every probe holds two descriptors, and a Go program has dozens of returns: the soft limit, often 1,024, is for programs
+/// A probe may hold two descriptors, and a Go program has dozens of returns: the soft limit, often 1,024, is for programs
 /// that use `select`.
 fn raise_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -348,6 +350,7 @@ fn raise_descriptors() {
 /// Loads the programs for TLS libraries, if they are wanted; they are hung on what is found later. True if that is possible.
 fn load_tls(
     ebpf: &mut Ebpf,
+    way: Way,
     settings: &CaptureSettings,
     hooks: &mut Vec<HookReport>,
     blind_spots: &mut Vec<BlindSpot>,
@@ -360,7 +363,10 @@ fn load_tls(
         return false;
     }
     let mut report = HookReport {
-        name: "TLS calls: uprobe, on the libraries of processes that speak TLS".to_owned(),
+        name: format!(
+            "TLS calls: {}, on the libraries of processes that speak TLS",
+            way.name()
+        ),
         family: HookFamily::Uprobe,
         state: HookState::Used,
         reason: None,

@@ -167,10 +167,10 @@ impl KernelSource {
                 .map_err(io("watch a ring buffer"))?;
         }
         let report = loaded.report.clone();
-        let tls = if loaded.tls {
+        let tls = if let Some(way) = loaded.tls {
             let asked =
                 RingBuf::try_from(take(&mut loaded, "ASKED")).map_err(map_error("open the ring of questions"))?;
-            let started = Coverage::start(Arc::clone(&loaded.ebpf), asked);
+            let started = Coverage::start(Arc::clone(&loaded.ebpf), way, asked);
             Some(started.map_err(|source| SourceError::Load {
                 what: "start a thread".to_owned(),
                 source: Box::new(source),

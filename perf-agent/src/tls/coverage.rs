@@ -9,22 +9,23 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData, RingBuf};
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
-use aya::programs::{ProgramError, UProbe};
+use aya::programs::UProbe;
+use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::{EXECUTED, UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::image::{self, Call, Function, GoAbi, Image, Library, NotCovered, Returns};
+use super::image::{self, Call, GoAbi, Image, Library, NotCovered, Returns};
 use super::maps::{Changed, FileId, MappedFile, executable, mapped_files};
+use super::uprobes::{Way, hang};
 use crate::clock;
-use crate::privileges::{self, Purpose};
+use crate::privileges;
 use crate::source::TlsCoverage;
 
 /// Files that are kept; more are not probed.
@@ -33,8 +34,8 @@ const FILES: usize = 512;
 const LOADED_NS: u64 = 500_000_000;
 /// New programs that wait for that; more are looked at when they speak TLS.
 const LOADING: usize = 256;
-/// Probes that one thread takes off.
-const DETACHED_TOGETHER: usize = 4;
+/// Threads that take probes off.
+const DETACHING: usize = 32;
 /// Processes in the account.
 const PROCESSES: usize = 4_096;
 /// A process that is not covered is looked at again no sooner.
@@ -139,15 +140,16 @@ struct Looked {
 }
 
 impl Coverage {
-    /// Starts the thread. The programs of [`PROGRAMS`] are loaded.
+    /// Starts the thread. The programs of [`PROGRAMS`] are loaded, for being hung on files this way.
     ///
     /// # Errors
     /// If the operating system gives no thread.
-    pub fn start(ebpf: Arc<Mutex<Ebpf>>, asked: RingBuf<MapData>) -> io::Result<Self> {
+    pub fn start(ebpf: Arc<Mutex<Ebpf>>, way: Way, asked: RingBuf<MapData>) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let shared = Arc::new(Shared::default());
         let mut looker = Looker {
             ebpf,
+            way,
             files: HashMap::new(),
             shared: Arc::clone(&shared),
             links: Mutex::default(),
@@ -218,21 +220,23 @@ fn is_alive(tgid: u32) -> bool {
 /// What the thread owns.
 struct Looker {
     ebpf: Arc<Mutex<Ebpf>>,
+    way: Way,
     files: HashMap<FileId, Probed>,
     shared: Arc<Shared>,
     /// The probes.
     links: Mutex<Vec<UProbeLink>>,
 }
 
-/// The kernel waits for every processor each time it takes off a probe, some ten milliseconds: together they take no
-/// longer than one.
+/// The kernel waits for every processor each time it takes off a link, a tenth of a second: those that are taken off at
+/// the same time wait for the same.
 impl Drop for Looker {
     fn drop(&mut self) {
         let links = std::mem::take(self.links.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let each = links.len().div_ceil(DETACHING);
         let mut links = links.into_iter();
         std::thread::scope(|scope| {
             loop {
-                let some: Vec<_> = links.by_ref().take(DETACHED_TOGETHER).collect();
+                let some: Vec<_> = links.by_ref().take(each).collect();
                 if some.is_empty() {
                     break;
                 }
@@ -270,7 +274,7 @@ struct Found {
 impl Looker {
     /// Looks at what the kernel side asks for, until `stop` becomes readable.
     fn run(&mut self, mut asked: RingBuf<MapData>, stop: &OwnedFd) {
-        if let Err(error) = privileges::drop_what_is_not_needed(Purpose::Probe) {
+        if let Err(error) = privileges::drop_what_is_not_needed(self.way.purpose()) {
             tracing::warn!(%error, "cannot drop capabilities, probing with all of them");
         }
         // New programs, and when they will have loaded their libraries.
@@ -498,38 +502,28 @@ impl Looker {
         look_into(file, &probe)
     }
 
-    /// Hangs the programs on a file's functions.
+    /// Hangs the programs on a file's functions: on all of them, or on none.
     fn attach(&self, file: &File, image: &Image) -> Result<String, String> {
+        let how = hooks(image, self.way)?;
         // By descriptor: the path leads to this very file, whatever became of its name.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hang = |program: &str, offset: u64| -> Result<(), ProgramError> {
+        let mut links = Vec::new();
+        for target in targets(image) {
             let program: &mut UProbe = ebpf
-                .program_mut(program)
-                .expect("a test holds that every program of the table is in the object")
-                .try_into()?;
-            let place = UProbeAttachLocation::AbsoluteOffset(offset);
-            let link = program.attach([place], &path, UProbeScope::AllProcesses)?;
-            self.links
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(program.take_link(link)?);
-            Ok(())
-        };
-        for Function { call, entry, returns } in &image.functions {
-            let Some(hook) = hook(*call, image.go_abi) else {
-                continue;
-            };
-            let result = match returns {
-                // The return first: an entry without one would be an open call.
-                Returns::Trap => hang(hook.returned, *entry),
-                Returns::At(places) => places.iter().try_for_each(|place| hang(hook.returned, *place)),
-            };
-            result
-                .and_then(|()| hang(hook.entry, *entry))
-                .map_err(|error| format!("cannot probe {}: {}", hook.function, causes(&error)))?;
+                .program_mut(target.program)
+                .and_then(|program| program.try_into().ok())
+                .expect("a test holds that every program of the table is in the object");
+            let link = hang(program, &path, &target.places);
+            links.push(
+                link.map_err(|error| format!("cannot probe {}: {}", target.functions.join(", "), causes(&error)))?,
+            );
         }
-        hooks(image)
+        self.links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(&mut links);
+        Ok(how)
     }
 
     /// Says to the kernel side that it need not ask again.
@@ -542,6 +536,57 @@ impl Looker {
         let marks = processes.get(&tgid, 0).unwrap_or(0);
         // A full table: it asks again.
         let _full = processes.insert(&tgid, &(marks | mark::TLS_COVERED), 0);
+    }
+}
+
+/// Where one program hangs in a file.
+struct Target {
+    program: &'static str,
+    /// The functions that it is for.
+    functions: Vec<&'static str>,
+    /// Offsets in the file.
+    places: Vec<u64>,
+}
+
+/// Where the programs hang in an image, in the order in which they are to be put there: the returns first, since an entry
+/// without one would be an open call.
+fn targets(image: &Image) -> Vec<Target> {
+    let (mut returns, mut entries) = (Vec::new(), Vec::new());
+    for function in &image.functions {
+        let Some(hook) = hook(function.call, image.go_abi) else {
+            continue;
+        };
+        let entry = std::slice::from_ref(&function.entry);
+        let returned = match &function.returns {
+            Returns::Trap => entry,
+            Returns::At(places) => places,
+        };
+        add(&mut returns, hook.returned, hook.function, returned);
+        add(&mut entries, hook.entry, hook.function, entry);
+    }
+    returns.append(&mut entries);
+    returns
+}
+
+fn add(targets: &mut Vec<Target>, program: &'static str, function: &'static str, places: &[u64]) {
+    let known = targets.iter().position(|target| target.program == program);
+    let at = known.unwrap_or_else(|| {
+        targets.push(Target {
+            program,
+            functions: Vec::new(),
+            places: Vec::new(),
+        });
+        targets.len() - 1
+    });
+    let target = &mut targets[at];
+    if target.functions.last() != Some(&function) {
+        target.functions.push(function);
+    }
+    for place in places {
+        // Two names of one function are one place, where the program is to run once.
+        if !target.places.contains(place) {
+            target.places.push(*place);
+        }
     }
 }
 
@@ -580,17 +625,17 @@ fn look_into(file: &File, probe: &dyn Fn(&Image) -> Result<String, String>) -> O
     Outcome::Found(all.collect())
 }
 
-/// What could be seen of a file's TLS, if it were probed; of no process.
-pub(super) fn followed(file: &File) -> Vec<TlsCoverage> {
-    let all = match look_into(file, &|image| hooks(image)) {
+/// What could be seen of a file's TLS, if it were probed this way; of no process.
+pub(super) fn followed(file: &File, way: Way) -> Vec<TlsCoverage> {
+    let all = match look_into(file, &|image| hooks(image, way)) {
         Outcome::Nothing => Vec::new(),
         Outcome::Found(all) => all,
     };
     all.into_iter().map(|found| found.of(&coverage(0))).collect()
 }
 
-/// The functions of an image that are followed.
-fn hooks(image: &Image) -> Result<String, String> {
+/// The functions of an image that are followed, and how.
+fn hooks(image: &Image, way: Way) -> Result<String, String> {
     let hooks = image.functions.iter();
     let mut names: Vec<_> = hooks
         .filter_map(|function| Some(hook(function.call, image.go_abi)?.function))
@@ -599,7 +644,7 @@ fn hooks(image: &Image) -> Result<String, String> {
     if names.is_empty() {
         return Err("this version of the agent cannot follow its calls".to_owned());
     }
-    Ok(format!("uprobes on {}", names.join(", ")))
+    Ok(format!("{} on {}", way.name(), names.join(", ")))
 }
 
 impl Found {

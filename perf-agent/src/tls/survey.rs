@@ -6,11 +6,13 @@ use std::fs;
 use super::coverage::{coverage, followed};
 use super::image;
 use super::maps::{FileId, executable, mapped_files};
+use super::uprobes::Way;
 use crate::source::TlsCoverage;
 
-/// Every other process that maps a TLS library or has one linked in, by number, whether it uses it or not. Nothing is probed.
+/// Every other process that maps a TLS library or has one linked in, by number, whether it uses it or not. Nothing is probed;
+/// `way` is how it would be.
 /// Without privileges these are the processes of one's own.
-pub fn survey() -> Vec<TlsCoverage> {
+pub fn survey(way: Way) -> Vec<TlsCoverage> {
     let mut known: HashMap<FileId, Vec<TlsCoverage>> = HashMap::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut pids: Vec<u32> = processes
@@ -30,7 +32,9 @@ pub fn survey() -> Vec<TlsCoverage> {
             let Ok((file, metadata)) = mapped.open(tgid) else {
                 continue;
             };
-            let found = known.entry(FileId::of(&metadata)).or_insert_with(|| followed(&file));
+            let found = known
+                .entry(FileId::of(&metadata))
+                .or_insert_with(|| followed(&file, way));
             all.extend(found.iter().map(|found| TlsCoverage {
                 path: Some(mapped.path.display().to_string()),
                 library: found.library,

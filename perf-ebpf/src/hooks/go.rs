@@ -12,7 +12,7 @@ use crate::{
 };
 
 // hook: func (c *Conn) Read(b []byte) (int, error)   in registers since Go 1.17 (src/cmd/compile/abi-internal.md)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn go_read(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
@@ -23,7 +23,7 @@ fn go_read(ctx: ProbeContext) -> u32 {
 }
 
 // hook: func (c *Conn) Write(b []byte) (int, error)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn go_write(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
@@ -36,7 +36,7 @@ fn go_write(ctx: ProbeContext) -> u32 {
 }
 
 // hook: a return instruction of Read or Write, whatever the convention
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn go_returned(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
@@ -48,7 +48,7 @@ fn go_returned(ctx: ProbeContext) -> u32 {
 }
 
 // hook: func (c *Conn) Read(b []byte) (int, error)   on the stack, before Go 1.17
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn go_stack_read(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
@@ -58,7 +58,7 @@ fn go_stack_read(ctx: ProbeContext) -> u32 {
 }
 
 // hook: func (c *Conn) Write(b []byte) (int, error)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn go_stack_write(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);

@@ -13,49 +13,49 @@ use crate::{
 };
 
 // hook: int SSL_read(SSL *ssl, void *buf, int num); ssize_t gnutls_record_recv(session, void *data, size_t size)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn tls_read(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::Read)
 }
 
 // hook: int SSL_write(SSL *ssl, const void *buf, int num); ssize_t gnutls_record_send(session, const void *, size_t)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn tls_write(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::Write)
 }
 
 // hook: int SSL_read_ex(SSL *ssl, void *buf, size_t num, size_t *readbytes)   since OpenSSL 1.1.1
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn tls_read_ex(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::ReadEx)
 }
 
 // hook: int SSL_write_ex(SSL *s, const void *buf, size_t num, size_t *written)   since OpenSSL 1.1.1
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn tls_write_ex(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::WriteEx)
 }
 
 // hook: int SSL_do_handshake(SSL *ssl); int gnutls_handshake(session)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn tls_handshake(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::Handshake)
 }
 
 // hook: PRInt32 PR_Read(PRFileDesc *fd, void *buf, PRInt32 amount)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn nspr_read(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::AnyRead)
 }
 
 // hook: PRInt32 PR_Write(PRFileDesc *fd, const void *buf, PRInt32 amount); PR_Send(…, PRIntn flags, PRIntervalTime)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn nspr_write(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::AnyWrite)
@@ -65,7 +65,7 @@ fn nspr_write(ctx: ProbeContext) -> u32 {
 const PEEK: u64 = 2;
 
 // hook: PRInt32 PR_Recv(PRFileDesc *fd, void *buf, PRInt32 amount, PRIntn flags, PRIntervalTime timeout)
-#[uprobe]
+#[uprobe(multi)]
 #[inline(always)]
 fn nspr_receive(ctx: ProbeContext) -> u32 {
     let peeks = ctx.arg::<u64>(3).unwrap_or(0) & PEEK != 0;
@@ -73,7 +73,7 @@ fn nspr_receive(ctx: ProbeContext) -> u32 {
 }
 
 // hook: the return of each of them
-#[uretprobe]
+#[uretprobe(multi)]
 #[inline(always)]
 fn tls_returned(ctx: RetProbeContext) -> u32 {
     no_private_stack(&ctx);

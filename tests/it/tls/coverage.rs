@@ -47,7 +47,9 @@ fn what_is_seen_is_said_to_be_covered() {
                         .as_str()
                         .is_some_and(|version| version.starts_with('3'))
                     && is_text(&entry["path"])
-                    && entry["how"].as_str().is_some_and(|how| how.starts_with("uprobe"))
+                    && entry["how"]
+                        .as_str()
+                        .is_some_and(|how| how.starts_with("uprobe_multi on SSL_") || how.starts_with("uprobe on SSL_"))
                     && entry["reason"].is_null()
             };
             let all = !found.is_empty() && found.iter().filter(covered).count() == found.len();

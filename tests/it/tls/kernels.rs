@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use perf_agent_tests::agent::Agent;
+use perf_agent_tests::agent::{self, Agent};
 use perf_agent_tests::child::run;
 use perf_agent_tests::need;
-use perf_agent_tests::python::SYSTEM;
+use perf_agent_tests::python::{self, SYSTEM};
 use perf_agent_tests::tls::client::Client;
 use perf_agent_tests::tls::load::Load;
 use perf_agent_tests::tls::nginx::{Nginx, Settings, Tls};
@@ -13,7 +13,7 @@ use perf_agent_tests::tls::{Asked, Http};
 
 use serde_json::json;
 
-use super::expect;
+use super::{expect, known, of_process};
 
 /// TLS does not depend on how sockets are observed.
 #[test]
@@ -38,6 +38,40 @@ fn vm_tls_is_seen_with_every_backend() {
         agent.stop();
     }
     assert!(tried > 0, "no backend works on this kernel");
+}
+
+/// Probes hang by the newest interface that the kernel has. Where that is `uprobe_multi`, they are no perf events, for which
+/// stable kernels want `CAP_SYS_ADMIN`.
+#[test]
+fn vm_tls_is_probed_by_the_newest_interface() {
+    need!(Agent, Root, Setpriv, Nginx, Openssl, Curl);
+    let symbols = std::fs::read_to_string("/proc/kallsyms").expect("root may read the kernel's symbols");
+    let has_multi = symbols.contains(" bpf_uprobe_multi_link_attach\n");
+    let run = agent::command(["run"]);
+    let mut command = Command::new("setpriv");
+    if has_multi {
+        command.arg("--bounding-set=-sys_admin");
+    }
+    command.arg("--").arg(run.get_program()).args(run.get_args());
+    let agent = Agent::serving(command);
+    let nginx = Nginx::start();
+    let site = nginx.site(Tls::V13);
+    known(&agent, &site);
+    let workers = python::children(nginx.pid());
+    let found = workers.iter().flat_map(|&pid| of_process(&agent, pid));
+    let way = if has_multi {
+        "uprobe_multi on SSL_"
+    } else {
+        "uprobe on SSL_"
+    };
+    for entry in found {
+        let said = entry["how"].as_str().is_some_and(|how| how.starts_with(way));
+        assert!(said, "{entry} is not by {way}");
+    }
+    let mut asked = Asked::default();
+    Client::Curl.ask(Http::One, &site, &mut asked);
+    expect(&agent, &site, &asked);
+    agent.stop();
 }
 
 /// Many connections and streams at once, on kernels that preempt programs (`preempt=full` in the machines): a record that
