@@ -85,7 +85,8 @@ pub static EXES: HashMap<ExeKey, u32> = HashMap::with_max_entries(256, 0);
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS as u32, 0);
 
-/// Empty, and never called into: see [`no_private_stack`].
+/// Empty, and never called into: see [`no_private_stack`]. For the programs of uprobes only: the kernel lets programs share
+/// an array that are of one type and, lately, to be attached in one way (kernel/bpf/core.c, `__bpf_prog_map_compatible`).
 #[map]
 static NOTHING: ProgramArray = ProgramArray::with_max_entries(1, 0);
 

@@ -697,3 +697,70 @@ fn causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::image::Function;
+
+    #[test]
+    fn a_program_hangs_on_all_its_places_by_one_link_and_on_returns_first() {
+        let function = |call, entry, returns: &[u64]| Function {
+            call,
+            entry,
+            returns: Returns::At(returns.to_vec()),
+        };
+        let trapped = |call, entry| Function {
+            call,
+            entry,
+            returns: Returns::Trap,
+        };
+        let image = |library, go_abi, functions| Image {
+            library,
+            version: None,
+            functions,
+            static_linked: false,
+            go_abi,
+        };
+        let check = |image: &Image, expected: &[(&str, &[&str], &[u64])]| {
+            let targets = targets(image);
+            let found: Vec<_> = targets
+                .iter()
+                .map(|target| (target.program, &target.functions[..], &target.places[..]))
+                .collect();
+            assert_eq!(found, expected);
+        };
+        // Two names of one function, as `PR_Write` and `PR_Send` could be.
+        let nss = vec![
+            trapped(Call::PrRead, 0x10),
+            trapped(Call::PrWrite, 0x20),
+            trapped(Call::PrSend, 0x20),
+            trapped(Call::NssImport, 0x30),
+        ];
+        check(
+            &image(Library::Nss, None, nss),
+            &[
+                ("tls_returned", &["PR_Read", "PR_Write", "PR_Send"], &[0x10, 0x20]),
+                ("nspr_read", &["PR_Read"], &[0x10]),
+                ("nspr_write", &["PR_Write", "PR_Send"], &[0x20]),
+            ],
+        );
+        let go = vec![
+            function(Call::GoRead, 0x100, &[0x110, 0x120]),
+            function(Call::GoWrite, 0x200, &[0x210]),
+            function(Call::GoHandshake, 0x300, &[0x310]),
+        ];
+        check(
+            &image(Library::GoTls, Some(GoAbi::Stack), go),
+            &[
+                (
+                    "go_returned",
+                    &["(*Conn).Read", "(*Conn).Write"],
+                    &[0x110, 0x120, 0x210],
+                ),
+                ("go_stack_read", &["(*Conn).Read"], &[0x100]),
+                ("go_stack_write", &["(*Conn).Write"], &[0x200]),
+            ],
+        );
+    }
+}
