@@ -91,6 +91,8 @@ pub mod feature {
     pub const TYPED_TCP: u32 = 1 << 2;
     /// TLS is looked into: who speaks it, and what new programs could.
     pub const TLS: u32 = 1 << 3;
+    /// Hooks see what a process moves, also where the kernel encrypts it.
+    pub const PLAINTEXT: u32 = 1 << 4;
     /// No kernel has it: what is asked for it stays in the program, and never runs.
     pub const NONE: u32 = 1 << 31;
 }

@@ -20,7 +20,7 @@ use crate::{
     frames,
     kernel::{Address, Socket, Stream, Thread, follow, read},
     maps::{CONNECTIONS, count, features, field_offset, processor},
-    process,
+    process, tls,
 };
 
 /// What a connection's open record tells of where it goes.
@@ -152,7 +152,7 @@ fn judge(state: &mut ConnectionState, socket: Socket, tgid: u32) {
     match wanted(socket, tgid) {
         // No file: a socket of the kernel itself (a network file system), whose data is in no process's buffer.
         Wanted::Yes if state.inode == 0 => state.flags |= flags::IGNORED,
-        Wanted::Yes if socket.kernel_tls() => state.flags |= flags::KERNEL_TLS,
+        Wanted::Yes if socket.kernel_tls() => tls::by_the_kernel(state, tgid),
         Wanted::Yes => {}
         Wanted::No => {
             state.flags |= flags::IGNORED;

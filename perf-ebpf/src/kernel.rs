@@ -231,11 +231,11 @@ impl Socket {
     }
 
     /// Does the kernel encrypt and decrypt what the process moves? (Of other upper protocols only MPTCP's is there, whose
-    /// sockets no process has.) Asked only where hooks see what the process moves.
+    /// sockets no process has.)
     #[inline(always)]
     pub fn kernel_tls(self) -> bool {
         if !self.typed || features() & feature::TYPED_TCP == 0 {
-            return false;
+            return self.stream() == Stream::Tcp && read::<u64>(self.address, offset::TCP_ULP) != 0;
         }
         // SAFETY: `address` is a typed, live socket; the helper gives null where it is no TCP socket.
         let tcp = unsafe { bpf_skc_to_tcp_sock(self.address as *mut _) }

@@ -153,12 +153,29 @@ pub fn begin(state: &mut ConnectionState, socket: Socket, segment: Segment) {
     state.flags |= flags::TLS;
     state.misses = 0;
     state.held_arrival_ns = segment.arrival_ns;
-    // SAFETY: a value of 4 bytes is read whole.
-    let marks = unsafe { PROCESSES.get(segment.tgid) }.copied().unwrap_or(0);
-    if marks & mark::TLS_COVERED == 0 {
-        ask(u64::from(segment.tgid));
-    }
+    ask_if_uncovered(segment.tgid);
     moved(state, socket, segment.direction, segment.length, segment.at_ns);
+}
+
+/// The kernel encrypts on a socket that is new to us. Hooks inside of it see ciphertext, or the process's memory before what
+/// was decrypted is there: to them it is TLS like any other.
+#[inline(always)]
+pub fn by_the_kernel(state: &mut ConnectionState, tgid: u32) {
+    if features() & feature::PLAINTEXT != 0 {
+        state.flags |= flags::KERNEL_TLS;
+    } else {
+        state.flags |= flags::TLS;
+        ask_if_uncovered(tgid);
+    }
+}
+
+#[inline(always)]
+fn ask_if_uncovered(tgid: u32) {
+    // SAFETY: a value of 4 bytes is read whole.
+    let marks = unsafe { PROCESSES.get(tgid) }.copied().unwrap_or(0);
+    if marks & mark::TLS_COVERED == 0 {
+        ask(u64::from(tgid));
+    }
 }
 
 /// Asks the user side to look at what a process speaks TLS with: its number, with [`UNSERVED`] or [`EXECUTED`].
@@ -187,7 +204,7 @@ pub fn executed(tgid: u32, inode: u64) {
 /// bound: a library that is probed tells of all it is given, whoever encrypts it.
 #[inline(always)]
 pub fn is_plaintext(state: &mut ConnectionState, socket: Socket) -> bool {
-    if state.link != 0 || !socket.kernel_tls() {
+    if features() & feature::PLAINTEXT == 0 || state.link != 0 || !socket.kernel_tls() {
         return false;
     }
     state.flags = state.flags & !(flags::TLS | flags::MOVED) | flags::KERNEL_TLS;

@@ -104,6 +104,9 @@ impl Machine {
         if self.types.helper("skc_to_tcp_sock") {
             features |= feature::TYPED_TCP;
         }
+        if backend == Backend::Tracepoint {
+            features |= feature::PLAINTEXT;
+        }
         if backend != Backend::Tracepoint && self.types.arguments("unix_release_sock").is_some() {
             features |= feature::UNIX_RELEASE;
         }
