@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::programs::UProbe;
 use aya::programs::uprobe::UProbeScope;
+use perf_agent::tls::uprobes::Way;
 
 use crate::agent::Agent;
 use crate::host;
@@ -93,6 +94,8 @@ pub(crate) fn run(plan: &Plan, empty: &Path) -> Result<Report> {
 /// Programs that do nothing, on the functions of the library that this machine's programs load. They go with it.
 fn attach(object: &Path) -> Result<Ebpf> {
     let bytes = std::fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
+    // Hung in the way that the agent hangs its own.
+    let bytes = Way::of_this_kernel().object(&bytes);
     let mut ebpf = Ebpf::load(&bytes).context("cannot load the empty programs")?;
     let library = library()?;
     for name in ["empty_uprobe_entered", "empty_uprobe_returned"] {
@@ -101,11 +104,9 @@ fn attach(object: &Path) -> Result<Ebpf> {
             .with_context(|| format!("the object has no {name}"))?;
         let program: &mut UProbe = program.try_into()?;
         program.load()?;
-        for function in FUNCTIONS {
-            program
-                .attach([function], &library, UProbeScope::AllProcesses)
-                .with_context(|| format!("cannot attach {name} to {function} of {}", library.display()))?;
-        }
+        program
+            .attach(FUNCTIONS, &library, UProbeScope::AllProcesses)
+            .with_context(|| format!("cannot attach {name} to {}", library.display()))?;
     }
     Ok(ebpf)
 }

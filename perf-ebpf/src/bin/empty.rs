@@ -58,12 +58,12 @@ fn empty_kprobe_arrived(_ctx: ProbeContext) -> u32 {
     0
 }
 
-#[uprobe]
+#[uprobe(multi)]
 fn empty_uprobe_entered(_ctx: ProbeContext) -> u32 {
     0
 }
 
-#[uretprobe]
+#[uretprobe(multi)]
 fn empty_uprobe_returned(_ctx: RetProbeContext) -> u32 {
     0
 }
