@@ -2,23 +2,29 @@
 
 use std::process::Command;
 
-use perf_agent_tests::agent::{self, Agent};
-use perf_agent_tests::child::run;
-use perf_agent_tests::need;
-use perf_agent_tests::python::{self, SYSTEM};
+use perf_agent_tests::agent::{self, Agent, free_port};
+use perf_agent_tests::child::{Workdir, run};
+use perf_agent_tests::python::{self, SYSTEM, source};
+use perf_agent_tests::rows::{self, Expect, answered};
 use perf_agent_tests::tls::client::Client;
 use perf_agent_tests::tls::load::Load;
 use perf_agent_tests::tls::nginx::{Nginx, Settings, Tls};
-use perf_agent_tests::tls::{Asked, Http};
+use perf_agent_tests::tls::{Answer, Asked, Certificate, Http, Server, Serves as _, site};
+use perf_agent_tests::{need, nginx, wait};
 
 use serde_json::json;
 
 use super::{expect, known, of_process};
 
-/// TLS does not depend on how sockets are observed.
+/// TLS does not depend on how sockets are observed, but for the kernel's own. (HTTP/2 without it, from the first byte, is
+/// asked for here too, since everything is there for it.)
 #[test]
 fn vm_tls_is_seen_with_every_backend() {
-    need!(Agent, Root, Nginx, Openssl, Curl, Wget);
+    need!(Agent, Root, Nginx, Openssl, Curl, Wget, H2load, Python);
+    let by_the_kernel = has_kernel_tls();
+    if !by_the_kernel {
+        need::note("this kernel has no TLS of its own (CONFIG_TLS)");
+    }
     let mut tried = 0;
     for backend in ["tracepoint", "fentry", "kprobe"] {
         // Why one is not there is for others to say.
@@ -34,6 +40,15 @@ fn vm_tls_is_seen_with_every_backend() {
             Client::Curl.ask(Http::Two, &site, &mut asked);
             Client::Wget.ask(Http::One, &site, &mut asked);
             expect(&agent, &site, &asked);
+        }
+        if by_the_kernel && backend == "tracepoint" {
+            what_the_kernel_encrypts_is_seen(&agent);
+        }
+        let unseen = (by_the_kernel && backend != "tracepoint").then(|| by_the_kernels_tls("1.2", false).0);
+        http2_in_the_clear(&agent);
+        if let Some(unseen) = unseen {
+            // It was before what is shown by now.
+            rows::expect_both(agent.api(), &unseen.at(), &[], None);
         }
         agent.stop();
     }
@@ -72,6 +87,40 @@ fn vm_tls_is_probed_by_the_newest_interface() {
     Client::Curl.ask(Http::One, &site, &mut asked);
     expect(&agent, &site, &asked);
     agent.stop();
+}
+
+/// One connection of a few streams, one after the other.
+#[track_caller]
+fn http2_in_the_clear(agent: &Agent) {
+    let nginx = nginx::Nginx::start(None);
+    let load = Load {
+        requests: 4,
+        clients: 1,
+        streams: 1,
+        http: Http::Two,
+    };
+    let report = load.at(&format!("http://127.0.0.1:{}", nginx.h2_port()), &["/hello", "/gone"]);
+    assert_eq!((report.done, report.statuses), (4, [2, 0, 2, 0]));
+    let exchange = |operation, status| Expect {
+        protocol: "http/2",
+        ..answered(operation, status)
+    };
+    let expected = [
+        exchange("GET /hello", 200).times(2),
+        exchange("GET /gone", 410).times(2),
+    ]
+    .concat();
+    rows::expect_both(agent.api(), &nginx.h2_at(), &expected, None);
+}
+
+/// Backend `tracepoint` sees what the processes read and write. (The others see what the kernel makes of it, or nothing,
+/// and show nothing.)
+#[track_caller]
+fn what_the_kernel_encrypts_is_seen(agent: &Agent) {
+    for (version, hellos) in [("1.2", false), ("1.3", true)] {
+        let (server, asked) = by_the_kernels_tls(version, hellos);
+        rows::expect_both(agent.api(), &server.at(), &asked.expected(), None);
+    }
 }
 
 /// Many connections and streams at once, on kernels that preempt programs (`preempt=full` in the machines): a record that
@@ -151,4 +200,49 @@ fn vm_the_kernels_own_tls_is_not_counted_twice() {
     if handed_over() == before {
         need::note("this OpenSSL hands nothing to the kernel (it is built without it)");
     }
+}
+
+/// One connection of a program that encrypts nothing itself: the kernel does, with keys that both ends know. `hellos`: both
+/// ends send what begins a handshake before they hand the keys over.
+#[track_caller]
+fn by_the_kernels_tls(version: &str, hellos: bool) -> (Server, Asked) {
+    let source = source("tls_kernel.py");
+    let (directory, port) = (Workdir::new(), free_port());
+    let words = |role: &str| {
+        let mut words = vec![role.to_owned(), port.to_string(), version.to_owned()];
+        words.extend(hellos.then(|| "hellos".to_owned()));
+        words
+    };
+    let mut command = Command::new(SYSTEM);
+    command.arg(&source).args(words("server"));
+    let certificate = Certificate::new(directory.path());
+    let server = Server::running("tls_kernel", command, port, certificate, directory);
+    let mut asks = site::asks();
+    asks.retain(|ask| matches!(ask.path, "/hello" | "/empty" | "/page" | "/upload" | "/missing"));
+    let lines: Vec<String> = asks
+        .iter()
+        .map(|ask| format!("{} {} {}\n", ask.method, ask.path, ask.body))
+        .collect();
+    let script = format!(
+        "printf '{}' | {SYSTEM} {} {}",
+        lines.concat(),
+        source.display(),
+        words("client").join(" ")
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]);
+    let said = run(shell);
+    assert_eq!(said.code, Some(0), "{}", said.error);
+    let answers = said.out.lines().map(|line| {
+        let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        Answer {
+            status: u16::try_from(numbers[0]).expect("a status is a small number"),
+            body: numbers[1],
+            took_ns: numbers[2],
+        }
+    });
+    let mut asked = Asked::default();
+    asked.add("python3", Http::One, &asks, &answers.collect::<Vec<_>>());
+    wait::settle(wait::SETTLE, "the server's log", || asked.agrees(&server.log()));
+    (server, asked)
 }

@@ -18,13 +18,16 @@ pub(crate) const AT_START: [&str; 6] = [
     "9p",
     "overlay",
 ];
-/// Loaded by the kernel when somebody asks: socket listings, kernel TLS, virtual networks.
-pub(crate) const ON_DEMAND: [&str; 8] = [
+/// Loaded by the kernel when somebody asks: socket listings, kernel TLS with its ciphers, virtual networks.
+pub(crate) const ON_DEMAND: [&str; 11] = [
     "inet_diag",
     "tcp_diag",
     "unix_diag",
     "af_packet_diag",
     "tls",
+    "gcm",
+    "ctr",
+    "ghash_generic",
     "veth",
     "sch_netem",
     "nf_conntrack",
