@@ -94,9 +94,7 @@ pub fn tail(source: Source, length: u32) -> Option<[u8; TAIL_BYTES]> {
     let (end, last) = match source.kind {
         Kind::Vector => end_of_vector(source.at, source.size, length)?,
         // SAFETY: only the address is computed.
-        Kind::Buffer => (unsafe { source.at.add(length as usize) }, u64::from(length)),
-        // SAFETY: as above.
-        Kind::Queued if source.size >= u64::from(length) => {
+        Kind::Buffer | Kind::Queued if source.size >= u64::from(length) => {
             (unsafe { source.at.add(length as usize) }, u64::from(length))
         }
         _ => return None,

@@ -180,9 +180,9 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
         state.continuations = 0;
     }
     let readable = match source.kind {
-        Kind::Buffer | Kind::Vector => length,
-        Kind::Queued if source.size < u64::from(length) => source.size as u32,
-        Kind::Queued => length,
+        Kind::Vector => length,
+        Kind::Buffer | Kind::Queued if source.size < u64::from(length) => source.size as u32,
+        Kind::Buffer | Kind::Queued => length,
         Kind::NoBytes => {
             segment.flags |= flag::NO_BYTES;
             0

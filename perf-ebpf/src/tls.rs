@@ -24,7 +24,7 @@ use crate::{
     filter, frames,
     kernel::{Socket, Stream, Thread},
     maps::{ASKED, CALLS, CONNECTIONS, EXECUTABLES, PROCESSES, TOUCHED, count, features, filters, processor},
-    syscall::Source,
+    syscall::{Kind as Bytes, Source},
 };
 
 /// Who is in a call: a thread of a process, or a goroutine, which may go from thread to thread.
@@ -45,7 +45,8 @@ pub struct Call {
     pub object: u64,
     /// Where the plaintext does.
     pub buffer: u64,
-    /// Where its length will, if the call does not return it; or [`RESULT_ON_STACK`].
+    /// Where its length will, if the call does not return it; or [`RESULT_ON_STACK`]. Of several pieces the first one's
+    /// length.
     pub length_at: u64,
     /// The stack's end at the entry: tells a call from those inside of it.
     pub stack: u64,
@@ -79,6 +80,8 @@ pub enum Kind {
     GoRead = 7,
     /// Go's write, of which was told when it began.
     GoWrite = 8,
+    /// As [`Kind::AnyWrite`], of several pieces: [`Call::buffer`] is the first one, and [`Call::length_at`] its length.
+    AnyWritePieces = 9,
 }
 
 impl Kind {
@@ -92,7 +95,7 @@ impl Kind {
     /// It is for descriptors of any kind.
     #[inline(always)]
     fn any(kind: u64) -> bool {
-        kind == Self::AnyRead as u64 || kind == Self::AnyWrite as u64
+        kind == Self::AnyRead as u64 || kind == Self::AnyWrite as u64 || kind == Self::AnyWritePieces as u64
     }
 
     /// What it moved, if anything, was told of when it began.
@@ -112,6 +115,7 @@ impl Kind {
             || kind == Self::WriteEx as u64
             || kind == Self::AnyWrite as u64
             || kind == Self::GoWrite as u64
+            || kind == Self::AnyWritePieces as u64
     }
 }
 
@@ -529,7 +533,13 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     if !turned && session.flags & flags::OPENED == 0 {
         return; // what began like nothing known goes on
     }
-    let source = Source::buffer(call.buffer as *const u8, u64::from(length));
+    let pieces = call.kind == Kind::AnyWritePieces as u64 && call.length_at < u64::from(length);
+    let there = if pieces { call.length_at } else { u64::from(length) };
+    let source = if pieces && session.flags & flags::FRAMES != 0 {
+        Source::none(Bytes::Unseen) // frames are walked in one piece
+    } else {
+        Source::buffer(call.buffer as *const u8, there)
+    };
     capture::deliver(session, ends, segment, source, turned);
 }
 

@@ -52,7 +52,7 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of the object that hang on TLS libraries.
-pub const PROGRAMS: [&str; 14] = [
+pub const PROGRAMS: [&str; 15] = [
     "tls_read",
     "tls_write",
     "tls_read_ex",
@@ -61,6 +61,7 @@ pub const PROGRAMS: [&str; 14] = [
     "tls_returned",
     "nspr_read",
     "nspr_write",
+    "nspr_write_pieces",
     "nspr_receive",
     "go_read",
     "go_write",
@@ -106,6 +107,7 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         Call::PrRecv => c("PR_Recv", "nspr_receive"),
         Call::PrWrite => c("PR_Write", "nspr_write"),
         Call::PrSend => c("PR_Send", "nspr_write"),
+        Call::PrWritev => c("PR_Writev", "nspr_write_pieces"),
         Call::NssHandshake => c("SSL_ForceHandshake", "tls_handshake"),
         // Which descriptors are TLS is known by their sockets; Go's reads and writes all ask for a handshake.
         Call::NssImport | Call::GoHandshake => return None,

@@ -2,6 +2,7 @@
 //! function is called, the user side knows, which looks for them in the files that processes map.
 
 use aya_ebpf::{
+    helpers::bpf_probe_read_user,
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
@@ -61,6 +62,21 @@ fn nspr_write(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::AnyWrite)
 }
 
+// hook: PRInt32 PR_Writev(PRFileDesc *fd, const PRIOVec *iov, PRInt32 iov_size, PRIntervalTime timeout)
+#[uprobe(multi)]
+#[inline(always)]
+fn nspr_write_pieces(ctx: ProbeContext) -> u32 {
+    no_private_stack(&ctx);
+    let mut call = call(&ctx, Kind::AnyWritePieces);
+    // `PRIOVec` is an address and an `int`: what lies behind that is anything.
+    // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
+    let [first, length] = unsafe { bpf_probe_read_user(call.buffer as *const [u64; 2]).unwrap_or([0; 2]) };
+    call.buffer = first;
+    call.length_at = length & u64::from(u32::MAX);
+    tls::entered(call);
+    0
+}
+
 /// `PR_MSG_PEEK`
 const PEEK: u64 = 2;
 
@@ -86,8 +102,14 @@ fn tls_returned(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
     no_private_stack(ctx);
+    tls::entered(call(ctx, kind));
+    0
+}
+
+#[inline(always)]
+fn call(ctx: &ProbeContext, kind: Kind) -> Call {
     let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
-    tls::entered(Call {
+    Call {
         object: argument(0),
         buffer: argument(1),
         length_at: argument(3),
@@ -96,6 +118,5 @@ fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
         socket: 0,
         kind: kind as u64,
         at_ns: emit::now(),
-    });
-    0
+    }
 }

@@ -2,11 +2,14 @@
 
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::need;
-use perf_agent_tests::tls::client::{Client, Raw, RawTalker};
+use perf_agent_tests::rows::{self, Picture, Role};
+use perf_agent_tests::tls::client::{Client, Raw, RawTalker, curl};
 use perf_agent_tests::tls::nginx::{Nginx, Tls};
-use perf_agent_tests::tls::{Asked, Http, site};
+use perf_agent_tests::tls::server::Kind;
+use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
+use perf_agent_tests::wait;
 
-use super::{covered, expect};
+use super::{covered, expect, known};
 
 /// `tstclnt` writes the answers to its standard output by the call that it writes requests to the session with: these are
 /// no messages.
@@ -25,5 +28,36 @@ fn nginx_and_tstclnt_by_nss() {
         Client::Raw(Raw::Tstclnt).ask(Http::One, &site, &mut asked);
         expect(&agent, &site, &asked);
     }
+    agent.stop();
+}
+
+/// A server's session has its keys before the connection is there: NSS makes it from a listening socket's.
+#[test]
+fn selfserv_by_nss_and_curl() {
+    const TIMES: usize = 5;
+    need!(Agent, Root, Openssl, Nss, Curl);
+    let agent = Agent::start();
+    let server = Server::start(Kind::Selfserv);
+    known(&agent, &server);
+    let mut received = 0;
+    for _ in 0..TIMES {
+        let [answer] = curl(Http::One, &server, &[site::get("/hello")])[..] else { panic!() };
+        assert_eq!(answer.status, 200);
+        received += answer.body;
+    }
+    wait::settle(wait::SETTLE, "both ends", || {
+        let endpoints = agent.api().endpoints();
+        let [server, client] = Role::BOTH.map(|role| Picture::seen(&endpoints, &server.at(), role));
+        for seen in [&server, &client] {
+            if (seen.requests(), seen.outcome("answered"), seen.operations()) != (5, 5, vec!["GET /hello"]) {
+                return Err(format!("server:\n{server}client:\n{client}"));
+            }
+        }
+        let (sent, got) = (server.bytes().unwrap_or_default().sent, client.bytes().unwrap_or_default().received);
+        if sent != got || sent < received {
+            return Err(format!("{received} bytes of bodies, server:\n{server}client:\n{client}"));
+        }
+        rows::accounting_closes(&agent.api().accounting())
+    });
     agent.stop();
 }

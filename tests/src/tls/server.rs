@@ -6,7 +6,7 @@ use std::process::Command;
 use super::Certificate;
 use super::go::{self, Go};
 use crate::agent::free_port;
-use crate::child::{Child, Workdir};
+use crate::child::{Child, Workdir, run};
 use crate::need;
 use crate::nginx::wait_for_port;
 use crate::python::{SYSTEM, source};
@@ -43,6 +43,8 @@ pub enum Kind {
     OldGoStripped,
     /// Python's websockets, with a site of its own.
     Websocket,
+    /// `selfserv`, by NSS: whatever is asked for, it sends the request back, with 200 and HTTP/1.0, and closes.
+    Selfserv,
 }
 
 /// What a test needs to know of a server.
@@ -194,6 +196,12 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
         Kind::GoStripped => own(&with_go(Go::Newest, true), &[]),
         Kind::OldGo => own(&with_go(Go::Old, false), &[]),
         Kind::OldGoStripped => own(&with_go(Go::Old, true), &[]),
+        Kind::Selfserv => {
+            let database = format!("sql:{}", nss_database(certificate, directory).display());
+            let mut command = Command::new(need::which("selfserv").expect("the test said that it needs selfserv"));
+            command.args(["-d", &database, "-n", "own", "-p", &port_text]);
+            command
+        }
         Kind::Websocket => own(&venv_python, &[&source("tls_websocket.py")]),
     }
 }
@@ -204,4 +212,24 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
 /// If the process is gone.
 pub fn exe(pid: u32) -> PathBuf {
     std::fs::read_link(format!("/proc/{pid}/exe")).expect("a running process has a program")
+}
+
+/// NSS takes keys from a database of its own only, and into that from PKCS #12 only. Both are called `own` in it.
+fn nss_database(certificate: &Certificate, directory: &Path) -> PathBuf {
+    let database = directory.join("nss");
+    let script = format!(
+        "set -e
+        mkdir {0}
+        certutil -N -d sql:{0} --empty-password
+        openssl pkcs12 -export -in {1} -inkey {2} -name own -passout pass: -out {0}/own.p12
+        pk12util -i {0}/own.p12 -d sql:{0} -W ''",
+        database.display(),
+        certificate.file.display(),
+        certificate.key.display(),
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]);
+    let said = run(shell);
+    assert_eq!(said.code, Some(0), "a database: {}{}", said.out, said.error);
+    database
 }

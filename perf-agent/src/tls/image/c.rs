@@ -82,9 +82,13 @@ fn library_of(call: Call, boring: bool) -> Option<Library> {
             }
         }
         Call::GnuTlsRecv | Call::GnuTlsSend | Call::GnuTlsUncork | Call::GnuTlsHandshake => Library::GnuTls,
-        Call::PrRead | Call::PrRecv | Call::PrWrite | Call::PrSend | Call::NssImport | Call::NssHandshake => {
-            Library::Nss
-        }
+        Call::PrRead
+        | Call::PrRecv
+        | Call::PrWrite
+        | Call::PrSend
+        | Call::PrWritev
+        | Call::NssImport
+        | Call::NssHandshake => Library::Nss,
         Call::GoRead | Call::GoWrite | Call::GoHandshake => return None,
     })
 }

@@ -71,6 +71,8 @@ pub enum Call {
     PrWrite,
     /// `PRInt32 PR_Send(PRFileDesc *, const void *, PRInt32, PRIntn flags, timeout)`: likewise.
     PrSend,
+    /// `PRInt32 PR_Writev(PRFileDesc *, const PRIOVec *, PRInt32, timeout)`: likewise, of several pieces.
+    PrWritev,
     /// `PRFileDesc *SSL_ImportFD(PRFileDesc *model, PRFileDesc *)`: its result is a descriptor that speaks TLS.
     NssImport,
     /// `SECStatus SSL_ForceHandshake(PRFileDesc *)`: 0 when done.

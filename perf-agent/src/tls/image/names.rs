@@ -44,7 +44,7 @@ pub(super) struct Names {
     pub(super) rustls: bool,
 }
 
-const NAMES: [(&str, Meaning); 22] = [
+const NAMES: [(&str, Meaning); 23] = [
     ("SSL_read", Meaning::Function(Call::SslRead)),
     ("SSL_read_ex", Meaning::Function(Call::SslReadEx)),
     ("SSL_write", Meaning::Function(Call::SslWrite)),
@@ -63,6 +63,7 @@ const NAMES: [(&str, Meaning); 22] = [
     ("PR_Recv", Meaning::Function(Call::PrRecv)),
     ("PR_Write", Meaning::Function(Call::PrWrite)),
     ("PR_Send", Meaning::Function(Call::PrSend)),
+    ("PR_Writev", Meaning::Function(Call::PrWritev)),
     ("SSL_ImportFD", Meaning::Function(Call::NssImport)),
     ("SSL_ForceHandshake", Meaning::Function(Call::NssHandshake)),
     ("JNI_CreateJavaVM", Meaning::Java),

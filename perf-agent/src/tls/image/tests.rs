@@ -207,8 +207,8 @@ fn gnutls_sends_are_seen_once() {
 #[test]
 fn nspr_and_nss_as_shared_libraries() {
     if let Some(path) = on_machine("libnspr4.so") {
-        let names = ["PR_Read", "PR_Recv", "PR_Write", "PR_Send"];
-        let calls = [Call::PrRead, Call::PrRecv, Call::PrWrite, Call::PrSend];
+        let names = ["PR_Read", "PR_Recv", "PR_Write", "PR_Send", "PR_Writev"];
+        let calls = [Call::PrRead, Call::PrRecv, Call::PrWrite, Call::PrSend, Call::PrWritev];
         check(&path, &names, &expected(Library::Nss, false, &calls));
     }
     if let Some(path) = on_machine("libssl3.so") {
