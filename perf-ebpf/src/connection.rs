@@ -175,7 +175,8 @@ pub fn opened(state: &mut ConnectionState, ends: Ends, segment: emit::Segment) {
     };
     let record = entry.as_mut_ptr();
     let Ends { key, socket, stream } = ends;
-    let (unix, tls) = (stream == Stream::Unix, stream == Stream::Tls);
+    let unix = stream == Stream::Unix;
+    let tls = stream == Stream::Tls || (stream == Stream::Tcp && socket.kernel_tls());
     // SAFETY: `record` is a reserved item of this size; every field is written before it is submitted.
     unsafe {
         (&raw mut (*record).header).write(RecordHeader {

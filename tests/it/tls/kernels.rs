@@ -5,7 +5,7 @@ use std::process::Command;
 use perf_agent_tests::agent::{self, Agent, free_port};
 use perf_agent_tests::child::{Workdir, run};
 use perf_agent_tests::python::{self, SYSTEM, source};
-use perf_agent_tests::rows::{self, Expect, answered};
+use perf_agent_tests::rows::{self, Expect, Role, answered};
 use perf_agent_tests::tls::client::Client;
 use perf_agent_tests::tls::load::Load;
 use perf_agent_tests::tls::nginx::{Nginx, Settings, Tls};
@@ -120,6 +120,11 @@ fn what_the_kernel_encrypts_is_seen(agent: &Agent) {
     for (version, hellos) in [("1.2", false), ("1.3", true)] {
         let (server, asked) = by_the_kernels_tls(version, hellos);
         rows::expect_both(agent.api(), &server.at(), &asked.expected(), None);
+        for role in Role::BOTH {
+            for endpoint in server.at().endpoints(agent.api(), role) {
+                assert_eq!(endpoint["tls"], true, "{endpoint}");
+            }
+        }
     }
 }
 
