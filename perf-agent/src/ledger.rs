@@ -19,6 +19,8 @@ pub struct Records {
     pub unseen: u64,
     /// Segments whose memory could not be read.
     pub faults: u64,
+    /// Calls of hooks in which the kernel did not run a program, as it was in the middle of it already.
+    pub skipped: u64,
     /// Segments that the kernel side folded into sums.
     pub folded: u64,
     /// Segments of filtered-out processes or ports, at their connection's first segment.
@@ -243,6 +245,7 @@ impl Ledger {
         books.records.truncated_bytes = kernel(Counter::BytesTruncated);
         books.records.unseen = kernel(Counter::Unseen);
         books.records.faults = kernel(Counter::Faults);
+        books.records.skipped = kernel(Counter::Skipped);
         books.records.folded = kernel(Counter::Folded);
         books.records.filtered = kernel(Counter::Filtered);
         let evicted = kernel(Counter::ConnectionsEvicted);
@@ -289,6 +292,7 @@ mod tests {
         assert_eq!(books.records.truncated_bytes, sent(Counter::BytesTruncated));
         assert_eq!(books.records.unseen, sent(Counter::Unseen));
         assert_eq!(books.records.faults, sent(Counter::Faults));
+        assert_eq!(books.records.skipped, sent(Counter::Skipped));
         assert_eq!(books.records.folded, sent(Counter::Folded));
         assert_eq!(books.records.filtered, sent(Counter::Filtered));
         assert_eq!(books.tls.unbound, sent(Counter::Unbound));

@@ -28,10 +28,13 @@ pub enum Counter {
     Unbound = 10,
     /// TLS sessions that were bound to a socket which the lengths of plaintext and ciphertext then spoke against.
     Misbound = 11,
+    /// Calls of a hook in which the kernel did not run the program, since it ran on that processor already and had been
+    /// preempted: whatever was moved then went by. The kernel counts them itself (`recursion_misses`, since Linux 5.12).
+    Skipped = 12,
 }
 
 /// Number of counters.
-pub const COUNTERS: usize = 12;
+pub const COUNTERS: usize = 13;
 
 impl Counter {
     /// All counters in the order of their numbers.
@@ -48,6 +51,7 @@ impl Counter {
         Self::Filtered,
         Self::Unbound,
         Self::Misbound,
+        Self::Skipped,
     ];
 }
 

@@ -1,6 +1,6 @@
 //! The running kernel as a source: its ring buffers, its connection states, its counters.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -40,6 +40,8 @@ const MAX_BULK: usize = 4096;
 
 /// How often followed Unix sockets are compared with the living ones, where no hook tells of their end.
 const UNIX_INTERVAL_NS: u64 = 5_000_000_000;
+/// How often the kernel is asked for the calls in which it ran no program.
+const SKIPPED_INTERVAL_NS: u64 = 5_000_000_000;
 /// How often, while records are lost, followed connections are compared with the states that there are.
 const COMPARE_INTERVAL_NS: u64 = 5_000_000_000;
 /// How often the whole connection table is, for Unix sockets of no interest.
@@ -66,6 +68,9 @@ pub struct KernelSource {
     lost: u64,
     compared_ns: u64,
     unix_read_ns: u64,
+    /// Calls in which the kernel ran no program, and when they were read.
+    skipped: u64,
+    skipped_read_ns: u64,
     swept_ns: u64,
     sessions_read_ns: u64,
     sessions_swept_ns: u64,
@@ -201,6 +206,8 @@ impl KernelSource {
             lost: 0,
             compared_ns: now_ns,
             unix_read_ns: now_ns,
+            skipped: 0,
+            skipped_read_ns: now_ns,
             swept_ns: now_ns,
             sessions_read_ns: now_ns,
             sessions_swept_ns: now_ns,
@@ -522,14 +529,19 @@ impl Source for KernelSource {
             *sum = values.iter().sum();
         }
         self.lost = sums[Counter::Lost as usize];
+        let now_ns = clock::monotonic_ns();
+        if now_ns.saturating_sub(self.skipped_read_ns) >= SKIPPED_INTERVAL_NS {
+            self.skipped_read_ns = now_ns;
+            self.skipped = self.loaded.as_ref().map_or(self.skipped, skipped);
+        }
+        sums[Counter::Skipped as usize] = self.skipped;
         Ok(Some(sums))
     }
 
     fn programs(&mut self) -> Vec<ProgramStats> {
         let Some(loaded) = &self.loaded else { return Vec::new() };
         let ebpf = loaded.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = POINTS.iter().map(|point| point.program).chain(PROGRAMS);
-        names
+        names()
             .filter_map(|name| ebpf.program(name)?.info().ok())
             .map(|info| {
                 let runs = info.run_count();
@@ -553,6 +565,24 @@ impl Source for KernelSource {
         self.loaded = None;
         self.rings.end();
     }
+}
+
+/// All programs that may be loaded.
+fn names() -> impl Iterator<Item = &'static str> {
+    POINTS.iter().map(|point| point.program).chain(PROGRAMS)
+}
+
+/// Calls in which the kernel did not run one of these programs, as it was in the middle of it already. (The loader's own
+/// account of a program leaves that out.)
+fn skipped(loaded: &Loaded) -> u64 {
+    let ebpf = loaded.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+    let of = |name| {
+        let descriptor = ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+        let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        count.trim().parse::<u64>().ok()
+    };
+    names().filter_map(of).sum()
 }
 
 fn write_flags(state: &mut [u8; STATE_BYTES], flags: u32) {

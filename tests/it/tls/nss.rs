@@ -41,7 +41,9 @@ fn selfserv_by_nss_and_curl() {
     known(&agent, &server);
     let mut received = 0;
     for _ in 0..TIMES {
-        let [answer] = curl(Http::One, &server, &[site::get("/hello")])[..] else { panic!() };
+        let [answer] = curl(Http::One, &server, &[site::get("/hello")])[..] else {
+            panic!()
+        };
         assert_eq!(answer.status, 200);
         received += answer.body;
     }
@@ -53,9 +55,14 @@ fn selfserv_by_nss_and_curl() {
                 return Err(format!("server:\n{server}client:\n{client}"));
             }
         }
-        let (sent, got) = (server.bytes().unwrap_or_default().sent, client.bytes().unwrap_or_default().received);
+        let (sent, got) = (
+            server.bytes().unwrap_or_default().sent,
+            client.bytes().unwrap_or_default().received,
+        );
         if sent != got || sent < received {
-            return Err(format!("{received} bytes of bodies, server:\n{server}client:\n{client}"));
+            return Err(format!(
+                "{received} bytes of bodies, server:\n{server}client:\n{client}"
+            ));
         }
         rows::accounting_closes(&agent.api().accounting())
     });

@@ -168,6 +168,9 @@ pub struct Records {
     pub unseen: u64,
     /// Segments whose memory could not be read.
     pub faults: u64,
+    /// Calls of hooks in which the kernel did not run a program, as it had been preempted in the middle of it: what was
+    /// moved then went by. Not known before Linux 5.12.
+    pub skipped: u64,
     /// Segments folded into sums.
     pub folded: u64,
     /// Connections of filtered-out processes or ports.
@@ -250,6 +253,7 @@ impl From<&Accounting> for Books {
                 truncated: records.truncated_bytes,
                 unseen: records.unseen,
                 faults: records.faults,
+                skipped: records.skipped,
                 folded: records.folded,
                 filtered: records.filtered,
             },
