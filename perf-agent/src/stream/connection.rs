@@ -23,6 +23,8 @@ pub struct Connection {
     stage: Stage,
     /// When the peer's FIN came.
     peer_closed_ns: Option<u64>,
+    /// When an RST came that may have left bytes of a response unread, and which half ended with it.
+    reset: Option<(Half, u64)>,
 }
 
 #[expect(
@@ -78,6 +80,7 @@ impl Connection {
             stage: Stage::Listening { misses: 0, last: None },
             from_start,
             peer_closed_ns: None,
+            reset: None,
             local_closed: false,
             bulk: None,
         }
@@ -211,9 +214,18 @@ impl Connection {
                 // Whose RST it was is not told. It is the peer's, unless the peer had said all: then the process closed
                 // with bytes unread.
                 let local = peer_closed_before.is_some() && received == Half::Response && !self.local_closed;
-                dissector.closed(Some(if local { sent } else { received }), at_ns, change, sink);
+                let half = if local { sent } else { received };
+                if received == Half::Response {
+                    // As of a FIN: what came before it can still be read.
+                    self.reset.get_or_insert((half, at_ns));
+                } else {
+                    dissector.closed(Some(half), at_ns, change, sink);
+                }
             }
             Change::Destroyed => {
+                if let Some((half, reset_ns)) = self.reset {
+                    dissector.closed(Some(half), reset_ns, Change::Reset, sink);
+                }
                 if let Some(closed_ns) = peer_closed_before {
                     dissector.closed(Some(received), closed_ns, Change::PeerClosed, sink);
                 }
@@ -538,7 +550,8 @@ mod tests {
             "GET / 200 client_aborted 1..1 2..3",
         );
         // The server had said all, but the client did not read it to its end.
-        Peer::check(Sent, PART, &[PeerClosed, Reset], "GET / 200 client_aborted 1..1 2..4");
+        let changes = [PeerClosed, Reset, Destroyed];
+        Peer::check(Sent, PART, &changes, "GET / 200 client_aborted 1..1 2..4");
         for answer in [PART, UNTIL_CLOSE] {
             let changes = [PeerClosed, LocalAborted, Destroyed];
             Peer::check(Sent, answer, &changes, "GET / 200 client_aborted 1..1 2..4");
@@ -572,6 +585,16 @@ mod tests {
         assert_eq!(peer.sink.in_flight(), 1);
         peer.segment(Received, "", 0, 0, 0);
         assert_eq!(peer.sink.lines(), ["GET / 200 answered 1..1 3..4"]);
+    }
+
+    #[test]
+    fn a_reset_does_not_end_what_lies_unread() {
+        let mut peer = Peer::new(true);
+        peer.moved(Sent, ASK, 99);
+        peer.changed(Reset);
+        peer.moved(Received, OK, 99);
+        peer.changed(Destroyed);
+        assert_eq!(peer.sink.lines(), ["GET / 200 answered 1..1 3..3"]);
     }
 
     #[test]
