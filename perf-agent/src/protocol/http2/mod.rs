@@ -192,6 +192,8 @@ pub struct Http2 {
     begun: bool,
     /// Room for the texts of header blocks.
     text: String,
+    /// gRPC calls were made over it.
+    grpc: bool,
     opaque: bool,
     strays: u8,
     request_closed_ns: Option<u64>,
@@ -294,6 +296,7 @@ impl Http2 {
             streams: Streams::default(),
             begun: false,
             text: String::new(),
+            grpc: false,
             opaque: false,
             strays: 0,
             request_closed_ns: None,
@@ -568,7 +571,9 @@ impl Http2 {
                 let (method, path) = fields.target();
                 let (path, query) = split(path, b'?');
                 let first = block.first;
-                let grpc = fields.content == Content::Grpc;
+                // Whose content type went by unseen is what those before it were.
+                let grpc = fields.content == Content::Grpc || (fields.unknown && self.grpc);
+                self.grpc |= grpc;
                 let ticket = sink.opened(&Request {
                     protocol: if grpc { Protocol::Grpc } else { Protocol::Http2 },
                     method,

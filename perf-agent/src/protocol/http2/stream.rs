@@ -14,7 +14,7 @@ use super::frame::{Frame, flag};
 use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Ticket, Times};
 
 /// Exchanges in flight on one connection that are kept.
-const MAX_STREAMS: usize = 512;
+const MAX_STREAMS: usize = 2048;
 
 /// A pause that no sender makes within a message.
 const PAUSE_NS: u64 = 1_000_000_000;
