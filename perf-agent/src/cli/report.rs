@@ -70,7 +70,8 @@ pub fn full(report: &Report, tls: &[TlsCoverage], obstacle: Option<&str>, asked:
     }
     if !tls.is_empty() {
         text.push('\n');
-        table(&mut text, "TLS OF", "BY", tls_rows(tls).into_iter());
+        table(&mut text, "PROCESS", "TLS LIBRARY", tls_rows(tls).into_iter());
+        text.push_str("(A process may map a library and not use it: what is used shows at /api/v1/services.)\n");
     }
     if !report.blind_spots.is_empty() {
         text.push_str("\nNot seen here:\n");
@@ -104,7 +105,7 @@ fn tls_rows(tls: &[TlsCoverage]) -> Vec<[String; 4]> {
         let row = [
             process.exe.clone().unwrap_or_else(|| "(unknown)".to_owned()),
             by.into_iter().flatten().collect::<Vec<_>>().join(" "),
-            if process.covered { "seen" } else { "not seen" }.to_owned(),
+            if process.covered { "covered" } else { "not covered" }.to_owned(),
             process.reason.clone().unwrap_or_default(),
         ];
         match rows.iter_mut().find(|(known, _)| *known == row) {
@@ -113,12 +114,13 @@ fn tls_rows(tls: &[TlsCoverage]) -> Vec<[String; 4]> {
         }
     }
     let rows = rows.into_iter().map(|(mut row, pids)| {
-        let more = if pids.len() > 1 {
-            format!(" and {} more", pids.len() - 1)
-        } else {
-            String::new()
+        const SHOWN: usize = 6;
+        let shown: Vec<_> = pids.iter().take(SHOWN).map(u32::to_string).collect();
+        let more = match pids.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
-        row[0] = format!("{} ({}{more})", row[0], pids[0]);
+        row[0] = format!("{} ({}{more})", row[0], shown.join(", "));
         row
     });
     rows.collect()
@@ -251,15 +253,15 @@ Observing is possible: `perf-agent run` uses tracepoint.
         let text = full(&report(), &tls, None, None);
         let table: Vec<_> = text
             .lines()
-            .skip_while(|line| !line.starts_with("TLS OF"))
+            .skip_while(|line| !line.starts_with("PROCESS"))
             .take(3)
             .collect();
         assert_eq!(
             table,
             [
-                "TLS OF                           BY         STATE     REASON",
-                "/usr/sbin/nginx (10 and 1 more)  OpenSSL 3  seen",
-                "/usr/sbin/nginx (12)             OpenSSL 3  not seen  no symbols",
+                "PROCESS                   TLS LIBRARY  STATE        REASON",
+                "/usr/sbin/nginx (10, 11)  OpenSSL 3    covered",
+                "/usr/sbin/nginx (12)      OpenSSL 3    not covered  no symbols",
             ]
         );
     }

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 
 use super::coverage::{coverage, followed};
-use super::image;
-use super::maps::{FileId, executable, mapped_files};
+use super::maps::{FileId, mapped_files};
 use super::uprobes::Way;
 use crate::source::TlsCoverage;
 
-/// Every other process that maps a TLS library or has one linked in, by number, whether it uses it or not. Nothing is probed;
-/// `way` is how it would be.
+/// Every other process that maps a TLS library, or another file with one linked into it, by number, whether it uses it or
+/// not. Nothing is probed; `way` is how it would be.
 /// Without privileges these are the processes of one's own.
 pub fn survey(way: Way) -> Vec<TlsCoverage> {
     let mut known: HashMap<FileId, Vec<TlsCoverage>> = HashMap::new();
@@ -22,13 +21,9 @@ pub fn survey(way: Way) -> Vec<TlsCoverage> {
     let mut all = Vec::new();
     let own = std::process::id();
     for tgid in pids.into_iter().filter(|pid| *pid != own) {
-        let exe = executable(tgid);
         // Gone, a thread of the kernel, or somebody else's.
         let Ok(files) = mapped_files(tgid) else { continue };
         for mapped in files {
-            if !image::looks_like_tls_library(mapped.name()) && Some(&mapped.path) != exe.as_ref() {
-                continue;
-            }
             let Ok((file, metadata)) = mapped.open(tgid) else {
                 continue;
             };

@@ -50,7 +50,7 @@ pub(super) fn find(elf: &Elf<'_>, wanted: &[Text]) -> Result<Texts, Fault> {
     let mut texts = Texts::default();
     let mut searches: Vec<(Text, memmem::Finder<'_>)> = wanted
         .iter()
-        .map(|&text| (text, memmem::Finder::new(text.beginning())))
+        .map(|&text| (text, memmem::Finder::new(&text.beginning()).into_owned()))
         .collect();
     let mut left = MOST;
     for span in constants(elf) {
@@ -89,15 +89,17 @@ fn constants(elf: &Elf<'_>) -> Vec<Span> {
 }
 
 impl Text {
-    fn beginning(self) -> &'static [u8] {
-        match self {
-            Self::OpenSsl => b"SSL ",
-            Self::OpenSslStates => b"SSLv3/TLS read client hello\0",
-            Self::BoringSsl => b"/ssl/ssl_lib.cc\0",
-            Self::GnuTls => b"\x003.",
-            Self::Nss => b"Version: NS",
-            Self::Rustls => b"/rustls-",
-        }
+    /// What it begins with. What tells a library by itself is put together here, or this program would tell of it too.
+    fn beginning(self) -> Vec<u8> {
+        let [end, begin]: [&[u8]; 2] = match self {
+            Self::OpenSsl => [b"", b"SSL "],
+            Self::OpenSslStates => [b"client hello\0", b"SSLv3/TLS read "],
+            Self::BoringSsl => [b"lib.cc\0", b"/ssl/ssl_"],
+            Self::GnuTls => [b"", b"\x003."],
+            Self::Nss => [b"", b"Version: NS"],
+            Self::Rustls => [b"", b"/rustls-"],
+        };
+        [begin, end].concat()
     }
 
     /// The version that it tells at `at`, where it begins: empty if it tells none. Nothing if it is another text.
