@@ -39,6 +39,10 @@ pub const UNSERVED: u64 = 1 << 32;
 /// Of such a question: the process runs a program that was not seen before, and speaks no TLS yet.
 pub const EXECUTED: u64 = 1 << 33;
 
+/// Of such a question: one of its connections was closed before it had gone on for long, and no call of a probed library
+/// belonged to it. The handshake may have failed, or nobody sees what it carried.
+pub const PERHAPS_UNSERVED: u64 = 1 << 34;
+
 /// Bits of the `FILTERS` global. Values of one kind add up, kinds narrow each other, excludes win.
 pub mod filter {
     /// Only processes marked [`super::mark::PID_INCLUDED`].

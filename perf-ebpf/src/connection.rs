@@ -337,6 +337,9 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
         if what != change::PEER_CLOSED {
             state.flags |= flags::CLOSED;
         }
+        if what == change::LOCAL_CLOSED {
+            tls::closed(state);
+        }
         tell_change(session_of(state), what);
     }
 }

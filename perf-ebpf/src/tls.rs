@@ -13,7 +13,7 @@ use aya_ebpf::{
 use perf_common::{
     counters::Counter,
     record::{TAIL_BYTES, change, direction},
-    settings::{EXECUTED, UNSERVED, feature, filter as select, mark, offset},
+    settings::{EXECUTED, PERHAPS_UNSERVED, UNSERVED, feature, filter as select, mark, offset},
     state::{ConnectionState, flags},
 };
 
@@ -82,14 +82,22 @@ pub enum Kind {
     GoWrite = 8,
     /// As [`Kind::AnyWrite`], of several pieces: [`Call::buffer`] is the first one, and [`Call::length_at`] its length.
     AnyWritePieces = 9,
+    /// As [`Kind::Write`], of what lies in a file.
+    SendFile = 10,
 }
 
 impl Kind {
     /// The ciphertext may have been moved before: by the program, where the library leaves it to that, or by Go's handshake,
-    /// which is not followed and may read the first request.
+    /// which is not followed and may read the first request. Of a write that tells nothing, but of Go's, since it is the
+    /// goroutine's own.
     #[inline(always)]
     fn infers(kind: u64) -> bool {
-        !Self::any(kind)
+        !Self::any(kind) && kind != Self::Write as u64 && kind != Self::WriteEx as u64 && kind != Self::SendFile as u64
+    }
+
+    #[inline(always)]
+    fn is_go(kind: u64) -> bool {
+        kind == Self::GoRead as u64 || kind == Self::GoWrite as u64
     }
 
     /// It is for descriptors of any kind.
@@ -116,6 +124,7 @@ impl Kind {
             || kind == Self::AnyWrite as u64
             || kind == Self::GoWrite as u64
             || kind == Self::AnyWritePieces as u64
+            || kind == Self::SendFile as u64
     }
 }
 
@@ -135,12 +144,17 @@ pub const RESULT_ON_STACK: u64 = 1;
 const SEVERAL: u64 = 1;
 /// Segments of an unbound socket after which its process is looked at once more: it may have loaded another library.
 const ASK_AGAIN: u16 = 16;
+/// Segments of an unbound socket after which it was hardly a failed handshake that closed it: with TLS 1.3 a request and its
+/// answer are over with the fourth.
+const MORE_THAN_HANDSHAKE: u16 = 4;
 /// Segments after which nobody asks any more whose session it is.
 const GIVE_UP: u16 = 1024;
 /// How much more ciphertext there may be than plaintext and as much again: handshakes, and what a program read at once and
 /// is not yet decrypted.
 const SLACK_BYTES: u32 = 1 << 20;
 
+/// What a record of TLS has beside its plaintext: 5 bytes of head and, with the ciphers that there are, 16 more at least.
+const LEAST_RECORD_BYTES: u64 = 21;
 /// Plaintext that agreed for so long is believed.
 const ENOUGH_BYTES: u32 = 1 << 30;
 
@@ -223,10 +237,8 @@ pub fn ciphertext(state: &mut ConnectionState, socket: Socket, moved: u8, length
         let drained = socket
             .positions()
             .is_none_or(|positions| positions.copied == positions.arrived);
-        let arrival_ns = capture::take_arrival(state, drained);
-        if state.held_arrival_ns == 0 {
-            state.held_arrival_ns = arrival_ns;
-        }
+        // The last one's: what came before may have been of a handshake, long ago.
+        state.held_arrival_ns = capture::take_arrival(state, drained);
     }
     self::moved(state, socket, moved, length, emit::now());
 }
@@ -241,6 +253,14 @@ fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32, at
     }
     if state.link == 0 {
         touch(state, socket.key(), moved, length);
+    }
+}
+
+/// A socket that carries TLS is closed by its process.
+#[inline(always)]
+pub fn closed(state: &ConnectionState) {
+    if state.flags & flags::TLS != 0 && state.link == 0 && (MORE_THAN_HANDSHAKE..ASK_AGAIN).contains(&state.misses) {
+        ask(u64::from(Thread::current().tgid) | PERHAPS_UNSERVED);
     }
 }
 
@@ -452,7 +472,9 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     let key = key(thread.tgid, call.object);
     let found = CONNECTIONS.get_ptr_mut(key);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
-    let sure = found.is_some_and(|session| unsafe { (*session).link != 0 && (*session).flags & flags::INFERRED == 0 });
+    let (link, known) = found.map_or((0, 0), |session| unsafe { ((*session).link, (*session).flags) });
+    // What the thread received is for one that has no socket yet.
+    let sure = link != 0 && (known & flags::INFERRED == 0 || is_open(link));
     let inferred = call.socket == 0;
     let Touched { socket, bytes } = if !inferred || sure || !Kind::infers(call.kind) {
         Touched {
@@ -460,7 +482,7 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
             bytes: 0,
         }
     } else {
-        take_touched(caller)
+        plausible(take_touched(caller), call.kind, length, known)
     };
     if found.is_none() && socket == 0 && (length == 0 || Kind::any(call.kind)) {
         return;
@@ -474,7 +496,10 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     if call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED == 0 {
         session.flags |= flags::HANDSHAKE;
     }
-    let mut rebound = socket != 0 && session.link != socket && bind(session, key, socket, inferred, bytes as u32);
+    // A session that has carried something and shakes hands over another socket is a new one, where the old one lay.
+    let again = call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED != 0;
+    let mut rebound =
+        socket != 0 && session.link != socket && bind(session, key, socket, inferred, again, bytes as u32);
     if rebound && !inferred {
         // What was received before belongs to this session too, and not to the next one of this thread.
         take_touched(caller);
@@ -535,7 +560,9 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     }
     let pieces = call.kind == Kind::AnyWritePieces as u64 && call.length_at < u64::from(length);
     let there = if pieces { call.length_at } else { u64::from(length) };
-    let source = if pieces && session.flags & flags::FRAMES != 0 {
+    let source = if call.kind == Kind::SendFile as u64 {
+        Source::none(Bytes::NoBytes)
+    } else if pieces && session.flags & flags::FRAMES != 0 {
         Source::none(Bytes::Unseen) // frames are walked in one piece
     } else {
         Source::buffer(call.buffer as *const u8, there)
@@ -555,6 +582,32 @@ fn take_touched(caller: Caller) -> Touched {
     if found.socket == SEVERAL { NONE } else { found }
 }
 
+/// What a thread received, if it can be what the call was about of a session with these flags (0 if it is new). Where one
+/// thread serves many connections, some receive for calls that come later, and the call at hand may be another one's. A read
+/// gives less than was received for it; one that gives nothing goes on with a handshake; and a session that is new has said
+/// nothing yet: it is a server's, whose socket has received its first bytes.
+#[inline(always)]
+fn plausible(touched: Touched, kind: u64, length: u32, known: u32) -> Touched {
+    let Touched { socket, bytes } = touched;
+    let plausible = if Kind::is_go(kind) {
+        true
+    } else if length != 0 {
+        bytes >= u64::from(length) + LEAST_RECORD_BYTES
+    } else if known != 0 {
+        known & flags::MOVED == 0
+    } else {
+        // SAFETY: as in `finished`.
+        CONNECTIONS
+            .get_ptr_mut(socket)
+            .is_some_and(|state| unsafe { (*state).misses <= 1 })
+    };
+    if plausible {
+        touched
+    } else {
+        Touched { socket: 0, bytes: 0 }
+    }
+}
+
 /// A state for a session that was not seen before.
 #[inline(always)]
 fn insert(key: u64, tgid: u32) -> Option<connection::State> {
@@ -572,10 +625,10 @@ fn insert(key: u64, tgid: u32) -> Option<connection::State> {
     CONNECTIONS.get_ptr_mut(key)
 }
 
-/// Binds a session to a socket, from which `bytes` were received for the call at hand. False if that is another's, or
-/// gone.
+/// Binds a session to a socket, from which `bytes` were received for the call at hand; `again` if its object lies where
+/// another one's did. False if the socket is another's, or gone.
 #[inline(always)]
-fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, bytes: u32) -> bool {
+fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, again: bool, bytes: u32) -> bool {
     let Some(state) = CONNECTIONS.get_ptr_mut(socket) else {
         return false;
     };
@@ -585,7 +638,7 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, by
         return false;
     }
     if session.link != 0 {
-        if session.flags & flags::INFERRED == 0 && is_open(session.link) {
+        if !again && session.flags & flags::INFERRED == 0 && is_open(session.link) {
             // A program that does something else with TLS from inside of a call, such as to check a certificate.
             return false;
         }

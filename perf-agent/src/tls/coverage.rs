@@ -18,7 +18,7 @@ use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData, RingBuf};
 use aya::programs::UProbe;
 use aya::programs::uprobe::UProbeLink;
-use perf_common::settings::{EXECUTED, UNSERVED, mark};
+use perf_common::settings::{EXECUTED, PERHAPS_UNSERVED, UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::image::{self, Call, GoAbi, Image, Library, NotCovered, Returns};
@@ -40,6 +40,8 @@ const DETACHING: usize = 32;
 const PROCESSES: usize = 4_096;
 /// A process that is not covered is looked at again no sooner.
 const AGAIN_NS: u64 = 1_000_000_000;
+/// One that has other libraries than those that are covered, all of whose files are looked at, no sooner.
+const DOUBT_AGAIN_NS: u64 = 30_000_000_000;
 
 /// Where a program's loader looks for libraries if nothing else is said (ld.so(8)), on the distributions there are.
 const FOLDERS: [&str; 6] = [
@@ -52,11 +54,12 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of the object that hang on TLS libraries.
-pub const PROGRAMS: [&str; 15] = [
+pub const PROGRAMS: [&str; 16] = [
     "tls_read",
     "tls_write",
     "tls_read_ex",
     "tls_write_ex",
+    "tls_sendfile",
     "tls_handshake",
     "tls_returned",
     "nspr_read",
@@ -97,6 +100,7 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         Call::SslReadEx => c("SSL_read_ex", "tls_read_ex"),
         Call::SslWrite => c("SSL_write", "tls_write"),
         Call::SslWriteEx => c("SSL_write_ex", "tls_write_ex"),
+        Call::SslSendfile => c("SSL_sendfile", "tls_sendfile"),
         Call::SslHandshake => c("SSL_do_handshake", "tls_handshake"),
         Call::GnuTlsRecv => c("gnutls_record_recv", "tls_read"),
         Call::GnuTlsSend => c("gnutls_record_send", "tls_write"),
@@ -132,12 +136,34 @@ struct Shared {
     probed: AtomicU64,
 }
 
+/// Has the process connections that what is probed in it does not serve?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Doubt {
+    /// Nothing speaks for it.
+    None,
+    /// A short one, whose handshake may have failed.
+    Some,
+    /// Yes.
+    Certain,
+}
+
+impl Doubt {
+    fn of(question: u64) -> Self {
+        if question & UNSERVED != 0 {
+            Self::Certain
+        } else if question & PERHAPS_UNSERVED != 0 {
+            Self::Some
+        } else {
+            Self::None
+        }
+    }
+}
+
 /// What a look at a process came to.
 #[derive(Debug)]
 struct Looked {
     at_ns: u64,
-    /// It had a connection that what is probed does not serve.
-    unserved: bool,
+    doubt: Doubt,
     found: Vec<TlsCoverage>,
 }
 
@@ -287,7 +313,7 @@ impl Looker {
                     #[expect(clippy::cast_possible_truncation, reason = "what is beyond is asked for next")]
                     let tgid = question as u32;
                     if question & EXECUTED == 0 {
-                        self.look(tgid, question & UNSERVED != 0);
+                        self.look(tgid, Doubt::of(question));
                     } else {
                         self.look_at_program(tgid);
                         if loading.len() < LOADING {
@@ -376,14 +402,20 @@ impl Looker {
         }
     }
 
-    /// Looks at a process. `unserved`: it has a connection to which no call of what is probed belongs.
-    fn look(&mut self, tgid: u32, unserved: bool) {
+    /// Looks at a process.
+    fn look(&mut self, tgid: u32, doubt: Doubt) {
         let at_ns = clock::monotonic_ns();
-        if self.looked_lately(tgid, unserved, at_ns) {
+        let before = self.looked_before(tgid);
+        if before.is_some_and(|(before_ns, settled)| {
+            let again_ns = if doubt == Doubt::None { AGAIN_NS } else { DOUBT_AGAIN_NS };
+            settled >= doubt && at_ns.saturating_sub(before_ns) < again_ns
+        }) {
             return;
         }
+        // What was once found out is not forgotten.
+        let doubt = before.map_or(doubt, |(_, settled)| settled.max(doubt));
         let found = match mapped_files(tgid) {
-            Ok(files) => self.look_at(tgid, &files, unserved),
+            Ok(files) => self.look_at(tgid, &files, doubt),
             Err(error) if !is_alive(tgid) => {
                 tracing::debug!(tgid, %error, "a process that speaks TLS was gone before it was looked at");
                 return;
@@ -400,20 +432,18 @@ impl Looker {
             account.retain(|tgid, _| is_alive(*tgid));
         }
         if account.len() < PROCESSES {
-            account.insert(tgid, Looked { at_ns, unserved, found });
+            account.insert(tgid, Looked { at_ns, doubt, found });
         }
     }
 
-    fn looked_lately(&self, tgid: u32, unserved: bool, at_ns: u64) -> bool {
+    /// When, and with which doubt.
+    fn looked_before(&self, tgid: u32) -> Option<(u64, Doubt)> {
         let account = self.shared.account.lock().unwrap_or_else(PoisonError::into_inner);
-        account.get(&tgid).is_some_and(|looked| {
-            let known = looked.unserved || !unserved;
-            known && at_ns.saturating_sub(looked.at_ns) < AGAIN_NS
-        })
+        account.get(&tgid).map(|looked| (looked.at_ns, looked.doubt))
     }
 
-    /// First what is called like a TLS library; if nothing is, or it serves not all connections, everything that is mapped.
-    fn look_at(&mut self, tgid: u32, files: &[MappedFile], unserved: bool) -> Vec<TlsCoverage> {
+    /// First what is called like a TLS library; if nothing is, or it may not serve all connections, everything that is mapped.
+    fn look_at(&mut self, tgid: u32, files: &[MappedFile], doubt: Doubt) -> Vec<TlsCoverage> {
         let exe = executable(tgid);
         let (likely, others): (Vec<_>, Vec<_>) = files
             .iter()
@@ -423,13 +453,13 @@ impl Looker {
             for file in files {
                 found.extend(self.file(tgid, file));
             }
-            if !unserved && found.iter().any(|coverage: &TlsCoverage| coverage.covered) {
+            if doubt == Doubt::None && found.iter().any(|coverage: &TlsCoverage| coverage.covered) {
                 break;
             }
         }
         if found.is_empty() {
             found.push(coverage(tgid).because("no TLS library that is known is mapped"));
-        } else if unserved && found.iter().all(|coverage| coverage.covered) {
+        } else if doubt == Doubt::Certain && found.iter().all(|coverage| coverage.covered) {
             found.push(coverage(tgid).because("some of its connections are served by no function that is probed"));
         }
         found

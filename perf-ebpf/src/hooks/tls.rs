@@ -41,6 +41,13 @@ fn tls_write_ex(ctx: ProbeContext) -> u32 {
     entered(&ctx, Kind::WriteEx)
 }
 
+// hook: ossl_ssize_t SSL_sendfile(SSL *s, int fd, off_t offset, size_t size, int flags)   since OpenSSL 3.0
+#[uprobe(multi)]
+#[inline(always)]
+fn tls_sendfile(ctx: ProbeContext) -> u32 {
+    entered(&ctx, Kind::SendFile)
+}
+
 // hook: int SSL_do_handshake(SSL *ssl); int gnutls_handshake(session)
 #[uprobe(multi)]
 #[inline(always)]

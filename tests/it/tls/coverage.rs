@@ -6,7 +6,7 @@ use perf_agent_tests::rows::{Picture, Role};
 use perf_agent_tests::tls::client::{Client, curl};
 use perf_agent_tests::tls::nginx::{Nginx, Tls};
 use perf_agent_tests::tls::server::Kind;
-use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
+use perf_agent_tests::tls::{Ask, Asked, Http, Server, Serves, site};
 use perf_agent_tests::wait;
 use serde_json::Value;
 
@@ -61,13 +61,13 @@ fn what_is_seen_is_said_to_be_covered() {
 
 /// rustls in a module without symbols: there is nothing to hold on to, and the agent says so.
 #[track_caller]
-fn said_to_be_not_covered(kind: Kind) {
+fn said_to_be_not_covered(kind: Kind, asks: &[&[Ask]]) {
     let agent = Agent::start();
     let server = Server::start(kind);
-    let asks = site::plain_asks();
-    let answers = curl(Http::One, &server, &asks);
     let mut asked = Asked::default();
-    asked.add("curl", Http::One, &asks, &answers);
+    for asks in asks {
+        asked.add("curl", Http::One, asks, &curl(Http::One, &server, asks));
+    }
     wait::settle(wait::SETTLE, "the server's TLS is said to be not covered", || {
         let mut processes = perf_agent_tests::python::children(server.pid());
         processes.push(server.pid());
@@ -92,11 +92,18 @@ fn said_to_be_not_covered(kind: Kind) {
 #[test]
 fn what_is_not_seen_is_said_and_never_guessed() {
     need!(Agent, Root, Openssl, Curl, Venv);
-    said_to_be_not_covered(Kind::Granian);
+    said_to_be_not_covered(Kind::Granian, &[&site::plain_asks()]);
 }
 
 #[test]
 fn a_library_that_is_not_used_covers_nothing() {
     need!(Agent, Root, Openssl, Curl, Venv);
-    said_to_be_not_covered(Kind::GranianBesideOpenssl);
+    said_to_be_not_covered(Kind::GranianBesideOpenssl, &[&site::plain_asks()]);
+}
+
+#[test]
+fn nor_does_it_where_connections_are_short() {
+    need!(Agent, Root, Openssl, Curl, Venv);
+    let one = [site::get("/hello")];
+    said_to_be_not_covered(Kind::GranianBesideOpenssl, &[&one, &one, &one]);
 }

@@ -74,7 +74,12 @@ pub(super) fn why_nothing(elf: &Elf<'_>, names: &Names) -> Result<NotCovered, Fa
 
 fn library_of(call: Call, boring: bool) -> Option<Library> {
     Some(match call {
-        Call::SslRead | Call::SslReadEx | Call::SslWrite | Call::SslWriteEx | Call::SslHandshake => {
+        Call::SslRead
+        | Call::SslReadEx
+        | Call::SslWrite
+        | Call::SslWriteEx
+        | Call::SslSendfile
+        | Call::SslHandshake => {
             if boring {
                 Library::BoringSsl
             } else {

@@ -49,6 +49,9 @@ pub enum Call {
     SslWrite,
     /// `int SSL_write_ex(SSL *, const void *, size_t, size_t *written)`: 1, then `*written` bytes were written.
     SslWriteEx,
+    /// `ossl_ssize_t SSL_sendfile(SSL *, int, off_t, size_t, int flags)`: bytes sent if positive, of a file, where the kernel
+    /// encrypts.
+    SslSendfile,
     /// `int SSL_do_handshake(SSL *)`: 1 when done. `SSL_connect` and `SSL_accept` end in it; a handshake that the first
     /// `SSL_read` or `SSL_write` makes on its own does not.
     SslHandshake,

@@ -44,11 +44,12 @@ pub(super) struct Names {
     pub(super) rustls: bool,
 }
 
-const NAMES: [(&str, Meaning); 23] = [
+const NAMES: [(&str, Meaning); 24] = [
     ("SSL_read", Meaning::Function(Call::SslRead)),
     ("SSL_read_ex", Meaning::Function(Call::SslReadEx)),
     ("SSL_write", Meaning::Function(Call::SslWrite)),
     ("SSL_write_ex", Meaning::Function(Call::SslWriteEx)),
+    ("SSL_sendfile", Meaning::Function(Call::SslSendfile)),
     ("SSL_do_handshake", Meaning::Function(Call::SslHandshake)),
     ("BIO_f_ssl", Meaning::BioFilter),
     ("SSL_CTX_set_early_data_enabled", Meaning::BoringSsl),

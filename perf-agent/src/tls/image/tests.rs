@@ -112,18 +112,20 @@ fn expected(library: Library, static_linked: bool, calls: &[Call]) -> Image {
     }
 }
 
-const OPENSSL: [&str; 5] = [
+const OPENSSL: [&str; 6] = [
     "SSL_read",
     "SSL_read_ex",
     "SSL_write",
     "SSL_write_ex",
+    "SSL_sendfile",
     "SSL_do_handshake",
 ];
-const OPENSSL_CALLS: [Call; 5] = [
+const OPENSSL_CALLS: [Call; 6] = [
     Call::SslRead,
     Call::SslReadEx,
     Call::SslWrite,
     Call::SslWriteEx,
+    Call::SslSendfile,
     Call::SslHandshake,
 ];
 
