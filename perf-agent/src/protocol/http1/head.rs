@@ -462,6 +462,11 @@ fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
+/// Whether these bytes can be a method (RFC 9110, 9.1), in any version.
+pub(crate) fn is_method(bytes: &[u8]) -> bool {
+    (1..=METHOD_BYTES).contains(&bytes.len()) && bytes.iter().all(|&byte| is_token(byte))
+}
+
 /// A method and what follows the space behind it.
 #[inline]
 fn method(bytes: &[u8]) -> Option<(&str, &[u8])> {

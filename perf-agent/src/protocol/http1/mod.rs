@@ -9,7 +9,7 @@
 //! end as [`Outcome::Unknown`]. A client that was never seen to pipeline is taken to send one request at a time.
 
 mod body;
-mod head;
+pub(super) mod head;
 mod queue;
 mod requests;
 mod responses;

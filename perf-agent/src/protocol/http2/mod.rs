@@ -21,6 +21,7 @@ use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
 use self::hpack::{Field, Table};
 pub(super) use self::stream::Stream;
 use self::stream::{Asks, Head, Streams};
+use super::http1::head::is_method;
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
 use crate::exchange::{Loss, Outcome, Protocol, Request, Sink, StreamKind, UNKNOWN};
@@ -616,6 +617,7 @@ impl Http2 {
 impl Fields {
     fn take(&mut self, field: Field, value: &[u8]) {
         match field {
+            Field::Method if !is_method(value) => self.method = None,
             Field::Method => self.method = self.put(value),
             Field::Path => self.path = self.put(value),
             Field::Authority => self.authority = self.put(value),

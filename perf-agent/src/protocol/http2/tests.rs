@@ -799,3 +799,14 @@ proptest! {
         prop_assert_eq!(told(&cuts), whole);
     }
 }
+
+#[test]
+fn what_is_no_method_is_none() {
+    for method in ["GE T", "GE\u{1b}[31mT", "", "h\u{e9}"] {
+        let (mut peers, mut run) = (Peers::new(), Run::begun());
+        let fields = [(":method", method), (":path", "/a"), (":authority", "x")];
+        run.request(&peers.headers(Half::Request, 1, &fields, true));
+        run.response(&peers.ok(1, true));
+        assert!(run.lines()[0].starts_with("(unknown) /a 200"), "{:?}", run.lines());
+    }
+}
