@@ -649,6 +649,7 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, ag
         session.flags &= !(flags::FILTERED | flags::IGNORED);
     }
     session.link = socket;
+    session.inode = state.inode;
     state.link = key;
     if inferred {
         session.flags |= flags::INFERRED;

@@ -6,11 +6,13 @@ use perf_agent_tests::agent::Agent;
 use perf_agent_tests::child::run;
 use perf_agent_tests::need;
 use perf_agent_tests::rows::{Expect, Picture, Role, answered};
+use perf_agent_tests::tls::client;
+use perf_agent_tests::tls::nginx::{Nginx, Tls};
 use perf_agent_tests::tls::server::Kind;
-use perf_agent_tests::tls::{Server, Serves};
+use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
 use perf_agent_tests::wait;
 
-use super::{expect_rows, known};
+use super::{expect, expect_rows, known};
 
 fn curl(server: &dyn Serves, path: &str) -> Option<i32> {
     let mut command = Command::new(need::which("curl").expect("it was asked for"));
@@ -79,5 +81,41 @@ fn a_websocket_is_one_exchange() {
     let said = run(client);
     assert_eq!((said.code, said.out.trim()), (Some(0), "40"), "{}", said.error);
     expect_rows(&agent, &server, &answered("GET /talk", 101).times(2));
+    agent.stop();
+}
+
+/// nginx puts the next connection's session where the last one's was. The end of a Unix socket is told by nothing.
+#[test]
+fn a_session_over_a_unix_socket_is_not_taken_for_those_after_it() {
+    const TIMES: usize = 6;
+    need!(Agent, Root, Nginx, Openssl, Curl);
+    let agent = Agent::start();
+    let nginx = Nginx::start();
+    let site = nginx.site(Tls::V13);
+    known(&agent, &site);
+    let mut asked = Asked::default();
+    let ask = [site::get("/hello")];
+    for http in [Http::Two, Http::One] {
+        for _ in 0..TIMES {
+            let mut local = Command::new(need::which("curl").expect("it was asked for"));
+            local.args(["--silent", "--show-error", "--insecure", "--unix-socket"]);
+            local.arg(site.socket()).arg("https://localhost/local");
+            local.arg(if http == Http::Two { "--http2" } else { "--http1.1" });
+            let said = run(local);
+            assert_eq!(said.code, Some(0), "{}", said.error);
+        }
+        for _ in 0..TIMES {
+            asked.add("curl", http, &ask, &client::curl(http, &site, &ask));
+        }
+    }
+    expect(&agent, &site, &asked);
+    wait::settle(wait::SETTLE, "those over the Unix socket end", || {
+        let open = agent.api().accounting()["connections"]["open"].clone();
+        if open.as_u64().is_some_and(|open| open < 2 * TIMES as u64) {
+            Ok(())
+        } else {
+            Err(format!("{open} connections are open"))
+        }
+    });
     agent.stop();
 }

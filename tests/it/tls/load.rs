@@ -1,12 +1,16 @@
 //! Many connections, and many requests at once.
 
-use perf_agent_tests::agent::Agent;
+use std::process::Command;
+
+use perf_agent_tests::agent::{Agent, free_port};
+use perf_agent_tests::child::Workdir;
 use perf_agent_tests::need;
+use perf_agent_tests::python::source;
 use perf_agent_tests::rows::{self, Picture, Role};
 use perf_agent_tests::tls::load::Load;
 use perf_agent_tests::tls::nginx::{Nginx, Tls};
 use perf_agent_tests::tls::server::Kind;
-use perf_agent_tests::tls::{Asked, Http, Server, Serves};
+use perf_agent_tests::tls::{Asked, Certificate, Http, Server, Serves};
 use perf_agent_tests::{wait, wrk};
 
 use super::{expect, known};
@@ -104,4 +108,68 @@ fn node_with_many_streams() {
 fn threads_that_take_turns_with_twenty_connections() {
     need!(Agent, Root, Openssl, H2load, Python);
     under_load(&Server::start(Kind::Threads), &[load(Http::One, 1_000, 20, 1)]);
+}
+
+/// One thread that serves and asks: what it receives as a client waits for a task that runs later, when it has received
+/// something else as a server.
+#[test]
+fn one_thread_that_is_server_and_client() {
+    const REQUESTS: u64 = 600;
+    need!(Agent, Root, Openssl, H2load, Venv);
+    let agent = Agent::start();
+    let upstream = Server::start(Kind::Uvicorn);
+    let (directory, port) = (Workdir::new(), free_port());
+    let certificate = Certificate::new(directory.path());
+    let mut command = Command::new(need::venv().join("bin/python"));
+    command
+        .arg(source("tls_front.py"))
+        .arg(port.to_string())
+        .args([&certificate.file, &certificate.key])
+        .arg(format!("https://127.0.0.1:{}/slow", upstream.port()));
+    let front = Server::running("front", command, port, certificate, directory);
+    // Whoever is first also loads libraries.
+    known(&agent, &upstream);
+    known(&agent, &front);
+    for clients in [4, 12] {
+        load(
+            Http::One,
+            u32::try_from(REQUESTS / 2).expect("not that many"),
+            clients,
+            1,
+        )
+        .run(&front, &["/front"]);
+    }
+    wait::settle(wait::SETTLE, "both servers, and the client between them", || {
+        let endpoints = agent.api().endpoints();
+        let seen = |server: &Server, role| Picture::seen(&endpoints, &server.at(), role);
+        let (server, behind) = (seen(&front, Role::Server), seen(&upstream, Role::Server));
+        let between = endpoints.iter().filter(|endpoint| {
+            endpoint["role"] == "client" && endpoint["service"]["pids"] == serde_json::json!([front.pid()])
+        });
+        let between: Vec<[u64; 2]> = between
+            .map(|endpoint| {
+                let count = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
+                [count(&endpoint["requests"]), count(&endpoint["outcomes"]["answered"])]
+            })
+            .collect();
+        let asked: [u64; 2] = [0, 1].map(|place| between.iter().map(|counts| counts[place]).sum());
+        let answered = |picture: &Picture| [picture.requests(), picture.outcome("answered")];
+        if answered(&server) == [REQUESTS; 2] && answered(&behind) == [REQUESTS; 2] && asked == [REQUESTS; 2] {
+            rows::accounting_closes(&agent.api().accounting())
+        } else {
+            Err(format!("in front:\n{server}behind:\n{behind}between: {between:?}"))
+        }
+    });
+    // Nobody else's port is taken for a server's.
+    let ports: Vec<_> = agent
+        .api()
+        .endpoints()
+        .into_iter()
+        .filter(|endpoint| {
+            endpoint["role"] == "server" && endpoint["service"]["pids"] == serde_json::json!([front.pid()])
+        })
+        .map(|endpoint| endpoint["service"]["port"].clone())
+        .collect();
+    assert_eq!(ports, [serde_json::json!(port)]);
+    agent.stop();
 }

@@ -123,6 +123,11 @@ pub struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// The Unix socket where it speaks the same.
+    pub fn socket(&self) -> PathBuf {
+        self.nginx.directory.join(&format!("{}.sock", self.port))
+    }
+
     /// What the access log says of this port.
     pub fn accesses(&self) -> Vec<Access> {
         self.nginx.log(self.port)
@@ -169,6 +174,7 @@ pub(crate) fn write(directory: &Path, seen: &Path, ports: [u16; 2], settings: &S
         format!(
             "server {{
                 listen 127.0.0.1:{port} ssl http2;
+                listen unix:{seen}/{port}.sock ssl http2;
                 ssl_protocols {version};
                 root {seen}/files;
                 location = /hello {{ return 200 'hello\\n'; }}
