@@ -493,13 +493,13 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     };
     // SAFETY: as above. One thread at a time calls the library for one session, or it would break.
     let session = unsafe { &mut *session };
-    if call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED == 0 {
-        session.flags |= flags::HANDSHAKE;
-    }
     // A session that has carried something and shakes hands over another socket is a new one, where the old one lay.
     let again = call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED != 0;
     let mut rebound =
         socket != 0 && session.link != socket && bind(session, key, socket, inferred, again, bytes as u32);
+    if call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED == 0 {
+        session.flags |= flags::HANDSHAKE;
+    }
     if rebound && !inferred {
         // What was received before belongs to this session too, and not to the next one of this thread.
         take_touched(caller);
