@@ -2,7 +2,7 @@
 //! request, with the agent and without, in turns.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::host::{self, cpu_seconds, free_port};
 use crate::nginx::{Plan, make_certificate, wrk};
 use crate::report::Report;
-use crate::serve::wait_for;
+use crate::serve;
 
 /// A thread for each connection, in Python.
 const PROGRAM: &str = include_str!("handlers.py");
@@ -73,10 +73,9 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-/// The server as a process of its own; ended when dropped.
+/// The server, and how it is asked.
 struct Server {
-    child: Child,
-    port: u16,
+    server: serve::Server,
     scheme: &'static str,
 }
 
@@ -88,27 +87,18 @@ impl Server {
         let mut python = Command::new("python3");
         python.arg(program).arg(port.to_string());
         python.args(certificate.into_iter().flatten());
-        let child = python.stdin(Stdio::null()).spawn().context("cannot start python3")?;
-        let scheme = if certificate.is_some() { "https" } else { "http" };
-        let server = Self { child, port, scheme };
-        wait_for(port)?;
-        Ok(server)
+        Ok(Self {
+            server: serve::Server::running(python, port)?,
+            scheme: if certificate.is_some() { "https" } else { "http" },
+        })
     }
 
     /// Processor time per request of a handler, us.
     fn cost(&self, (path, _, connections): (&str, &str, u32), seconds: u64) -> Result<f64> {
-        let processes = [self.child.id()];
+        let processes = [self.server.process()];
         let before = cpu_seconds(&processes)?;
-        let url = format!("{}://127.0.0.1:{}{path}", self.scheme, self.port);
+        let url = format!("{}://127.0.0.1:{}{path}", self.scheme, self.server.port);
         let (requests, _) = wrk(&url, connections, seconds)?;
         Ok((cpu_seconds(&processes)? - before) * 1e6 / requests)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It is ours; that it may have ended before is no error.
-        _ = self.child.kill();
-        _ = self.child.wait();
     }
 }

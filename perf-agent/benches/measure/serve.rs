@@ -103,12 +103,24 @@ impl Server {
     pub(crate) fn start() -> Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["serve", "--port", &port.to_string()])
-            .stdin(Stdio::null());
-        let child = command.spawn().context("cannot start the server")?;
+        command.args(["serve", "--port", &port.to_string()]);
+        Self::running(command, port)
+    }
+
+    /// Starts one of another kind, which listens on this port.
+    pub(crate) fn running(mut command: Command, port: u16) -> Result<Self> {
+        command.stdin(Stdio::null());
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let server = Self { child, port };
         wait_for(port)?;
-        Ok(Self { child, port })
+        Ok(server)
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 }
 

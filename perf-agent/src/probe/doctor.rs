@@ -5,7 +5,6 @@ use super::load::{Machine, Refusal, attach, refuse_hooks};
 use crate::config::CaptureSettings;
 use crate::source::{Backend, BackendReport, Diagnosis, HookReport, HookState, Report, SourceError};
 use crate::tls::survey::survey;
-use crate::tls::uprobes::Way;
 
 /// Tries every backend. The report says what `run` would use with these settings.
 ///
@@ -74,11 +73,7 @@ pub fn doctor(settings: &CaptureSettings) -> Result<Diagnosis, SourceError> {
         });
     }
     refuse_hooks(&mut report.hooks, &report.backends);
-    let tls = if settings.tls {
-        survey(Way::of_this_kernel())
-    } else {
-        Vec::new()
-    };
+    let tls = if settings.tls { survey(machine.way) } else { Vec::new() };
     Ok(Diagnosis {
         report,
         obstacle: None,

@@ -40,6 +40,8 @@ pub struct Machine {
     pub types: KernelTypes,
     /// BTF as the loader wants it.
     pub btf: Btf,
+    /// How its uprobes hang.
+    pub way: Way,
     /// For the report.
     pub kernel: KernelInfo,
 }
@@ -83,6 +85,7 @@ impl Machine {
         Ok(Self {
             types,
             btf,
+            way: Way::of_this_kernel(),
             kernel: Self::kernel(),
         })
     }
@@ -250,7 +253,6 @@ pub(super) fn attach(
     if settings.tls {
         features |= feature::TLS;
     }
-    let way = Way::of_this_kernel();
     let filters = marks.filters;
     let processors = aya::util::online_cpus().map_or(1, |processors| processors.len());
     let shape = Shape::of(settings.ring_bytes, processors);
@@ -271,7 +273,7 @@ pub(super) fn attach(
         .verifier_log_level(log_level())
         .map_max_entries(rings::OUTER, shape.count)
         .map_max_entries("CONNECTIONS", settings.max_connections)
-        .load(&way.object(OBJECT))
+        .load(&machine.way.object(OBJECT))
         .map_err(|error| load_error("load the BPF object".to_owned(), Box::new(error)))?;
     let rings = rings::make(&mut ebpf, shape)
         .map_err(|error| load_error("make the ring buffers".to_owned(), Box::new(error)))?;
@@ -317,7 +319,7 @@ pub(super) fn attach(
         }
         hooks.push(report);
     }
-    let tls = load_tls(&mut ebpf, way, settings, &mut hooks, &mut blind_spots).then_some(way);
+    let tls = load_tls(&mut ebpf, machine.way, settings, &mut hooks, &mut blind_spots).then_some(machine.way);
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
