@@ -35,11 +35,33 @@ pub enum Kind {
 /// A running client.
 #[derive(Debug)]
 pub struct Talker {
+    piped: Piped,
+}
+
+/// A program that is written to and read from.
+#[derive(Debug)]
+struct Piped {
     // Closed before the child is waited for.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     child: Child,
     _directory: Workdir,
+}
+
+impl Piped {
+    fn start(name: &str, command: Command, directory: Workdir) -> Self {
+        let mut child = Child::start_piped(name, command, directory.path());
+        Self {
+            input: Some(child.take_stdin()),
+            output: BufReader::new(child.take_stdout()),
+            child,
+            _directory: directory,
+        }
+    }
+
+    fn input(&mut self) -> &mut ChildStdin {
+        self.input.as_mut().expect("there until it ends")
+    }
 }
 
 impl Talker {
@@ -74,18 +96,14 @@ impl Talker {
             Kind::HttpxAsync => _ = command.arg("async"),
             _ => {}
         }
-        let mut child = Child::start_piped("client", command, directory.path());
         Self {
-            input: Some(child.take_stdin()),
-            output: BufReader::new(child.take_stdout()),
-            child,
-            _directory: directory,
+            piped: Piped::start("client", command, directory),
         }
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.pid()
+        self.piped.child.pid()
     }
 
     /// Its program's name, as the agent shows it.
@@ -104,13 +122,13 @@ impl Talker {
     /// If there is none.
     #[track_caller]
     pub fn ask(&mut self, ask: &Ask) -> Answer {
-        let input = self.input.as_mut().expect("there until it ends");
+        let input = self.piped.input();
         writeln!(input, "{} {} {}", ask.method, ask.path, ask.body).expect("the client reads");
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("the client writes");
+        self.piped.output.read_line(&mut line).expect("the client writes");
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         let [status, body, took_ns] = numbers[..] else {
-            panic!("{ask:?}: the client says {line:?}, and {}", self.child.log())
+            panic!("{ask:?}: the client says {line:?}, and {}", self.piped.child.log())
         };
         Answer {
             status: u16::try_from(status).expect("a status is a small number"),
@@ -131,9 +149,13 @@ impl Talker {
     /// If it does not.
     #[track_caller]
     pub fn end(mut self) {
-        self.input = None;
-        let status = self.child.wait();
-        assert!(status.success(), "the client's end: {status}, {}", self.child.log());
+        self.piped.input = None;
+        let status = self.piped.child.wait();
+        assert!(
+            status.success(),
+            "the client's end: {status}, {}",
+            self.piped.child.log()
+        );
     }
 }
 
@@ -380,11 +402,7 @@ impl Raw {
 #[derive(Debug)]
 pub struct RawTalker {
     raw: Raw,
-    // Closed before the child is waited for.
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    child: Child,
-    _directory: Workdir,
+    piped: Piped,
 }
 
 impl RawTalker {
@@ -416,19 +434,15 @@ impl RawTalker {
                 .args(["-D", "-o", "-h", "127.0.0.1", "-p"])
                 .arg(server.port().to_string()),
         };
-        let mut child = Child::start_piped(raw.program(), command, directory.path());
         Self {
             raw,
-            input: Some(child.take_stdin()),
-            output: BufReader::new(child.take_stdout()),
-            child,
-            _directory: directory,
+            piped: Piped::start(raw.program(), command, directory),
         }
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.pid()
+        self.piped.child.pid()
     }
 
     /// Asks, and waits for the answer.
@@ -449,10 +463,10 @@ impl RawTalker {
         let started = crate::clock::now_ns();
         // In one write, since each is a record of its own.
         let request = [head.as_bytes(), &vec![b'x'; ask.body]].concat();
-        let input = self.input.as_mut().expect("there until it ends");
+        let input = self.piped.input();
         input.write_all(&request).expect("the client reads");
-        let (status, body) = read_answer(&mut self.output, ask).unwrap_or_else(|| {
-            panic!("{:?}, {ask:?}: no answer, {}", self.raw, self.child.log());
+        let (status, body) = read_answer(&mut self.piped.output, ask).unwrap_or_else(|| {
+            panic!("{:?}, {ask:?}: no answer, {}", self.raw, self.piped.child.log());
         });
         Answer {
             status,
@@ -469,10 +483,10 @@ impl RawTalker {
     pub fn end(mut self) {
         if self.raw == Raw::Tstclnt {
             // Of the end of its input it makes nothing: it waits for the server's.
-            self.child.end(Signal::TERM);
+            self.piped.child.end(Signal::TERM);
         }
-        self.input = None;
-        self.child.wait();
+        self.piped.input = None;
+        self.piped.child.wait();
     }
 }
 
