@@ -81,6 +81,8 @@ pub mod mark {
     pub const EXCLUDED: u32 = 1 << 6;
     /// Its TLS library is probed.
     pub const TLS_COVERED: u32 = 1 << 7;
+    /// It was asked about since, because a connection of it is not.
+    pub const TLS_DOUBTED: u32 = 1 << 8;
     /// The marks that a child takes over from its parent. What it runs is judged anew at `execve`.
     pub const INHERITED: u32 = PID_INCLUDED | PID_EXCLUDED | EXE_INCLUDED | EXE_EXCLUDED | TLS_COVERED;
 }

@@ -42,6 +42,8 @@ pub mod flags {
     pub const MISBOUND: u32 = 1 << 18;
     /// Of a socket that carries TLS: its process closed it.
     pub const CLOSED: u32 = 1 << 19;
+    /// Of a socket that carries TLS: its session's object lies elsewhere after a move. Where, each call tells anew.
+    pub const MOVABLE: u32 = 1 << 20;
     /// The kernel encrypts and decrypts: what the process moves is plaintext, and the socket's positions are not its.
     pub const KERNEL_TLS: u32 = 1 << 17;
     /// Of a session: it was bound to its socket by order and lengths alone.

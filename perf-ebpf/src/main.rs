@@ -20,6 +20,7 @@ mod frames;
 mod kernel;
 mod maps;
 mod process;
+mod rustls;
 mod syscall;
 mod tls;
 

@@ -185,7 +185,7 @@ fn vector_of_message(header: Address) -> Source {
 
 /// An iovec array; one of a single piece is that piece.
 #[inline(always)]
-fn vector(array: Address, count: u64) -> Source {
+pub fn vector(array: Address, count: u64) -> Source {
     if count != 1 {
         return Source {
             kind: Kind::Vector,

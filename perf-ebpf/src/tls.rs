@@ -24,7 +24,8 @@ use crate::{
     filter, frames,
     kernel::{Socket, Stream, Thread},
     maps::{ASKED, CALLS, CONNECTIONS, EXECUTABLES, PROCESSES, TOUCHED, count, features, filters, processor},
-    syscall::{Kind as Bytes, Source},
+    rustls,
+    syscall::{self, Kind as Bytes, Source},
 };
 
 /// Who is in a call: a thread of a process, or a goroutine, which may go from thread to thread.
@@ -56,6 +57,8 @@ pub struct Call {
     pub kind: u64,
     /// When it began.
     pub at_ns: u64,
+    /// Of a write of rustls that has returned and is not told of yet: how much it took.
+    pub length: u64,
 }
 
 /// What a call does.
@@ -84,6 +87,17 @@ pub enum Kind {
     AnyWritePieces = 9,
     /// As [`Kind::Write`], of what lies in a file.
     SendFile = 10,
+    /// rustls is about to receive ciphertext, see [`crate::rustls`].
+    RustlsReceive = 11,
+    /// It has plaintext, of which is told at once.
+    RustlsRead = 12,
+    /// It takes plaintext to be sent later.
+    RustlsWrite = 13,
+    /// As [`Kind::RustlsWrite`], of several pieces: [`Call::buffer`] is an array of them, as of `struct iovec`, and
+    /// [`Call::length_at`] how many there are.
+    RustlsWritePieces = 14,
+    /// As [`Kind::RustlsWritePieces`], when the array is gone: as for [`Kind::AnyWritePieces`].
+    RustlsWriteFirst = 15,
 }
 
 impl Kind {
@@ -92,7 +106,17 @@ impl Kind {
     /// goroutine's own.
     #[inline(always)]
     fn infers(kind: u64) -> bool {
-        !Self::any(kind) && kind != Self::Write as u64 && kind != Self::WriteEx as u64 && kind != Self::SendFile as u64
+        !Self::any(kind)
+            && kind != Self::Write as u64
+            && kind != Self::WriteEx as u64
+            && kind != Self::SendFile as u64
+            && !Self::is_rustls(kind)
+    }
+
+    /// One of rustls, whose objects are moved by the program, and which leaves the socket to it.
+    #[inline(always)]
+    pub fn is_rustls(kind: u64) -> bool {
+        kind >= Self::RustlsReceive as u64
     }
 
     #[inline(always)]
@@ -125,6 +149,7 @@ impl Kind {
             || kind == Self::GoWrite as u64
             || kind == Self::AnyWritePieces as u64
             || kind == Self::SendFile as u64
+            || kind >= Self::RustlsWrite as u64
     }
 }
 
@@ -161,7 +186,7 @@ const ENOUGH_BYTES: u32 = 1 << 30;
 /// The key of a session's state. A socket's is an address of the kernel, with the highest bit set. Of a process's number
 /// the highest bits are left out: two processes would have to have their objects at the same place to share one.
 #[inline(always)]
-fn key(tgid: u32, object: u64) -> u64 {
+pub fn key(tgid: u32, object: u64) -> u64 {
     ((object >> 4) & ((1 << 43) - 1)) << 20 | u64::from(tgid & 0xf_ffff)
 }
 
@@ -253,6 +278,10 @@ fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32, at
     }
     if state.link == 0 {
         touch(state, socket.key(), moved, length);
+    } else if state.flags & flags::MOVABLE != 0
+        && let Some(call) = call_of(Thread::current())
+    {
+        touched_inside(call, socket.key(), moved);
     }
 }
 
@@ -279,8 +308,7 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
         count(Counter::ConnectionsIgnored, 1);
     }
     if let Some(call) = call {
-        // SAFETY: a map value stays writable while the program runs; the thread is in the call, nobody else writes it.
-        unsafe { (*call).socket = socket };
+        touched_inside(call, socket, moved);
         return;
     }
     if moved != direction::RECEIVED {
@@ -289,6 +317,17 @@ fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
     let tgid = u64::from(thread.tgid);
     for who in [u64::from(thread.tid), running_goroutine(thread)] {
         note(Caller { who, tgid }, socket, length);
+    }
+}
+
+/// A socket was touched by the thread that is in this call.
+#[inline(always)]
+fn touched_inside(call: *mut Call, socket: u64, moved: u8) {
+    // SAFETY: a map value stays writable while the program runs; the thread is in the call, nobody else writes it.
+    let call = unsafe { &mut *call };
+    // It has no end, so what the thread sends afterwards is not of it.
+    if call.kind != Kind::RustlsReceive as u64 || moved == direction::RECEIVED {
+        call.socket = socket;
     }
 }
 
@@ -426,9 +465,17 @@ pub fn returned(result: u64, stack: u64) {
     if call.stack.wrapping_add(size_of::<u64>() as u64) != stack {
         return; // of a call inside
     }
-    // Of the thread's own entry: there is no other error.
-    let _gone = CALLS.remove(caller);
-    finished(thread, caller, call, length(call, result));
+    let length = if Kind::is_rustls(call.kind) {
+        match rustls::returned(thread, caller, &call, result) {
+            Some(length) => length,
+            None => return,
+        }
+    } else {
+        // Of the thread's own entry: there is no other error.
+        let _gone = CALLS.remove(caller);
+        length(call, result)
+    };
+    finished(thread, caller, call, length);
     if call.kind == Kind::Read as u64 && result as i32 == 0 {
         ended(thread, call);
     }
@@ -468,8 +515,9 @@ fn length(call: Call, result: u64) -> u32 {
 
 /// A call is over and moved `length` bytes.
 #[inline(always)]
-fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
+pub fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     let key = key(thread.tgid, call.object);
+    let followed = Kind::is_rustls(call.kind) && call.socket != 0 && rustls::follow(call.socket, key);
     let found = CONNECTIONS.get_ptr_mut(key);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
     let (link, known) = found.map_or((0, 0), |session| unsafe { ((*session).link, (*session).flags) });
@@ -494,9 +542,10 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     // SAFETY: as above. One thread at a time calls the library for one session, or it would break.
     let session = unsafe { &mut *session };
     // A session that has carried something and shakes hands over another socket is a new one, where the old one lay.
-    let again = call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED != 0;
-    let mut rebound =
-        socket != 0 && session.link != socket && bind(session, key, socket, inferred, again, bytes as u32);
+    let again =
+        Kind::is_rustls(call.kind) || (call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED != 0);
+    let mut rebound = followed
+        || (socket != 0 && session.link != socket && bind(session, key, socket, inferred, again, bytes as u32));
     if call.kind == Kind::Handshake as u64 && session.flags & flags::MOVED == 0 {
         session.flags |= flags::HANDSHAKE;
     }
@@ -518,6 +567,9 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
         let state = unsafe { &mut *state };
         arrival_ns = state.held_arrival_ns;
         state.held_arrival_ns = 0;
+        if Kind::is_rustls(call.kind) {
+            state.flags |= flags::MOVABLE;
+        }
         // The time is the socket's, as without TLS: the call may return much later. What was sent before the call is
         // something else, what was received before it is what it gives.
         if (state.flags & flags::LAST_SENT != 0) == sent && (!sent || state.moved_ns >= call.at_ns) {
@@ -558,12 +610,15 @@ fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     if !turned && session.flags & flags::OPENED == 0 {
         return; // what began like nothing known goes on
     }
-    let pieces = call.kind == Kind::AnyWritePieces as u64 && call.length_at < u64::from(length);
+    let pieces = (call.kind == Kind::AnyWritePieces as u64 || call.kind == Kind::RustlsWriteFirst as u64)
+        && call.length_at < u64::from(length);
     let there = if pieces { call.length_at } else { u64::from(length) };
     let source = if call.kind == Kind::SendFile as u64 {
         Source::none(Bytes::NoBytes)
     } else if pieces && session.flags & flags::FRAMES != 0 {
         Source::none(Bytes::Unseen) // frames are walked in one piece
+    } else if call.kind == Kind::RustlsWritePieces as u64 {
+        syscall::vector(call.buffer as *const u8, call.length_at)
     } else {
         Source::buffer(call.buffer as *const u8, there)
     };
@@ -664,7 +719,7 @@ fn bind(session: &mut ConnectionState, key: u64, socket: u64, inferred: bool, ag
 
 /// Is this socket there, and not closed by its process?
 #[inline(always)]
-fn is_open(socket: u64) -> bool {
+pub fn is_open(socket: u64) -> bool {
     // SAFETY: as in `finished`.
     CONNECTIONS
         .get_ptr_mut(socket)
@@ -673,7 +728,7 @@ fn is_open(socket: u64) -> bool {
 
 /// The object is used for another connection now.
 #[inline(always)]
-fn renew(session: &mut ConnectionState, key: u64) {
+pub fn renew(session: &mut ConnectionState, key: u64) {
     if session.flags & flags::OPENED != 0 {
         connection::flush_all(session);
         emit::state_change(session, change::DESTROYED);

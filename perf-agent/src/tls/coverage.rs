@@ -54,7 +54,7 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of the object that hang on TLS libraries.
-pub const PROGRAMS: [&str; 16] = [
+pub const PROGRAMS: [&str; 20] = [
     "tls_read",
     "tls_write",
     "tls_read_ex",
@@ -66,6 +66,10 @@ pub const PROGRAMS: [&str; 16] = [
     "nspr_write",
     "nspr_write_pieces",
     "nspr_receive",
+    "rustls_receives",
+    "rustls_received",
+    "rustls_takes",
+    "rustls_sends",
     "go_read",
     "go_write",
     "go_returned",
@@ -115,6 +119,10 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         Call::NssHandshake => c("SSL_ForceHandshake", "tls_handshake"),
         // Which descriptors are TLS is known by their sockets; Go's reads and writes all ask for a handshake.
         Call::NssImport | Call::GoHandshake => return None,
+        Call::RustlsReceives => c("DeframerVecBuffer::read", "rustls_receives"),
+        Call::RustlsReceived => c("CommonState::take_received_plaintext", "rustls_received"),
+        Call::RustlsTakes => c("CommonState::buffer_plaintext", "rustls_takes"),
+        Call::RustlsSends => c("ChunkVecBuffer::write_to", "rustls_sends"),
         Call::GoRead => go("(*Conn).Read", "go_read", "go_stack_read"),
         Call::GoWrite => go("(*Conn).Write", "go_write", "go_stack_write"),
     })
@@ -592,8 +600,11 @@ fn targets(image: &Image) -> Vec<Target> {
         let returned = match &function.returns {
             Returns::Trap => entry,
             Returns::At(places) => places,
+            Returns::Unseen => &[],
         };
-        add(&mut returns, hook.returned, hook.function, returned);
+        if !returned.is_empty() {
+            add(&mut returns, hook.returned, hook.function, returned);
+        }
         add(&mut entries, hook.entry, hook.function, entry);
     }
     returns.append(&mut entries);

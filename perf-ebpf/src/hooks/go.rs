@@ -92,5 +92,6 @@ fn call(object: u64, buffer: u64, length_at: u64, kind: Kind) -> Call {
         socket: 0,
         kind: kind as u64,
         at_ns: emit::now(),
+        length: 0,
     }
 }

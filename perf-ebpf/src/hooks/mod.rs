@@ -6,5 +6,6 @@ mod go;
 mod kprobe;
 mod lifecycle;
 mod process;
+mod rustls;
 mod tls;
 mod tracepoint;

@@ -39,7 +39,7 @@ fn process_executed(ctx: BtfTracePointContext) -> i32 {
     let Thread { tgid, .. } = Thread::current();
     // SAFETY: a value of 4 bytes is read whole.
     let before = unsafe { PROCESSES.get(tgid) }.copied().unwrap_or(0);
-    let mut marks = before & !mark::TLS_COVERED;
+    let mut marks = before & !(mark::TLS_COVERED | mark::TLS_DOUBTED);
     if before & mark::KNOWN != 0 {
         emit::process_exit(tgid, exit::EXECUTED);
         // It may go on with a connection of which nothing new is to be told.

@@ -125,5 +125,6 @@ fn call(ctx: &ProbeContext, kind: Kind) -> Call {
         socket: 0,
         kind: kind as u64,
         at_ns: emit::now(),
+        length: 0,
     }
 }

@@ -29,11 +29,10 @@ fn ask(server: &dyn Serves, versions: &[Http], clients: &[Client]) -> Asked {
 fn at_nginx(clients: &[Client]) {
     let agent = Agent::start();
     let nginx = Nginx::start();
-    if clients.contains(&Client::Talker(client::Kind::Node)) {
-        client_known(&agent, client::Kind::Node);
-    }
-    if clients.contains(&Client::Talker(client::Kind::Go)) {
-        client_known(&agent, client::Kind::Go);
+    for kind in [client::Kind::Node, client::Kind::Go, client::Kind::Rustls] {
+        if clients.contains(&Client::Talker(kind)) {
+            client_known(&agent, kind);
+        }
     }
     for site in [Tls::V12, Tls::V13].map(|tls| nginx.site(tls)) {
         let asked = ask(&site, &Http::BOTH, clients);
@@ -85,6 +84,12 @@ fn nginx_and_python_by_the_socket_and_through_memory() {
 fn nginx_and_node() {
     need!(Agent, Root, Nginx, Openssl, Node);
     at_nginx(&[Client::Talker(client::Kind::Node)]);
+}
+
+#[test]
+fn nginx_and_rustls() {
+    need!(Agent, Root, Nginx, Openssl);
+    at_nginx(&[Client::Talker(client::Kind::Rustls)]);
 }
 
 #[test]
@@ -187,6 +192,32 @@ fn uvicorn_and_pipelined_requests() {
 fn hypercorn_and_everybody() {
     need_everybody!();
     everybody_at(Kind::Hypercorn, &Http::BOTH);
+}
+
+#[test]
+fn rustls_and_everybody() {
+    need_everybody!();
+    everybody_at(Kind::Rustls, &Http::BOTH);
+}
+
+/// A connection's object is moved from its handshake to its task, sometimes with the first request in it.
+#[test]
+fn rustls_at_both_ends_of_short_connections() {
+    need!(Agent, Root, Openssl);
+    let agent = Agent::start();
+    let server = Server::start(Kind::Rustls);
+    known(&agent, &server);
+    client_known(&agent, client::Kind::Rustls);
+    let mut asked = Asked::default();
+    let asks = [site::get("/hello"), site::get("/page")];
+    for http in Http::BOTH {
+        for _ in 0..30 {
+            let (program, answers) = talk(client::Kind::Rustls, http, &server, &asks);
+            asked.add(&program, http, &asks, &answers);
+        }
+    }
+    expect(&agent, &server, &asked);
+    agent.stop();
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum Kind {
     GnuTls,
     /// node; OpenSSL is in the program.
     Node,
+    /// hyper over rustls.
+    Rustls,
     /// Go's `net/http`.
     Go,
     /// The same by Go 1.15.
@@ -85,6 +87,7 @@ impl Talker {
                 let node = need::which("node").expect("the test said that it needs node");
                 script(&node, "tls_node.mjs")
             }
+            Kind::Rustls => Command::new(super::server::built("rustls_client")),
             Kind::Go => with_go(Go::Newest, false),
             Kind::OldGo => with_go(Go::Old, false),
             Kind::OldGoStripped => with_go(Go::Old, true),

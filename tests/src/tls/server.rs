@@ -33,6 +33,8 @@ pub enum Kind {
     Granian,
     /// The same where Python has loaded OpenSSL too, and does not use it.
     GranianBesideOpenssl,
+    /// hyper over rustls: both versions.
+    Rustls,
     /// Go's `net/http`: both versions.
     Go,
     /// The same without symbols.
@@ -192,6 +194,7 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
             }
             command
         }
+        Kind::Rustls => own(&built("rustls_server"), &[]),
         Kind::Go => own(&with_go(Go::Newest, false), &[]),
         Kind::GoStripped => own(&with_go(Go::Newest, true), &[]),
         Kind::OldGo => own(&with_go(Go::Old, false), &[]),
@@ -204,6 +207,16 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
         }
         Kind::Websocket => own(&venv_python, &[&source("tls_websocket.py")]),
     }
+}
+
+/// A program of this package, which cargo puts beside the test programs' folder.
+///
+/// # Panics
+/// If this program lies in no folder.
+pub(super) fn built(program: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a file");
+    let folder = own.ancestors().nth(2).expect("cargo's folders are nested");
+    folder.join(program)
 }
 
 /// The file that a process runs.

@@ -1,4 +1,5 @@
-//! Libraries with a C interface: what they export, or what a program with symbols has of them.
+//! Libraries that are found by the names of their functions: what those with a C interface export, or what a program with
+//! symbols has of them.
 
 use super::elf::{Elf, Fault};
 use super::names::{Found, Meaning, Names};
@@ -14,6 +15,7 @@ pub(super) fn images(elf: &Elf<'_>, names: &Names) -> Result<Vec<Image>, Fault> 
         if boring { Library::BoringSsl } else { Library::OpenSsl },
         Library::GnuTls,
         Library::Nss,
+        Library::Rustls,
     ];
     let mut images = Vec::new();
     for library in libraries {
@@ -26,7 +28,10 @@ pub(super) fn images(elf: &Elf<'_>, names: &Names) -> Result<Vec<Image>, Fault> 
                 Some(Function {
                     call,
                     entry: elf.code_offset(found.address)?,
-                    returns: Returns::Trap,
+                    returns: match call {
+                        Call::RustlsReceives | Call::RustlsReceived => Returns::Unseen,
+                        _ => Returns::Trap,
+                    },
                 })
             })
             .collect();
@@ -36,7 +41,12 @@ pub(super) fn images(elf: &Elf<'_>, names: &Names) -> Result<Vec<Image>, Fault> 
         functions.sort_by_key(|function| (function.call, function.entry));
         functions.dedup();
         // A handshake alone shows nothing.
-        if functions.iter().any(|function| tells(function.call)) {
+        let shown = if library == Library::Rustls {
+            is_whole(&functions)
+        } else {
+            functions.iter().any(|function| tells(function.call))
+        };
+        if shown {
             images.push(Image {
                 library,
                 version: version(elf, library, own_name.as_deref())?,
@@ -94,6 +104,7 @@ fn library_of(call: Call, boring: bool) -> Option<Library> {
         | Call::PrWritev
         | Call::NssImport
         | Call::NssHandshake => Library::Nss,
+        Call::RustlsReceives | Call::RustlsReceived | Call::RustlsTakes | Call::RustlsSends => Library::Rustls,
         Call::GoRead | Call::GoWrite | Call::GoHandshake => return None,
     })
 }
@@ -128,6 +139,12 @@ fn filter_functions(elf: &Elf<'_>, names: &Names) -> Vec<Function> {
         .collect()
 }
 
+/// Whether all functions of rustls are there: without one of them it could not be told what belongs together.
+fn is_whole(functions: &[Function]) -> bool {
+    let has = |call| functions.iter().any(|function| function.call == call);
+    has(Call::RustlsReceives) && has(Call::RustlsReceived) && has(Call::RustlsTakes) && has(Call::RustlsSends)
+}
+
 /// Whether it carries bytes, or says which descriptors do.
 fn tells(call: Call) -> bool {
     !matches!(
@@ -157,7 +174,8 @@ fn version(elf: &Elf<'_>, library: Library, own_name: Option<&str>) -> Result<Op
         Library::OpenSsl => Text::OpenSsl,
         Library::Nss => Text::Nss,
         Library::GnuTls if own_name.is_some() => Text::GnuTls,
-        Library::GnuTls | Library::BoringSsl | Library::GoTls | Library::Rustls => return Ok(None),
+        Library::Rustls => Text::Rustls,
+        Library::GnuTls | Library::BoringSsl | Library::GoTls => return Ok(None),
     };
     let texts = texts::find(elf, &[text])?;
     let numbered = || Some(own_name?.split_once(".so.")?.1.to_owned());

@@ -80,6 +80,15 @@ pub enum Call {
     NssImport,
     /// `SECStatus SSL_ForceHandshake(PRFileDesc *)`: 0 when done.
     NssHandshake,
+    /// `fn DeframerVecBuffer::read(&mut self, &mut dyn Read, bool) -> io::Result<usize>`: receives ciphertext, from inside.
+    RustlsReceives,
+    /// `fn CommonState::take_received_plaintext(&mut self, Payload)`: what was decrypted, a `&[u8]` or a `Vec<u8>` in memory.
+    RustlsReceived,
+    /// `fn CommonState::buffer_plaintext(&mut self, OutboundChunks, …) -> usize`: bytes taken of what lies in one piece or
+    /// in several.
+    RustlsTakes,
+    /// `fn ChunkVecBuffer::write_to(&mut self, &mut dyn Write) -> io::Result<usize>`: sends ciphertext, from inside.
+    RustlsSends,
     /// `func (*Conn) Read([]byte) (int, error)`: receiver, pointer, length, capacity; bytes read, then the error. The
     /// entry may be hit twice for one call: a goroutine whose stack has to grow begins the function again.
     GoRead,
@@ -98,6 +107,8 @@ pub enum Returns {
     /// By probes at these offsets in the file, its return instructions. Go moves stacks, and a return probe's changed
     /// return address would not survive that.
     At(Vec<u64>),
+    /// Nobody asks.
+    Unseen,
 }
 
 /// A function to probe.
@@ -150,8 +161,11 @@ pub enum NotCovered {
         /// Its version.
         version: Option<String>,
     },
-    /// rustls: its functions are generic and inlined into their callers, each program has others.
-    #[error("rustls{} has no functions of its own to probe", version.as_ref().map_or(String::new(), |version| format!(" {version}")))]
+    /// rustls without the functions that are probed.
+    #[error(
+        "rustls{} lacks the functions that are probed: a program with 0.23 has them, unless it is stripped",
+        version.as_ref().map_or(String::new(), |version| format!(" {version}"))
+    )]
     Rustls {
         /// Its version.
         version: Option<String>,

@@ -71,12 +71,30 @@ const NAMES: [(&str, Meaning); 24] = [
     ("JVM_DefineClass", Meaning::Java),
 ];
 
+/// Functions of rustls, by the ends of their names as both manglings have them: `_ZN…17h…E`, and `_R…`.
+const RUSTLS: [(&str, Call); 4] = [
+    ("17DeframerVecBuffer4read", Call::RustlsReceives),
+    ("11CommonState23take_received_plaintext", Call::RustlsReceived),
+    ("11CommonState16buffer_plaintext", Call::RustlsTakes),
+    ("14ChunkVecBuffer8write_to", Call::RustlsSends),
+];
+
+/// What a function of this name does, if it is one of rustls's.
+fn rustls_call(name: &[u8]) -> Option<Call> {
+    memmem::find(name, b"6rustls")?;
+    RUSTLS.iter().find_map(|(ending, call)| {
+        let rest = &name[memmem::rfind(name, ending.as_bytes())? + ending.len()..];
+        // A hash, or nothing; else it is a longer name, or a closure inside of it.
+        (rest.is_empty() || rest.starts_with(b"17h")).then_some(*call)
+    })
+}
+
 /// A name may stand in a table more than once, as a name of its own or as the end of longer ones.
 const MAX_PLACES: usize = 256;
 /// A function may have more than one version.
 const MAX_FUNCTIONS: usize = 64;
 /// Longer than each name.
-const OVERLAP: usize = 64;
+const OVERLAP: usize = 512;
 
 /// Searches all tables of symbols.
 pub(super) fn find(elf: &Elf<'_>) -> Result<Names, Fault> {
@@ -93,15 +111,25 @@ pub(super) fn find(elf: &Elf<'_>) -> Result<Names, Fault> {
 /// Where in the table's names each name stands.
 fn places(elf: &Elf<'_>, table: SymbolTable, found: &mut Names) -> Result<Vec<(u64, Meaning)>, Fault> {
     let bssl = memmem::Finder::new("N4bssl");
-    let rustls = memmem::Finder::new("6rustls4conn");
+    let [rustls, rustls_connections] = ["6rustls", "6rustls4conn"].map(memmem::Finder::new);
     let mut ends = [false; 256];
     for (name, _) in NAMES {
         ends[usize::from(name.as_bytes()[name.len() - 1])] = true;
     }
     let mut places = Vec::new();
     elf.pieces(table.names, OVERLAP, |at, piece| {
+        let has_rustls = rustls.find(piece).is_some();
+        found.rustls |= has_rustls && rustls_connections.find(piece).is_some();
+        let mut start = 0;
         for end in memchr::memchr_iter(0, piece) {
             let before = &piece[..end];
+            let name = &piece[std::mem::replace(&mut start, end + 1)..end];
+            if has_rustls
+                && let Some(call) = rustls_call(name)
+                && places.len() < MAX_PLACES
+            {
+                places.push((at + (end - name.len()) as u64, Meaning::Function(call)));
+            }
             if !before.last().is_some_and(|&last| ends[usize::from(last)]) {
                 continue;
             }
@@ -112,7 +140,6 @@ fn places(elf: &Elf<'_>, table: SymbolTable, found: &mut Names) -> Result<Vec<(u
             }
         }
         found.bssl |= !found.bssl && bssl.find(piece).is_some();
-        found.rustls |= !found.rustls && rustls.find(piece).is_some();
         ControlFlow::Continue(())
     })?;
     places.sort_by_key(|(place, _)| *place);

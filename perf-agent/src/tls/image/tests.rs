@@ -312,7 +312,7 @@ fn go_found(program: &Path) -> Vec<(Call, u64, Vec<u64>)> {
     assert!(version.starts_with("go1."), "{version}");
     let functions = image.functions.into_iter().map(|function| match function.returns {
         Returns::At(returns) => (function.call, function.entry, returns),
-        Returns::Trap => panic!("a return probe on Go code"),
+        Returns::Trap | Returns::Unseen => panic!("a return probe on Go code"),
     });
     functions.collect()
 }
@@ -615,6 +615,39 @@ fn a_gnutls_send_of_its_own_is_taken_beside_the_other() {
     check_calls(old, &[], Library::GnuTls, &[Call::GnuTlsSend]);
 }
 
+/// By either mangling; a closure inside of a function, and another type's function of that name, are not it.
+#[test]
+fn rustls_is_found_by_its_inside() {
+    let function = |name: &str| format!("int {name}(int a) {{ return a + 1; }}\n");
+    let legacy = [
+        "_ZN6rustls4msgs8deframer7buffers17DeframerVecBuffer4read17h0123456789abcdefE",
+        "_ZN6rustls12common_state11CommonState23take_received_plaintext17h0123456789abcdefE",
+        "_ZN6rustls12common_state11CommonState16buffer_plaintext17h0123456789abcdefE",
+        "_ZN6rustls6vecbuf14ChunkVecBuffer8write_to17h0123456789abcdefE",
+        "_ZN6rustls6vecbuf14ChunkVecBuffer8write_to28__closure17h0123456789abcdefE",
+        "_ZN6rustls6server11server_conn14EarlyDataState23take_received_plaintext17h0123456789abcdefE",
+    ];
+    let v0 = [
+        "_RNvMs0_NtNtNtCsdWfxRHvpGUT_6rustls4msgs8deframer7buffersNtB5_17DeframerVecBuffer4read",
+        "_RNvMNtCsdWfxRHvpGUT_6rustls12common_stateNtB2_11CommonState23take_received_plaintext",
+        "_RNvMNtCsdWfxRHvpGUT_6rustls12common_stateNtB2_11CommonState16buffer_plaintext",
+        "_RNvMs_NtCsdWfxRHvpGUT_6rustls6vecbufNtB4_14ChunkVecBuffer8write_to",
+    ];
+    let calls = [
+        Call::RustlsReceives,
+        Call::RustlsReceived,
+        Call::RustlsTakes,
+        Call::RustlsSends,
+    ];
+    for names in [&legacy[..], &v0[..]] {
+        let source: String = names.iter().map(|name| function(name)).collect();
+        check_calls(&source, &[], Library::Rustls, &calls);
+    }
+    // One is compiled into its callers.
+    let some: String = legacy[1..].iter().map(|name| function(name)).collect();
+    check_not_covered(&some, "no TLS implementation in it");
+}
+
 #[test]
 fn what_cannot_be_probed_is_said() {
     let text = |text: &str| format!("const char *text(void) {{ return \"{text}\"; }}");
@@ -622,7 +655,8 @@ fn what_cannot_be_probed_is_said() {
     check_not_covered(&text("third_party/boringssl/src/ssl/ssl_lib.cc"), boringssl);
     let openssl = "OpenSSL is linked into it, without symbols";
     check_not_covered(&text("SSLv3/TLS read client hello"), openssl);
-    let rustls = "rustls 0.23.46 has no functions of its own to probe";
+    let rustls =
+        "rustls 0.23.46 lacks the functions that are probed: a program with 0.23 has them, unless it is stripped";
     check_not_covered(&text("/root/src/rustls-0.23.46/src/conn.rs"), rustls);
     let java = "Java's TLS is compiled while it runs, no file has it";
     check_not_covered("int JNI_CreateJavaVM(void) { return 0; }", java);
