@@ -21,7 +21,7 @@ use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::{EXECUTED, PERHAPS_UNSERVED, UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::image::{self, Call, GoAbi, Image, Library, NotCovered, Returns};
+use super::image::{self, Call, Contents, GoAbi, Image, Library, NotCovered, Returns};
 use super::maps::{Changed, FileId, MappedFile, executable, mapped_files};
 use super::uprobes::{Way, hang};
 use crate::clock;
@@ -635,8 +635,8 @@ fn add(targets: &mut Vec<Target>, program: &'static str, function: &'static str,
 
 /// What a file has of TLS, each implementation with what `probe` makes of it.
 fn look_into(file: &File, probe: &dyn Fn(&Image) -> Result<String, String>) -> Outcome {
-    let images = match image::inspect(file) {
-        Ok(images) => images,
+    let Contents { images, others } = match image::inspect(file) {
+        Ok(contents) => contents,
         Err(NotCovered::NoTls) => return Outcome::Nothing,
         Err(error @ (NotCovered::Machine | NotCovered::Malformed(_) | NotCovered::Io(_))) => {
             tracing::debug!(
@@ -645,27 +645,27 @@ fn look_into(file: &File, probe: &dyn Fn(&Image) -> Result<String, String>) -> O
             );
             return Outcome::Nothing;
         }
-        Err(error) => {
-            let reason = error.to_string();
-            let (library, version) = match error {
-                NotCovered::Stripped { library, version } => (Some(library.name()), version),
-                NotCovered::Rustls { version } => (Some(Library::Rustls.name()), version),
-                NotCovered::Go(_) => (Some(Library::GoTls.name()), None),
-                _ => (None, None),
-            };
-            return Outcome::Found(vec![Found {
-                library,
-                version,
-                how: Err(reason),
-            }]);
-        }
+        Err(error) => return Outcome::Found(vec![error.into()]),
     };
-    let all = images.into_iter().map(|image| Found {
+    let probed = images.into_iter().map(|image| Found {
         library: Some(image.library.name()),
         how: probe(&image),
         version: image.version,
     });
-    Outcome::Found(all.collect())
+    Outcome::Found(probed.chain(others.into_iter().map(Found::from)).collect())
+}
+
+impl From<NotCovered> for Found {
+    fn from(error: NotCovered) -> Self {
+        let how = Err(error.to_string());
+        let (library, version) = match error {
+            NotCovered::Stripped { library, version } => (Some(library.name()), version),
+            NotCovered::Rustls { version } => (Some(Library::Rustls.name()), version),
+            NotCovered::Go(_) => (Some(Library::GoTls.name()), None),
+            _ => (None, None),
+        };
+        Self { library, version, how }
+    }
 }
 
 /// What could be seen of a file's TLS, if it were probed this way; of no process.

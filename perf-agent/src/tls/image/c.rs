@@ -64,22 +64,32 @@ pub(super) fn why_nothing(elf: &Elf<'_>, names: &Names) -> Result<NotCovered, Fa
     if names.functions.iter().any(|found| found.meaning == Meaning::Java) {
         return Ok(NotCovered::Java);
     }
+    let all = not_covered(elf, names, &[])?;
+    Ok(all.into_iter().next().unwrap_or(NotCovered::NoTls))
+}
+
+/// What is there and cannot be probed, beside what can. (A program may be made of parts that each bring their own.)
+pub(super) fn not_covered(elf: &Elf<'_>, names: &Names, covered: &[Image]) -> Result<Vec<NotCovered>, Fault> {
     let texts = texts::find(
         elf,
         &[Text::OpenSsl, Text::OpenSslStates, Text::BoringSsl, Text::Rustls],
     )?;
+    let is_covered = |library| covered.iter().any(|image| image.library == library);
     let stripped = |library, version| NotCovered::Stripped { library, version };
-    Ok(if texts.has(Text::BoringSsl) {
-        stripped(Library::BoringSsl, None)
+    let mut all = Vec::new();
+    if is_covered(Library::BoringSsl) || is_covered(Library::OpenSsl) {
+        // The functions of both have the same names.
+    } else if texts.has(Text::BoringSsl) {
+        all.push(stripped(Library::BoringSsl, None));
     } else if texts.has(Text::OpenSslStates) {
-        stripped(Library::OpenSsl, texts.version(Text::OpenSsl))
-    } else if names.rustls || texts.has(Text::Rustls) {
-        NotCovered::Rustls {
+        all.push(stripped(Library::OpenSsl, texts.version(Text::OpenSsl)));
+    }
+    if !is_covered(Library::Rustls) && (names.rustls || texts.has(Text::Rustls)) {
+        all.push(NotCovered::Rustls {
             version: texts.version(Text::Rustls),
-        }
-    } else {
-        NotCovered::NoTls
-    })
+        });
+    }
+    Ok(all)
 }
 
 fn library_of(call: Call, boring: bool) -> Option<Library> {

@@ -147,6 +147,15 @@ pub struct Image {
     pub go_abi: Option<GoAbi>,
 }
 
+/// What a file has of TLS.
+#[derive(Debug)]
+pub struct Contents {
+    /// What can be probed, one at least.
+    pub images: Vec<Image>,
+    /// What is in it besides, and why that cannot be probed.
+    pub others: Vec<NotCovered>,
+}
+
 /// Why a file offers nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum NotCovered {
@@ -154,7 +163,7 @@ pub enum NotCovered {
     #[error("no TLS implementation in it")]
     NoTls,
     /// There is one, but nothing tells where its functions are.
-    #[error("{} is linked into it, without symbols", library.name())]
+    #[error("{} is linked into it, without the symbols of its functions", library.name())]
     Stripped {
         /// Which.
         library: Library,
@@ -215,7 +224,7 @@ impl From<Fault> for NotCovered {
 ///
 /// # Errors
 /// Why there is nothing.
-pub fn inspect(file: &File) -> Result<Vec<Image>, NotCovered> {
+pub fn inspect(file: &File) -> Result<Contents, NotCovered> {
     inspect_source(file)
 }
 
@@ -223,7 +232,7 @@ pub fn inspect(file: &File) -> Result<Vec<Image>, NotCovered> {
 ///
 /// # Errors
 /// Why there is nothing.
-pub fn inspect_source(file: &dyn ReadAt) -> Result<Vec<Image>, NotCovered> {
+pub fn inspect_source(file: &dyn ReadAt) -> Result<Contents, NotCovered> {
     let elf = Elf::read(file)?;
     let found = names::find(&elf)?;
     let mut images = c::images(&elf, &found)?;
@@ -235,7 +244,12 @@ pub fn inspect_source(file: &dyn ReadAt) -> Result<Vec<Image>, NotCovered> {
     if images.is_empty() {
         return Err(c::why_nothing(&elf, &found)?);
     }
-    Ok(images)
+    let others = if images.iter().any(|image| image.static_linked) {
+        c::not_covered(&elf, &found, &images)?
+    } else {
+        Vec::new()
+    };
+    Ok(Contents { images, others })
 }
 
 /// Whether a mapped file of this name is worth a look as a TLS library. What programs have linked in is found by

@@ -43,7 +43,7 @@ fn output(program: &str, arguments: &[&str], file: &Path) -> Option<String> {
 }
 
 fn look(path: &Path) -> Result<Vec<Image>, NotCovered> {
-    inspect(&File::open(path).expect("it can be read"))
+    inspect(&File::open(path).expect("it can be read")).map(|contents| contents.images)
 }
 
 #[track_caller]
@@ -430,7 +430,7 @@ fn old_functions(base: usize, names: u32) -> Vec<u8> {
 #[track_caller]
 fn check_old_go(table: &[u8], version: &str, abi: GoAbi) {
     let program = old_go_program(table, version);
-    let images = inspect_source(&program.as_slice()).expect("something is found");
+    let images = inspect_source(&program.as_slice()).expect("something is found").images;
     let function = |call, entry| Function {
         call,
         entry,
@@ -651,9 +651,9 @@ fn rustls_is_found_by_its_inside() {
 #[test]
 fn what_cannot_be_probed_is_said() {
     let text = |text: &str| format!("const char *text(void) {{ return \"{text}\"; }}");
-    let boringssl = "BoringSSL is linked into it, without symbols";
+    let boringssl = "BoringSSL is linked into it, without the symbols of its functions";
     check_not_covered(&text("third_party/boringssl/src/ssl/ssl_lib.cc"), boringssl);
-    let openssl = "OpenSSL is linked into it, without symbols";
+    let openssl = "OpenSSL is linked into it, without the symbols of its functions";
     check_not_covered(&text("SSLv3/TLS read client hello"), openssl);
     let rustls =
         "rustls 0.23.46 lacks the functions that are probed: a program with 0.23 has them, unless it is stripped";
@@ -662,6 +662,26 @@ fn what_cannot_be_probed_is_said() {
     check_not_covered("int JNI_CreateJavaVM(void) { return 0; }", java);
     // Talk about a version is no library.
     check_not_covered(&text("needs OpenSSL 3.0.14 or later"), "no TLS implementation in it");
+}
+
+/// As of a Rust program with parts in C++ that bring their own.
+#[test]
+fn what_cannot_be_probed_is_said_beside_what_can() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = format!(
+        "{C_READ_WRITE} const char *text(void) {{ return \"/root/src/rustls-0.23.46/src/conn.rs\"; }}
+         const char *other(void) {{ return \"third_party/boringssl/src/ssl/ssl_lib.cc\"; }}"
+    );
+    let Some(path) = c(folder.path(), &source, &[]) else {
+        return;
+    };
+    let contents = inspect(&File::open(path).expect("it can be read")).expect("something is found");
+    let libraries: Vec<_> = contents.images.iter().map(|image| image.library).collect();
+    assert_eq!(libraries, [Library::OpenSsl]);
+    let others: Vec<_> = contents.others.iter().map(ToString::to_string).collect();
+    let rustls =
+        "rustls 0.23.46 lacks the functions that are probed: a program with 0.23 has them, unless it is stripped";
+    assert_eq!(others, [rustls]);
 }
 
 #[test]
