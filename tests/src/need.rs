@@ -5,6 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+/// Where Debian puts `BoringSSL` and its headers (package `android-libboringssl-dev`).
+pub const BORINGSSL: &str = "/usr/lib/x86_64-linux-gnu/android";
+/// See [`BORINGSSL`].
+pub const BORINGSSL_HEADERS: &str = "/usr/include/android";
+
 /// Something a test may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -38,6 +43,8 @@ pub enum Need {
     GnutlsCli,
     /// NSS's own programs: `tstclnt` and others.
     Nss,
+    /// gcc, and the `BoringSSL` that Debian has of Android.
+    BoringSsl,
     /// libcurl with `GnuTLS`.
     CurlGnutls,
     /// h2load.
@@ -72,6 +79,10 @@ impl Need {
             Self::Wget => program("wget"),
             Self::GnutlsCli => program("gnutls-cli"),
             Self::Nss => program("tstclnt"),
+            Self::BoringSsl => program("gcc").or_else(|| {
+                let headers = Path::new(BORINGSSL_HEADERS);
+                (!headers.exists()).then(|| "android-libboringssl-dev is not installed".to_owned())
+            }),
             Self::H2load => program("h2load"),
             Self::Node => program("node"),
             Self::CurlGnutls => {

@@ -31,6 +31,9 @@ const VM_PATIENCE: &str = "10";
 /// Tests with this in their name are those for the virtual machines.
 const VM_FILTER: &str = "vm_";
 
+/// Where Debian puts the headers of its BoringSSL.
+const BORINGSSL_HEADERS: &str = "/usr/include/android/openssl/ssl.h";
+
 /// Servers and clients over TLS: a program, the package that brings it, and what it is for.
 const TLS_PROGRAMS: [(&str, &str, &str); 8] = [
     (
@@ -92,6 +95,10 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
         "gcc",
         "the tests build Go programs that have C code in them",
     ));
+    if !Path::new(BORINGSSL_HEADERS).exists() {
+        let why = "the tests build a client over TLS with it";
+        needs.push(Need::packages("BoringSSL", why, ["android-libboringssl-dev"]));
+    }
     needs.extend(python::needs());
     needs.extend(old::needs());
     if with_vms {

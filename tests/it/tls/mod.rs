@@ -23,6 +23,7 @@ use perf_agent_tests::api::number;
 use perf_agent_tests::child::run;
 use perf_agent_tests::clock::{ms, tolerance_ms};
 use perf_agent_tests::rows::{self, Bytes, Expect, Picture, Role};
+use perf_agent_tests::tls::client::{Raw, RawTalker};
 use perf_agent_tests::tls::nginx::{Nginx, Tls};
 use perf_agent_tests::tls::{Asked, Http, Serves, Talker, client, site};
 use perf_agent_tests::{need, wait};
@@ -68,6 +69,16 @@ fn known(agent: &Agent, server: &dyn Serves) {
 fn client_known(agent: &Agent, kind: client::Kind) {
     let elsewhere = Nginx::start();
     let mut talker = Talker::start(kind, Http::One, &elsewhere.site(Tls::V13));
+    talker.ask(&site::get("/hello"));
+    covered(agent, &[talker.pid()]);
+    talker.end();
+}
+
+/// The same for one that passes on what it is given.
+#[track_caller]
+fn raw_known(agent: &Agent, raw: Raw) {
+    let elsewhere = Nginx::start();
+    let mut talker = RawTalker::start(raw, &elsewhere.site(Tls::V13));
     talker.ask(&site::get("/hello"));
     covered(agent, &[talker.pid()]);
     talker.end();

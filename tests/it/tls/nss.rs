@@ -3,33 +3,12 @@
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::need;
 use perf_agent_tests::rows::{self, Picture, Role};
-use perf_agent_tests::tls::client::{Client, Raw, RawTalker, curl};
-use perf_agent_tests::tls::nginx::{Nginx, Tls};
+use perf_agent_tests::tls::client::curl;
 use perf_agent_tests::tls::server::Kind;
-use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
+use perf_agent_tests::tls::{Http, Server, Serves, site};
 use perf_agent_tests::wait;
 
-use super::{covered, expect, known};
-
-/// `tstclnt` writes the answers to its standard output by the call that it writes requests to the session with: these are
-/// no messages.
-#[test]
-fn nginx_and_tstclnt_by_nss() {
-    need!(Agent, Root, Nginx, Openssl, Nss);
-    let agent = Agent::start();
-    let nginx = Nginx::start();
-    let elsewhere = Nginx::start();
-    let mut first = RawTalker::start(Raw::Tstclnt, &elsewhere.site(Tls::V13));
-    first.ask(&site::get("/hello"));
-    covered(&agent, &[first.pid()]);
-    first.end();
-    for site in [Tls::V12, Tls::V13].map(|tls| nginx.site(tls)) {
-        let mut asked = Asked::default();
-        Client::Raw(Raw::Tstclnt).ask(Http::One, &site, &mut asked);
-        expect(&agent, &site, &asked);
-    }
-    agent.stop();
-}
+use super::known;
 
 /// A server's session has its keys before the connection is there: NSS makes it from a listening socket's.
 #[test]

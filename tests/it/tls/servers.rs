@@ -11,7 +11,7 @@ use perf_agent_tests::tls::server::Kind;
 use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
 use perf_agent_tests::wait;
 
-use super::{client_known, expect, known};
+use super::{client_known, expect, known, raw_known};
 
 /// The clients ask the server, one after the other, by these versions of HTTP as far as they speak them.
 fn ask(server: &dyn Serves, versions: &[Http], clients: &[Client]) -> Asked {
@@ -32,6 +32,11 @@ fn at_nginx(clients: &[Client]) {
     for kind in [client::Kind::Node, client::Kind::Go, client::Kind::Rustls] {
         if clients.contains(&Client::Talker(kind)) {
             client_known(&agent, kind);
+        }
+    }
+    for raw in [Raw::Tstclnt, Raw::BoringSsl] {
+        if clients.contains(&Client::Raw(raw)) {
+            raw_known(&agent, raw);
         }
     }
     for site in [Tls::V12, Tls::V13].map(|tls| nginx.site(tls)) {
@@ -63,6 +68,20 @@ fn nginx_and_gnutls_cli() {
 fn nginx_and_s_client() {
     need!(Agent, Root, Nginx, Openssl);
     at_nginx(&[Client::Raw(Raw::SClient)]);
+}
+
+/// `tstclnt` writes the answers to its standard output by the call that it writes requests to the session with: these are
+/// no messages.
+#[test]
+fn nginx_and_tstclnt_by_nss() {
+    need!(Agent, Root, Nginx, Openssl, Nss);
+    at_nginx(&[Client::Raw(Raw::Tstclnt)]);
+}
+
+#[test]
+fn nginx_and_boringssl() {
+    need!(Agent, Root, Nginx, Openssl, BoringSsl);
+    at_nginx(&[Client::Raw(Raw::BoringSsl)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Clients over TLS that others wrote: some are told request by request ([`Talker`]), others everything at once.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command};
 
 use rustix::process::Signal;
@@ -376,6 +376,8 @@ pub enum Raw {
     OldSClient,
     /// `tstclnt`, by NSS.
     Tstclnt,
+    /// Our own, by the `BoringSSL` that Debian has of Android.
+    BoringSsl,
 }
 
 impl Raw {
@@ -385,6 +387,7 @@ impl Raw {
             Self::GnutlsCli => "gnutls-cli",
             Self::SClient | Self::OldSClient => "openssl",
             Self::Tstclnt => "tstclnt",
+            Self::BoringSsl => "boringssl_client",
         }
     }
 
@@ -416,10 +419,10 @@ impl RawTalker {
     #[track_caller]
     pub fn start(raw: Raw, server: &dyn Serves) -> Self {
         let directory = Workdir::new();
-        let mut command = if raw == Raw::OldSClient {
-            old::command("usr/bin/openssl")
-        } else {
-            program(raw.program())
+        let mut command = match raw {
+            Raw::OldSClient => old::command("usr/bin/openssl"),
+            Raw::BoringSsl => Command::new(boringssl_client(directory.path())),
+            _ => program(raw.program()),
         };
         match raw {
             Raw::GnutlsCli => command
@@ -436,6 +439,7 @@ impl RawTalker {
             Raw::Tstclnt => command
                 .args(["-D", "-o", "-h", "127.0.0.1", "-p"])
                 .arg(server.port().to_string()),
+            Raw::BoringSsl => command.arg(server.port().to_string()),
         };
         Self {
             raw,
@@ -491,6 +495,26 @@ impl RawTalker {
         self.piped.input = None;
         self.piped.child.wait();
     }
+}
+
+/// Builds it. The library lies beside the loader's folders.
+fn boringssl_client(directory: &Path) -> PathBuf {
+    let program = directory.join(Raw::BoringSsl.program());
+    let mut gcc = Command::new(need::which("gcc").expect("the test said that it needs BoringSSL"));
+    gcc.args(["-O1", "-I", need::BORINGSSL_HEADERS, "-o"])
+        .arg(&program)
+        .arg(source("tls_boringssl.c"))
+        .args([
+            "-L",
+            need::BORINGSSL,
+            "-Wl,-rpath",
+            need::BORINGSSL,
+            "-lssl",
+            "-lcrypto",
+        ]);
+    let said = run(gcc);
+    assert_eq!(said.code, Some(0), "a client by BoringSSL: {}", said.error);
+    program
 }
 
 /// Status and length of the body.
