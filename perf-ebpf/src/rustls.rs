@@ -3,11 +3,14 @@
 //!
 //! - `DeframerVecBuffer::read` receives ciphertext. What is decrypted of it, `CommonState::take_received_plaintext` is given
 //!   before the thread receives anything else.
-//! - What `CommonState::buffer_plaintext` takes is sent from inside of `ChunkVecBuffer::write_to`.
+//! - What `CommonState::buffer_plaintext` takes is sent from inside of `ChunkVecBuffer::write_to`. It is told of then: the
+//!   caller of both still has it. (Of several pieces the array lies with whoever called `PlaintextSink::write_vectored`,
+//!   from inside of which the pieces are taken.)
 //!
 //! So a session's socket is known and not guessed. Its object is not as sure: in Rust a value moves, such as when a
-//! connection is handed to its task behind the handshake. A session is followed to the place where its socket is used
-//! next ([`follow`]).
+//! connection is handed to its task behind the handshake, and the next one may lie where it was. So no place is believed
+//! before a socket is used there. The socket's session is followed to that place ([`settle`]); what lay there before is
+//! kept by its own socket until that is used again.
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use perf_common::{
@@ -17,25 +20,21 @@ use perf_common::{
 };
 
 use crate::{
-    buffers, emit,
+    buffers, emit, filter,
     kernel::{Address, Thread},
     maps::{CALLS, CONNECTIONS, PROCESSES, count},
     tls::{self, Call, Caller, Kind},
 };
 
-/// No connection is larger; its parts lie in it (`ConnectionCommon`, somewhat more than a thousand bytes).
-const OBJECT_BYTES: u64 = 2048;
+/// How far behind its `CommonState` a connection's buffer of what is to be sent begins, at most: a part of it.
+const SENDABLE_BYTES: u64 = 512;
+/// Likewise its deframer's buffer, behind it in the connection (`ConnectionCommon`, somewhat more than a thousand bytes).
+const DEFRAMER_BYTES: u64 = 1536;
 /// In [`Call::length`]: what was taken is being sent.
 const SENDING: u64 = 1 << 63;
 /// Addresses of a process are below, and lengths of what is in one record far below the least of them.
 const LEAST_ADDRESS: u64 = 1 << 24;
 const END_OF_ADDRESSES: u64 = 1 << 47;
-
-/// Do both lie in one connection?
-#[inline(always)]
-fn is_part(part: u64, object: u64) -> bool {
-    part.wrapping_sub(object).wrapping_add(OBJECT_BYTES) < 2 * OBJECT_BYTES
-}
 
 #[inline(always)]
 fn caller(thread: Thread) -> Caller {
@@ -86,9 +85,14 @@ pub fn received(object: u64, payload: u64) {
     let caller = caller(thread);
     // SAFETY: the thread's own entry.
     let socket = match unsafe { CALLS.get(caller) } {
-        Some(call) if call.kind == Kind::RustlsReceive as u64 && is_part(call.object, object) => call.socket,
+        Some(call) if call.kind == Kind::RustlsReceive as u64 && call.object.wrapping_sub(object) < DEFRAMER_BYTES => {
+            call.socket
+        }
         _ => 0,
     };
+    if !filter::wanted_process(thread.tgid) {
+        return;
+    }
     if socket == 0 && link(tls::key(thread.tgid, object)) == 0 {
         // Received elsewhere than where it is looked for: it would be half a connection.
         count(Counter::Unbound, 1);
@@ -133,6 +137,25 @@ fn text([first, second, third]: [u64; 3]) -> (u64, u32) {
     }
 }
 
+/// A session is about to take pieces, `count` of them in this array.
+#[inline(always)]
+pub fn takes_pieces(object: u64, array: u64, count: u64, stack: u64) {
+    let caller = caller(Thread::current());
+    give_up_last(caller);
+    let call = Call {
+        object,
+        buffer: array,
+        length_at: count,
+        stack,
+        socket: 0,
+        kind: Kind::RustlsPieces as u64,
+        at_ns: emit::now(),
+        length: 0,
+    };
+    // A full table gives up another thread's.
+    let _full = CALLS.insert(caller, call, 0);
+}
+
 /// A session is about to take this plaintext, an `OutboundChunks`: 0, an address and a length; or the address of an array of
 /// such, how many there are, and which of their bytes are meant. (Of another compiler's order nothing could be read.)
 #[inline(always)]
@@ -143,23 +166,35 @@ pub fn takes(object: u64, payload: u64, stack: u64) {
     if !single && third != 0 {
         return; // what is left when keys were changed in between, after millions of records
     }
-    let thread = Thread::current();
-    let caller = caller(thread);
-    give_up_last(caller);
-    let call = Call {
+    let caller = caller(Thread::current());
+    let mut call = Call {
         object,
-        buffer: if single { second } else { first },
-        length_at: if single { 0 } else { second },
+        buffer: second,
+        length_at: 0,
         stack,
         socket: 0,
-        kind: if single {
-            Kind::RustlsWrite
-        } else {
-            Kind::RustlsWritePieces
-        } as u64,
+        kind: Kind::RustlsWrite as u64,
         at_ns: emit::now(),
         length: 0,
     };
+    // SAFETY: the thread's own entry.
+    let outer = unsafe { CALLS.get(caller) }.copied();
+    match outer {
+        _ if single => {}
+        // The caller's own array stays until it has been sent, this one does not.
+        Some(outer) if outer.kind == Kind::RustlsPieces as u64 && outer.stack > stack && outer.length_at == second => {
+            call.kind = Kind::RustlsWritePieces as u64;
+            call.buffer = outer.buffer;
+            call.length_at = second;
+        }
+        _ => {
+            let (piece, length) = buffers::piece(first as Address, 0).unwrap_or((core::ptr::null(), 0));
+            call.kind = Kind::RustlsWriteFirst as u64;
+            call.buffer = piece as u64;
+            call.length_at = length;
+        }
+    }
+    give_up_last(caller);
     // A full table gives up another thread's.
     let _full = CALLS.insert(caller, call, 0);
 }
@@ -172,44 +207,36 @@ pub fn sends(part: u64, stack: u64) {
     };
     // SAFETY: a map value stays writable while the program runs; the entry is the thread's own.
     let call = unsafe { &mut *call };
-    if call.kind >= Kind::RustlsWrite as u64 && call.stack == 0 && is_part(part, call.object) {
+    if call.kind >= Kind::RustlsWrite as u64 && call.stack == 0 && part.wrapping_sub(call.object) < SENDABLE_BYTES {
         call.stack = stack;
         call.socket = 0;
         call.length |= SENDING;
     }
 }
 
-/// So many bytes of what a session was given were taken, or something of them has been sent. Gives how much of it
-/// is to be told of now: at once if it is known where it goes, else when it has been sent.
+/// So many bytes of what a session was given were taken, or have been sent as far as the socket took them. Gives how much is
+/// to be told of now.
 #[inline(always)]
 pub fn returned(thread: Thread, caller: Caller, call: &Call, result: u64) -> Option<u32> {
-    let link = link(tls::key(thread.tgid, call.object));
-    if call.length & SENDING != 0 {
-        // Of the thread's own entry: there is no other error.
-        let _gone = CALLS.remove(caller);
-        let length = call.length as u32;
-        return (length != 0 || (call.socket != 0 && call.socket != link)).then_some(length);
-    }
-    let taken = CALLS.get_ptr_mut(caller)?;
-    if result == 0 || result > i32::MAX as u64 {
-        let _gone = CALLS.remove(caller);
+    if call.length & SENDING == 0 {
+        let taken = CALLS.get_ptr_mut(caller)?;
+        if result == 0 || result > i32::MAX as u64 {
+            let _gone = CALLS.remove(caller);
+            return None;
+        }
+        // SAFETY: as in `sends`.
+        let taken = unsafe { &mut *taken };
+        taken.stack = 0;
+        taken.length = result;
         return None;
     }
-    let told = link != 0 && tls::is_open(link);
-    // SAFETY: as in `sends`.
-    let taken = unsafe { &mut *taken };
-    taken.stack = 0;
-    if !told {
-        taken.length = result;
-        if call.kind == Kind::RustlsWritePieces as u64 {
-            // The caller's, which goes now; what it tells of stays until it has been sent.
-            let (first, length) = buffers::piece(call.buffer as Address, 0).unwrap_or((core::ptr::null(), 0));
-            taken.buffer = first as u64;
-            taken.length_at = length;
-            taken.kind = Kind::RustlsWriteFirst as u64;
-        }
+    // Of the thread's own entry: there is no other error.
+    let _gone = CALLS.remove(caller);
+    if call.socket == 0 && link(tls::key(thread.tgid, call.object)) == 0 {
+        count(Counter::Unbound, 1); // the socket took nothing
+        return None;
     }
-    told.then_some(result as u32)
+    Some(call.length as u32)
 }
 
 /// The socket of the session with this key, 0 if there is none.
@@ -234,37 +261,55 @@ fn doubt(tgid: u32) {
     }
 }
 
-/// A session's socket is used by an object that has this key: if it had another one, the session goes there. True if it did.
+/// A socket is used by an object that has this key: its session goes there, wherever it was. True if it was elsewhere.
 #[inline(always)]
+pub fn settle(socket: u64, key: u64) -> bool {
+    let Some(state) = CONNECTIONS.get_ptr_mut(socket) else {
+        return false;
+    };
+    // SAFETY: as in `link`.
+    let state = unsafe { &mut *state };
+    let before = state.link;
+    if before == key {
+        return false;
+    }
+    if let Some(other) = CONNECTIONS.get_ptr_mut(key) {
+        // SAFETY: as in `link`.
+        let other = unsafe { &mut *other };
+        let theirs = other.link;
+        if theirs != 0 && theirs != socket && tls::is_open(theirs) {
+            // Of a connection that lies elsewhere now.
+            shift(key, theirs | PARKED, theirs);
+        } else {
+            tls::renew(other, key);
+        }
+    }
+    before != 0 && state.flags & flags::MOVABLE != 0 && shift(before, key, socket)
+}
+
+/// In the key of a session that lies nowhere for now, beside its socket's: those are addresses of the kernel, which end in 0.
+const PARKED: u64 = 1;
+
+/// A socket's session gets another key. False if there is none, or no room.
+#[inline(never)]
 #[expect(
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be on the stack"
 )]
-pub fn follow(socket: u64, key: u64) -> bool {
-    let Some(state) = CONNECTIONS.get_ptr_mut(socket) else {
+fn shift(from: u64, to: u64, socket: u64) -> bool {
+    let Some(session) = CONNECTIONS.get_ptr_mut(from) else {
         return false;
     };
-    // SAFETY: as in `returned`.
-    let state = unsafe { &mut *state };
-    let before = state.link;
-    if before == 0 || before == key || state.flags & flags::MOVABLE == 0 {
-        return false;
-    }
-    let Some(session) = CONNECTIONS.get_ptr_mut(before) else {
-        return false;
-    };
-    if let Some(other) = CONNECTIONS.get_ptr_mut(key) {
-        // Of an object that lay there, and is elsewhere or gone.
-        // SAFETY: as in `returned`.
-        tls::renew(unsafe { &mut *other }, key);
-    }
-    // SAFETY: as above; the kernel copies it.
-    if CONNECTIONS.insert(key, unsafe { &*session }, 0).is_err() {
+    // SAFETY: as in `link`; the kernel copies it.
+    if CONNECTIONS.insert(to, unsafe { &*session }, 0).is_err() {
         count(Counter::ConnectionsEvicted, 1);
         return false;
     }
     // Of what was just found: there is no other error.
-    let _gone = CONNECTIONS.remove(before);
-    state.link = key;
+    let _gone = CONNECTIONS.remove(from);
+    if let Some(state) = CONNECTIONS.get_ptr_mut(socket) {
+        // SAFETY: as in `sends`.
+        unsafe { (*state).link = to };
+    }
     true
 }

@@ -91,13 +91,15 @@ pub enum Kind {
     RustlsReceive = 11,
     /// It has plaintext, of which is told at once.
     RustlsRead = 12,
+    /// It is given pieces, which it takes by one of the following.
+    RustlsPieces = 13,
     /// It takes plaintext to be sent later.
-    RustlsWrite = 13,
+    RustlsWrite = 14,
     /// As [`Kind::RustlsWrite`], of several pieces: [`Call::buffer`] is an array of them, as of `struct iovec`, and
     /// [`Call::length_at`] how many there are.
-    RustlsWritePieces = 14,
-    /// As [`Kind::RustlsWritePieces`], when the array is gone: as for [`Kind::AnyWritePieces`].
-    RustlsWriteFirst = 15,
+    RustlsWritePieces = 15,
+    /// As [`Kind::RustlsWritePieces`], where the array will be gone: as for [`Kind::AnyWritePieces`].
+    RustlsWriteFirst = 16,
 }
 
 impl Kind {
@@ -517,7 +519,7 @@ fn length(call: Call, result: u64) -> u32 {
 #[inline(always)]
 pub fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
     let key = key(thread.tgid, call.object);
-    let followed = Kind::is_rustls(call.kind) && call.socket != 0 && rustls::follow(call.socket, key);
+    let followed = Kind::is_rustls(call.kind) && call.socket != 0 && rustls::settle(call.socket, key);
     let found = CONNECTIONS.get_ptr_mut(key);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
     let (link, known) = found.map_or((0, 0), |session| unsafe { ((*session).link, (*session).flags) });

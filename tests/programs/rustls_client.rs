@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a program of the tests' tells what it does")]
 
 use std::io::BufRead as _;
-use std::sync::Arc;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use axum::body::Bytes;
@@ -14,11 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use perf_agent_tests::clock::now_ns;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use perf_agent_tests::tls::trust;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -26,13 +22,7 @@ async fn main() -> Result<()> {
     let [version, port, certificate] = &arguments[..] else {
         anyhow::bail!("arguments: version, port, certificate");
     };
-    let provider = ring::default_provider();
-    provider.install_default().expect("it is the first one");
-    let trusted = CertificateDer::from_pem_file(certificate)?;
-    let tls = ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Only(trusted)))
-        .with_no_client_auth();
+    let tls = trust::only(Path::new(certificate))?;
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_only();
@@ -61,50 +51,4 @@ async fn main() -> Result<()> {
         println!("{status} {} {}", body.len(), now_ns() - started);
     }
     Ok(())
-}
-
-/// Trusts one certificate, which is its own authority: rustls does not take such a one for a server's.
-#[derive(Debug)]
-struct Only(CertificateDer<'static>);
-
-impl ServerCertVerifier for Only {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.0 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::UnknownIssuer.into())
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
-    }
 }

@@ -54,7 +54,7 @@ const FOLDERS: [&str; 6] = [
 ];
 
 /// The programs of the object that hang on TLS libraries.
-pub const PROGRAMS: [&str; 20] = [
+pub const PROGRAMS: [&str; 21] = [
     "tls_read",
     "tls_write",
     "tls_read_ex",
@@ -69,6 +69,7 @@ pub const PROGRAMS: [&str; 20] = [
     "rustls_receives",
     "rustls_received",
     "rustls_takes",
+    "rustls_takes_pieces",
     "rustls_sends",
     "go_read",
     "go_write",
@@ -122,6 +123,7 @@ fn hook(call: Call, abi: Option<GoAbi>) -> Option<Hook> {
         Call::RustlsReceives => c("DeframerVecBuffer::read", "rustls_receives"),
         Call::RustlsReceived => c("CommonState::take_received_plaintext", "rustls_received"),
         Call::RustlsTakes => c("CommonState::buffer_plaintext", "rustls_takes"),
+        Call::RustlsTakesPieces => c("PlaintextSink::write_vectored", "rustls_takes_pieces"),
         Call::RustlsSends => c("ChunkVecBuffer::write_to", "rustls_sends"),
         Call::GoRead => go("(*Conn).Read", "go_read", "go_stack_read"),
         Call::GoWrite => go("(*Conn).Write", "go_write", "go_stack_write"),

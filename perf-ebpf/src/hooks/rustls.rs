@@ -33,6 +33,18 @@ fn rustls_takes(ctx: ProbeContext) -> u32 {
     0
 }
 
+// hook: fn <ConnectionCommon as PlaintextSink>::write_vectored(&mut self, bufs: &[IoSlice]) -> io::Result<usize>
+#[uprobe(multi)]
+#[inline(always)]
+fn rustls_takes_pieces(ctx: ProbeContext) -> u32 {
+    no_private_stack(&ctx);
+    let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
+    // SAFETY: the context of a uprobe is its registers.
+    let stack = unsafe { (*ctx.regs).rsp };
+    rustls::takes_pieces(argument(0), argument(1), argument(2), stack);
+    0
+}
+
 // hook: fn ChunkVecBuffer::write_to(&mut self, wr: &mut dyn Write) -> io::Result<usize>
 #[uprobe(multi)]
 #[inline(always)]

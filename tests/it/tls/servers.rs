@@ -1,17 +1,20 @@
 //! Every server with every client.
 
+use std::process::Command;
+
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::api::number;
+use perf_agent_tests::child::run;
 use perf_agent_tests::clock::ms;
 use perf_agent_tests::need;
-use perf_agent_tests::rows::{Bytes, Picture, Role};
-use perf_agent_tests::tls::client::{self, Client, Raw, talk};
+use perf_agent_tests::rows::{self, Bytes, Picture, Role};
+use perf_agent_tests::tls::client::{self, Client, Raw, curl, talk};
 use perf_agent_tests::tls::nginx::{Nginx, Tls};
-use perf_agent_tests::tls::server::Kind;
+use perf_agent_tests::tls::server::{Kind, built};
 use perf_agent_tests::tls::{Asked, Http, Server, Serves, site};
 use perf_agent_tests::wait;
 
-use super::{client_known, expect, known, raw_known};
+use super::{client_known, expect, known, raw_known, requests};
 
 /// The clients ask the server, one after the other, by these versions of HTTP as far as they speak them.
 fn ask(server: &dyn Serves, versions: &[Http], clients: &[Client]) -> Asked {
@@ -236,6 +239,76 @@ fn rustls_at_both_ends_of_short_connections() {
         }
     }
     expect(&agent, &server, &asked);
+    agent.stop();
+}
+
+/// The first request of each may come with the end of its handshake, and the next connection lies where its object lay
+/// until then, before it is answered.
+#[test]
+fn rustls_connections_that_begin_at_once() {
+    const AT_ONCE: usize = 24;
+    need!(Agent, Root, Openssl, Curl);
+    let agent = Agent::start();
+    let server = Server::start(Kind::Rustls);
+    known(&agent, &server);
+    let asks = [site::get("/slow")];
+    let mut asked = Asked::default();
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..AT_ONCE)
+            .map(|_| scope.spawn(|| curl(Http::One, &server, &asks)))
+            .collect();
+        let answers = clients.into_iter().map(|client| client.join().expect("it asks"));
+        answers.collect()
+    });
+    for answers in answers {
+        asked.add("curl", Http::One, &asks, &answers);
+    }
+    expect(&agent, &server, &asked);
+    agent.stop();
+}
+
+/// Of connections that are moved behind their requests, one after the other lay at the same place.
+#[test]
+fn rustls_connections_that_are_moved_before_they_are_answered() {
+    const TIMES: usize = 10;
+    need!(Agent, Root, Openssl);
+    let agent = Agent::start();
+    let server = Server::start(Kind::Rustls);
+    known(&agent, &server);
+    // What is said first by a program that was never seen may be over when it is found.
+    let ask = |count: usize| {
+        let mut command = Command::new(built("rustls_mover"));
+        command.arg(server.port().to_string()).arg(server.certificate());
+        command.arg(count.to_string());
+        let said = run(command);
+        assert_eq!(
+            (said.code, said.out),
+            (Some(0), "200\n".repeat(count)),
+            "{}",
+            said.error
+        );
+    };
+    ask(1);
+    wait::settle(wait::SETTLE, "the server has seen one", || {
+        match requests(&agent, &server, Role::Server) {
+            1 => Ok(()),
+            other => Err(format!("{other}")),
+        }
+    });
+    let before = requests(&agent, &server, Role::Client);
+    ask(TIMES);
+    wait::settle(wait::SETTLE, "both ends", || {
+        let seen = [Role::Server, Role::Client].map(|role| requests(&agent, &server, role));
+        if seen == [1 + TIMES as u64, before + TIMES as u64] {
+            rows::accounting_closes(&agent.api().accounting())
+        } else {
+            Err(format!("{seen:?}, before {before}"))
+        }
+    });
+    for role in Role::BOTH {
+        let seen = Picture::seen(&agent.api().endpoints(), &server.at(), role);
+        assert_eq!(seen.outcome("answered"), seen.requests(), "{seen}");
+    }
     agent.stop();
 }
 

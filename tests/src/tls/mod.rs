@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`certificate`], [`site`] (what every server here answers), [`server`] and [`nginx`] (who answers
 //! it), [`client`] and [`load`] (who asks), [`room`] (a file system of one's own), [`go`] (how Go's programs are built), [`old`] (programs of an
-//! older release).
+//! older release), [`trust`] (whom programs by rustls trust).
 //!
 //! All servers write a log, all clients say what they got: [`site::Asked`] holds the one against the other.
 
@@ -16,6 +16,7 @@ pub mod old;
 pub mod room;
 pub mod server;
 pub mod site;
+pub mod trust;
 
 pub use certificate::Certificate;
 pub use client::Talker;

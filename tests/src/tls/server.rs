@@ -213,7 +213,7 @@ fn command(kind: Kind, port: u16, certificate: &Certificate, directory: &Path) -
 ///
 /// # Panics
 /// If this program lies in no folder.
-pub(super) fn built(program: &str) -> PathBuf {
+pub fn built(program: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a file");
     let folder = own.ancestors().nth(2).expect("cargo's folders are nested");
     folder.join(program)

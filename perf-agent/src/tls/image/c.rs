@@ -29,7 +29,7 @@ pub(super) fn images(elf: &Elf<'_>, names: &Names) -> Result<Vec<Image>, Fault> 
                     call,
                     entry: elf.code_offset(found.address)?,
                     returns: match call {
-                        Call::RustlsReceives | Call::RustlsReceived => Returns::Unseen,
+                        Call::RustlsReceives | Call::RustlsReceived | Call::RustlsTakesPieces => Returns::Unseen,
                         _ => Returns::Trap,
                     },
                 })
@@ -114,7 +114,11 @@ fn library_of(call: Call, boring: bool) -> Option<Library> {
         | Call::PrWritev
         | Call::NssImport
         | Call::NssHandshake => Library::Nss,
-        Call::RustlsReceives | Call::RustlsReceived | Call::RustlsTakes | Call::RustlsSends => Library::Rustls,
+        Call::RustlsReceives
+        | Call::RustlsReceived
+        | Call::RustlsTakes
+        | Call::RustlsTakesPieces
+        | Call::RustlsSends => Library::Rustls,
         Call::GoRead | Call::GoWrite | Call::GoHandshake => return None,
     })
 }
@@ -149,7 +153,8 @@ fn filter_functions(elf: &Elf<'_>, names: &Names) -> Vec<Function> {
         .collect()
 }
 
-/// Whether all functions of rustls are there: without one of them it could not be told what belongs together.
+/// Whether the functions of rustls are there without which it could not be told what belongs together. (Without the one that
+/// is given pieces, only the first one of some can be read.)
 fn is_whole(functions: &[Function]) -> bool {
     let has = |call| functions.iter().any(|function| function.call == call);
     has(Call::RustlsReceives) && has(Call::RustlsReceived) && has(Call::RustlsTakes) && has(Call::RustlsSends)

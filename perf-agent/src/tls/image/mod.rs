@@ -87,6 +87,9 @@ pub enum Call {
     /// `fn CommonState::buffer_plaintext(&mut self, OutboundChunks, …) -> usize`: bytes taken of what lies in one piece or
     /// in several.
     RustlsTakes,
+    /// `fn <ConnectionCommon as PlaintextSink>::write_vectored(&mut self, &[IoSlice]) -> io::Result<usize>`: the caller of
+    /// [`Call::RustlsTakes`] for several pieces.
+    RustlsTakesPieces,
     /// `fn ChunkVecBuffer::write_to(&mut self, &mut dyn Write) -> io::Result<usize>`: sends ciphertext, from inside.
     RustlsSends,
     /// `func (*Conn) Read([]byte) (int, error)`: receiver, pointer, length, capacity; bytes read, then the error. The

@@ -72,20 +72,22 @@ const NAMES: [(&str, Meaning); 24] = [
 ];
 
 /// Functions of rustls, by the ends of their names as both manglings have them: `_ZN…17h…E`, and `_R…`.
-const RUSTLS: [(&str, Call); 4] = [
+const RUSTLS: [(&str, Call); 6] = [
     ("17DeframerVecBuffer4read", Call::RustlsReceives),
     ("11CommonState23take_received_plaintext", Call::RustlsReceived),
     ("11CommonState16buffer_plaintext", Call::RustlsTakes),
     ("14ChunkVecBuffer8write_to", Call::RustlsSends),
+    ("PlaintextSink$GT$14write_vectored", Call::RustlsTakesPieces),
+    ("13PlaintextSink14write_vectored", Call::RustlsTakesPieces),
 ];
 
 /// What a function of this name does, if it is one of rustls's.
 fn rustls_call(name: &[u8]) -> Option<Call> {
-    memmem::find(name, b"6rustls")?;
+    memmem::find(name, b"rustls")?;
     RUSTLS.iter().find_map(|(ending, call)| {
         let rest = &name[memmem::rfind(name, ending.as_bytes())? + ending.len()..];
-        // A hash, or nothing; else it is a longer name, or a closure inside of it.
-        (rest.is_empty() || rest.starts_with(b"17h")).then_some(*call)
+        // A hash, the crate that it was compiled for, or nothing; else it is a longer name, or a closure inside of it.
+        (rest.is_empty() || rest.starts_with(b"17h") || rest.starts_with(b"C")).then_some(*call)
     })
 }
 
@@ -111,7 +113,7 @@ pub(super) fn find(elf: &Elf<'_>) -> Result<Names, Fault> {
 /// Where in the table's names each name stands.
 fn places(elf: &Elf<'_>, table: SymbolTable, found: &mut Names) -> Result<Vec<(u64, Meaning)>, Fault> {
     let bssl = memmem::Finder::new("N4bssl");
-    let [rustls, rustls_connections] = ["6rustls", "6rustls4conn"].map(memmem::Finder::new);
+    let [rustls, rustls_connections] = ["rustls", "6rustls4conn"].map(memmem::Finder::new);
     let mut ends = [false; 256];
     for (name, _) in NAMES {
         ends[usize::from(name.as_bytes()[name.len() - 1])] = true;
