@@ -331,9 +331,11 @@ fn integration_binary() -> Result<PathBuf> {
         bail!("the whole-program tests were not built");
     }
     let messages = String::from_utf8(output.stdout).context("cargo's messages are text")?;
-    let executable = messages.lines().rev().find_map(|line| {
+    // The programs that the tests start are built with them, and named too.
+    let executable = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
+        let executable = message.get("executable")?.as_str()?;
+        (message["target"]["name"] == "it").then(|| PathBuf::from(executable))
     });
     executable.context("cargo named no test program")
 }
