@@ -20,7 +20,7 @@ use perf_common::{
 };
 
 use crate::{
-    buffers, emit, filter,
+    buffers, filter,
     kernel::{Address, Thread},
     maps::{CALLS, CONNECTIONS, PROCESSES, count},
     tls::{self, Call, Caller, Kind},
@@ -36,14 +36,6 @@ const SENDING: u64 = 1 << 63;
 const LEAST_ADDRESS: u64 = 1 << 24;
 const END_OF_ADDRESSES: u64 = 1 << 47;
 
-#[inline(always)]
-fn caller(thread: Thread) -> Caller {
-    Caller {
-        who: u64::from(thread.tid),
-        tgid: u64::from(thread.tgid),
-    }
-}
-
 /// The thread's next call begins. If what its last one took was never sent, nobody knows where it goes.
 #[inline(always)]
 fn give_up_last(caller: Caller) {
@@ -56,18 +48,9 @@ fn give_up_last(caller: Caller) {
 /// A session is about to receive ciphertext into this part of it.
 #[inline(always)]
 pub fn receives(part: u64) {
-    let caller = caller(Thread::current());
+    let caller = Caller::of(Thread::current());
     give_up_last(caller);
-    let call = Call {
-        object: part,
-        buffer: 0,
-        length_at: 0,
-        stack: 0,
-        socket: 0,
-        kind: Kind::RustlsReceive as u64,
-        at_ns: emit::now(),
-        length: 0,
-    };
+    let call = Call::begins(Kind::RustlsReceive, part, 0, 0, 0);
     // A full table gives up another thread's.
     let _full = CALLS.insert(caller, call, 0);
 }
@@ -82,7 +65,7 @@ pub fn received(object: u64, payload: u64) {
         return;
     }
     let thread = Thread::current();
-    let caller = caller(thread);
+    let caller = Caller::of(thread);
     // SAFETY: the thread's own entry.
     let socket = match unsafe { CALLS.get(caller) } {
         Some(call) if call.kind == Kind::RustlsReceive as u64 && call.object.wrapping_sub(object) < DEFRAMER_BYTES => {
@@ -100,14 +83,8 @@ pub fn received(object: u64, payload: u64) {
         return;
     }
     let call = Call {
-        object,
-        buffer,
-        length_at: 0,
-        stack: 0,
         socket,
-        kind: Kind::RustlsRead as u64,
-        at_ns: emit::now(),
-        length: 0,
+        ..Call::begins(Kind::RustlsRead, object, buffer, 0, 0)
     };
     tls::finished(thread, caller, call, length);
 }
@@ -140,18 +117,9 @@ fn text([first, second, third]: [u64; 3]) -> (u64, u32) {
 /// A session is about to take pieces, `count` of them in this array.
 #[inline(always)]
 pub fn takes_pieces(object: u64, array: u64, count: u64, stack: u64) {
-    let caller = caller(Thread::current());
+    let caller = Caller::of(Thread::current());
     give_up_last(caller);
-    let call = Call {
-        object,
-        buffer: array,
-        length_at: count,
-        stack,
-        socket: 0,
-        kind: Kind::RustlsPieces as u64,
-        at_ns: emit::now(),
-        length: 0,
-    };
+    let call = Call::begins(Kind::RustlsPieces, object, array, count, stack);
     // A full table gives up another thread's.
     let _full = CALLS.insert(caller, call, 0);
 }
@@ -166,17 +134,8 @@ pub fn takes(object: u64, payload: u64, stack: u64) {
     if !single && third != 0 {
         return; // what is left when keys were changed in between, after millions of records
     }
-    let caller = caller(Thread::current());
-    let mut call = Call {
-        object,
-        buffer: second,
-        length_at: 0,
-        stack,
-        socket: 0,
-        kind: Kind::RustlsWrite as u64,
-        at_ns: emit::now(),
-        length: 0,
-    };
+    let caller = Caller::of(Thread::current());
+    let mut call = Call::begins(Kind::RustlsWrite, object, second, 0, stack);
     // SAFETY: the thread's own entry.
     let outer = unsafe { CALLS.get(caller) }.copied();
     match outer {
@@ -202,7 +161,7 @@ pub fn takes(object: u64, payload: u64, stack: u64) {
 /// A session is asked to send what it has in this part of it.
 #[inline(always)]
 pub fn sends(part: u64, stack: u64) {
-    let Some(call) = CALLS.get_ptr_mut(caller(Thread::current())) else {
+    let Some(call) = CALLS.get_ptr_mut(Caller::of(Thread::current())) else {
         return;
     };
     // SAFETY: a map value stays writable while the program runs; the entry is the thread's own.

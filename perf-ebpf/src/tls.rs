@@ -38,6 +38,17 @@ pub struct Caller {
     pub tgid: u64,
 }
 
+impl Caller {
+    /// The thread itself.
+    #[inline(always)]
+    pub fn of(thread: Thread) -> Self {
+        Self {
+            who: u64::from(thread.tid),
+            tgid: u64::from(thread.tgid),
+        }
+    }
+}
+
 /// A call of a TLS library, between its entry and its return.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -59,6 +70,23 @@ pub struct Call {
     pub at_ns: u64,
     /// Of a write of rustls that has returned and is not told of yet: how much it took.
     pub length: u64,
+}
+
+impl Call {
+    /// One that begins now.
+    #[inline(always)]
+    pub fn begins(kind: Kind, object: u64, buffer: u64, length_at: u64, stack: u64) -> Self {
+        Self {
+            object,
+            buffer,
+            length_at,
+            stack,
+            socket: 0,
+            kind: kind as u64,
+            at_ns: emit::now(),
+            length: 0,
+        }
+    }
 }
 
 /// What a call does.
@@ -381,10 +409,7 @@ pub fn running_goroutine(thread: Thread) -> u64 {
 #[inline(always)]
 pub fn entered(call: Call) {
     let thread = Thread::current();
-    let caller = Caller {
-        who: u64::from(thread.tid),
-        tgid: u64::from(thread.tgid),
-    };
+    let caller = Caller::of(thread);
     // SAFETY: the thread's own entry.
     let outer = unsafe { CALLS.get(caller) }.is_some_and(|outer| outer.stack > call.stack);
     if !outer {
@@ -456,10 +481,7 @@ pub fn goroutine_returned(goroutine: u64, result: u64, on_stack: u64) {
 #[inline(always)]
 pub fn returned(result: u64, stack: u64) {
     let thread = Thread::current();
-    let caller = Caller {
-        who: u64::from(thread.tid),
-        tgid: u64::from(thread.tgid),
-    };
+    let caller = Caller::of(thread);
     // SAFETY: as in `entered`.
     let Some(call) = (unsafe { CALLS.get(caller) }).copied() else {
         return;

@@ -5,7 +5,6 @@
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 
 use crate::{
-    emit,
     kernel::Thread,
     maps::no_private_stack,
     tls::{self, Call, Kind},
@@ -18,7 +17,7 @@ fn go_read(ctx: ProbeContext) -> u32 {
     no_private_stack(&ctx);
     // SAFETY: the context of a uprobe is its registers.
     let (object, buffer, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).rbx, (*ctx.regs).r14) };
-    tls::goroutine_entered(goroutine, call(object, buffer, 0, Kind::GoRead));
+    tls::goroutine_entered(goroutine, Call::begins(Kind::GoRead, object, buffer, 0, 0));
     0
 }
 
@@ -31,7 +30,7 @@ fn go_write(ctx: ProbeContext) -> u32 {
     let (object, buffer, goroutine) = unsafe { ((*ctx.regs).rax, (*ctx.regs).rbx, (*ctx.regs).r14) };
     // SAFETY: as above.
     let length = unsafe { (*ctx.regs).rcx };
-    tls::goroutine_writes(goroutine, call(object, buffer, 0, Kind::GoWrite), length);
+    tls::goroutine_writes(goroutine, Call::begins(Kind::GoWrite, object, buffer, 0, 0), length);
     0
 }
 
@@ -70,7 +69,7 @@ fn go_stack_write(ctx: ProbeContext) -> u32 {
 /// Behind the return address lie the receiver, and the slice's address and length.
 #[inline(always)]
 fn stack_call(ctx: &ProbeContext, kind: Kind) -> Call {
-    call(on_stack(ctx, 1), on_stack(ctx, 2), tls::RESULT_ON_STACK, kind)
+    Call::begins(kind, on_stack(ctx, 1), on_stack(ctx, 2), tls::RESULT_ON_STACK, 0)
 }
 
 /// A word of the stack, counted from its end.
@@ -80,18 +79,4 @@ fn on_stack(ctx: &ProbeContext, word: u64) -> u64 {
     let stack = unsafe { (*ctx.regs).rsp };
     // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
     unsafe { bpf_probe_read_user((stack + 8 * word) as *const u64).unwrap_or(0) }
-}
-
-#[inline(always)]
-fn call(object: u64, buffer: u64, length_at: u64, kind: Kind) -> Call {
-    Call {
-        object,
-        buffer,
-        length_at,
-        stack: 0,
-        socket: 0,
-        kind: kind as u64,
-        at_ns: emit::now(),
-        length: 0,
-    }
 }

@@ -8,7 +8,6 @@ use aya_ebpf::{
 };
 
 use crate::{
-    emit,
     maps::no_private_stack,
     tls::{self, Call, Kind},
 };
@@ -116,15 +115,7 @@ fn entered(ctx: &ProbeContext, kind: Kind) -> u32 {
 #[inline(always)]
 fn call(ctx: &ProbeContext, kind: Kind) -> Call {
     let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
-    Call {
-        object: argument(0),
-        buffer: argument(1),
-        length_at: argument(3),
-        // SAFETY: the context of a uprobe is its registers.
-        stack: unsafe { (*ctx.regs).rsp },
-        socket: 0,
-        kind: kind as u64,
-        at_ns: emit::now(),
-        length: 0,
-    }
+    // SAFETY: the context of a uprobe is its registers.
+    let stack = unsafe { (*ctx.regs).rsp };
+    Call::begins(kind, argument(0), argument(1), argument(3), stack)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
@@ -17,16 +17,23 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, Signa
 pub fn only(certificate: &Path) -> Result<ClientConfig> {
     let certificate = CertificateDer::from_pem_file(certificate)?;
     let provider = Arc::new(ring::default_provider());
+    let only = Only {
+        certificate,
+        algorithms: provider.signature_verification_algorithms,
+    };
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(config
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Only(certificate)))
+        .with_custom_certificate_verifier(Arc::new(only))
         .with_no_client_auth())
 }
 
 /// Trusts one certificate, which is its own authority: rustls does not take such a one for a server's.
 #[derive(Debug)]
-struct Only(CertificateDer<'static>);
+struct Only {
+    certificate: CertificateDer<'static>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl ServerCertVerifier for Only {
     fn verify_server_cert(
@@ -37,7 +44,7 @@ impl ServerCertVerifier for Only {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.0 {
+        if *end_entity == self.certificate {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::UnknownIssuer.into())
@@ -50,8 +57,7 @@ impl ServerCertVerifier for Only {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, &algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -60,12 +66,10 @@ impl ServerCertVerifier for Only {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, &algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
