@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use perf_agent::event::Change;
-use perf_agent::exchange::{Ended, Loss, Outcome, Protocol, Request, Sink, StreamEnded, StreamMoved, Ticket};
+use perf_agent::exchange::{Ended, Loss, Outcome, Request, Sink, StreamEnded, StreamMoved, Ticket};
 use perf_agent::protocol::{Chunk, Gap, Half, ProtocolEntry, Verdict};
 
 /// One thing that happens.
@@ -37,25 +37,25 @@ pub struct Words {
 #[derive(Default)]
 struct Tickets {
     ended: Vec<bool>,
-    /// Those of gRPC, whose status may be missing.
-    grpc: Vec<bool>,
+    /// Those of which the status may be missing: of gRPC, and of protocols that have none.
+    statusless: Vec<bool>,
     /// Those that are open streams.
     streams: Vec<bool>,
 }
 
 impl Sink for Tickets {
     fn opened(&mut self, request: &Request<'_>) -> Ticket {
-        assert!(!request.method.is_empty());
+        assert!(!request.method.is_empty() || !request.path.is_empty());
         self.ended.push(false);
         self.streams.push(false);
-        self.grpc.push(request.protocol == Protocol::Grpc);
+        self.statusless.push(!request.protocol.has_routes());
         Ticket(self.ended.len() as u32 - 1)
     }
     fn ended(&mut self, ticket: Ticket, ended: &Ended) {
         let place = ticket.0 as usize;
         assert!(!std::mem::replace(&mut self.ended[place], true), "ended twice");
         self.streams[place] = ended.stream.is_some();
-        assert!(ended.outcome != Outcome::Answered || ended.status.is_some() || self.grpc[place]);
+        assert!(ended.outcome != Outcome::Answered || ended.status.is_some() || self.statusless[place]);
     }
     fn stream_moved(&mut self, ticket: Ticket, _: &StreamMoved) {
         assert!(self.streams[ticket.0 as usize], "no open stream");

@@ -40,11 +40,82 @@ pub enum Protocol {
     Http2,
     /// gRPC over HTTP/2
     Grpc,
+    /// The PostgreSQL frontend/backend protocol, version 3
+    Postgresql,
+    /// The protocol of MySQL and MariaDB
+    Mysql,
+    /// RESP2 and RESP3 of Redis and its like
+    Redis,
+    /// Memcached's text, meta and binary protocols
+    Memcached,
+    /// MongoDB's wire protocol
+    Mongodb,
+    /// Apache Kafka's protocol
+    Kafka,
+    /// The domain name system, RFC 1035
+    Dns,
+}
+
+/// What an exchange is to the one who asked: where its time is booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// A database was asked.
+    Database,
+    /// A cache was asked.
+    Cache,
+    /// Another program was: HTTP, gRPC, a message broker, a name server.
+    External,
+}
+
+impl Class {
+    /// All classes, in the order of the API.
+    pub const ALL: [Self; 3] = [Self::Database, Self::Cache, Self::External];
+
+    /// The word used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Cache => "cache",
+            Self::External => "external",
+        }
+    }
 }
 
 impl Protocol {
     /// All protocols.
-    pub const ALL: [Self; 4] = [Self::Http10, Self::Http11, Self::Http2, Self::Grpc];
+    pub const ALL: [Self; 11] = [
+        Self::Http10,
+        Self::Http11,
+        Self::Http2,
+        Self::Grpc,
+        Self::Postgresql,
+        Self::Mysql,
+        Self::Redis,
+        Self::Memcached,
+        Self::Mongodb,
+        Self::Kafka,
+        Self::Dns,
+    ];
+
+    /// What an exchange of it is to the one who asked.
+    pub fn class(self) -> Class {
+        match self {
+            Self::Postgresql | Self::Mysql | Self::Mongodb => Class::Database,
+            Self::Redis | Self::Memcached => Class::Cache,
+            Self::Http10 | Self::Http11 | Self::Http2 | Self::Grpc | Self::Kafka | Self::Dns => Class::External,
+        }
+    }
+
+    /// Does a request say a method and a path, of which a route is made? Else its path is the operation, as the
+    /// dissector says it.
+    pub fn has_routes(self) -> bool {
+        matches!(self, Self::Http10 | Self::Http11 | Self::Http2)
+    }
+
+    /// Is a status a number that the protocol itself has? Else answers tell errors by [`ErrorCode`].
+    pub fn has_statuses(self) -> bool {
+        self.has_routes() || self == Self::Grpc
+    }
 
     /// The word used in the API.
     pub fn name(self) -> &'static str {
@@ -53,6 +124,13 @@ impl Protocol {
             Self::Http11 => "http/1.1",
             Self::Http2 => "http/2",
             Self::Grpc => "grpc",
+            Self::Postgresql => "postgresql",
+            Self::Mysql => "mysql",
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+            Self::Mongodb => "mongodb",
+            Self::Kafka => "kafka",
+            Self::Dns => "dns",
         }
     }
 }
@@ -102,10 +180,11 @@ pub const UNKNOWN: &str = "(unknown)";
 pub struct Request<'a> {
     /// The protocol as the request says it.
     pub protocol: Protocol,
-    /// Method, as sent.
+    /// Method, as sent; empty where the protocol has none.
     pub method: &'a str,
     /// The path without query, fragment, scheme, authority and credentials; `*` and, for CONNECT, `host:port` as they
-    /// are. Not decoded. Bytes that are not UTF-8 were replaced. Empty if it was not seen.
+    /// are. Not decoded. Bytes that are not UTF-8 were replaced. Empty if it was not seen. Where the protocol has no
+    /// paths, the operation: gRPC's method, an SQL statement's fingerprint, a command; without any value.
     pub path: &'a str,
     /// The query as sent, without `?`. Whoever reads it keeps the keys only.
     pub query: &'a str,
@@ -171,16 +250,23 @@ pub enum StreamKind {
     Upgrade,
     /// A gRPC call of which messages came with pauses, or both ways at once.
     Grpc,
+    /// Messages that a server sends because the client subscribed to them: Redis' pub/sub and MONITOR, PostgreSQL's
+    /// replication.
+    Subscription,
+    /// Data of a bulk load or dump: PostgreSQL's COPY, MySQL's LOAD DATA.
+    Copy,
 }
 
 impl StreamKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::WebSocket,
         Self::EventStream,
         Self::Tunnel,
         Self::Upgrade,
         Self::Grpc,
+        Self::Subscription,
+        Self::Copy,
     ];
 
     /// The word used in the API.
@@ -191,7 +277,75 @@ impl StreamKind {
             Self::Tunnel => "tunnel",
             Self::Upgrade => "upgrade",
             Self::Grpc => "grpc",
+            Self::Subscription => "subscription",
+            Self::Copy => "copy",
         }
+    }
+}
+
+/// An error as a server named it: SQLSTATE, an error number, the first word of Redis' message. Short; what is longer is
+/// cut.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ErrorCode {
+    text: [u8; Self::BYTES],
+    length: u8,
+    /// It tells the client to ask elsewhere or again, and is no error.
+    pub is_redirect: bool,
+}
+
+impl ErrorCode {
+    /// Bytes that are kept of one.
+    pub const BYTES: usize = 22;
+
+    /// A code of these bytes. Those that no code has (it is not letters, digits, `_`, `-`, `.`, `:`) and all behind them
+    /// are left out: a message may hold anything.
+    pub fn new(text: &[u8]) -> Self {
+        let is_code = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte);
+        let mut code = Self {
+            text: [0; Self::BYTES],
+            length: 0,
+            is_redirect: false,
+        };
+        for (to, from) in code.text.iter_mut().zip(text.iter().take_while(is_code)) {
+            *to = *from;
+            code.length += 1;
+        }
+        code
+    }
+
+    /// A code that is a number.
+    pub fn number(number: i64) -> Self {
+        Self::new(number.to_string().as_bytes())
+    }
+
+    /// As text; `unnamed` if there was nothing that could be a code.
+    pub fn as_str(&self) -> &str {
+        let text = str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default();
+        if text.is_empty() { "unnamed" } else { text }
+    }
+}
+
+impl std::fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+/// What an answer said beyond being one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows that a database returned or changed, if it told.
+    pub rows: Option<u64>,
+    /// Keys that a cache was asked for and had.
+    pub hits: u32,
+    /// Keys that it was asked for and had not.
+    pub misses: u32,
+}
+
+impl Tally {
+    /// True if it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -200,8 +354,13 @@ impl StreamKind {
 pub struct Ended {
     /// How it ended.
     pub outcome: Outcome,
-    /// Final status as sent, if its head was seen. Of gRPC its own code, if it was seen.
+    /// Final status as sent, if its head was seen. Of gRPC its own code, if it was seen. `None` where
+    /// [`Protocol::has_statuses`] is false.
     pub status: Option<u16>,
+    /// The error that was the answer, where there are no statuses.
+    pub error: Option<ErrorCode>,
+    /// What else the answer said.
+    pub tally: Tally,
     /// When what happened.
     pub times: Times,
     /// Bytes of the request, head included.

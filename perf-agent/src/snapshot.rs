@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Window, WindowView};
 use crate::endpoint::{EndpointKey, RouteReason};
-use crate::exchange::{Outcome, StreamEnded, StreamKind, Times};
+use crate::exchange::{ErrorCode, Outcome, StreamEnded, StreamKind, Times};
 use crate::ledger::Accounting;
 use crate::process::Service;
+use crate::statistics::codes::CodeNames;
 
 /// Everything, at one moment.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct EndpointSnapshot {
     pub service: Arc<Service>,
     /// Why the route is what it is.
     pub reason: RouteReason,
+    /// What the statuses are called where the protocol has none of its own.
+    pub codes: CodeNames,
     /// Counts and distributions.
     pub aggregate: Arc<Aggregate>,
 }
@@ -148,6 +151,8 @@ pub struct LoggedExchange {
     pub tgid: u32,
     /// Status as sent.
     pub status: Option<u16>,
+    /// The error that was the answer, where there are no statuses.
+    pub error: Option<ErrorCode>,
     /// How it ended.
     pub outcome: Outcome,
     /// Its moments.

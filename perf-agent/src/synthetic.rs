@@ -246,6 +246,7 @@ pub(crate) fn logged(path: &str, status: Option<u16>, outcome: Outcome) -> Logge
         peer: None,
         tgid: 1,
         status,
+        error: None,
         outcome,
         times: Times {
             arrival_ns: Some(999_000),

@@ -23,18 +23,21 @@ pub fn header() -> String {
 /// The line. Times are milliseconds; `-` is not known. `width`: longest path that is not cut.
 pub fn line(exchange: &LoggedExchange, zone: &jiff::tz::TimeZone, width: usize) -> String {
     let times = &exchange.times;
-    let method = if exchange.method.is_empty() {
-        "-"
-    } else {
-        &exchange.method
+    let protocol = exchange.key.protocol;
+    let method = match &*exchange.method {
+        "" if protocol.has_statuses() => "-",
+        "" => protocol.name(),
+        method => method,
     };
+    let status = exchange.status.map(|status| status.to_string());
+    let status = status.or_else(|| exchange.error.map(|error| error.as_str().to_owned()));
     let mut line = columns(
         &time(exchange.ended_wall_ns, zone),
         &cut(&visible(&exchange.key.service.name), 16),
         exchange.key.role.name(),
         &cut(&visible(method), 16),
         &cut(&visible(&exchange.path), width),
-        &exchange.status.map_or("-".to_owned(), |status| status.to_string()),
+        status.as_deref().unwrap_or("-"),
         [
             &ms(Some(times.response_time_ns())),
             &ms(times.time_to_first_byte_ns()),

@@ -2,7 +2,7 @@
 //! message and tested here. They answer "could this be", quickly; the dissectors decide.
 
 /// Bytes looked at.
-pub const SNIFF_BYTES: usize = 8;
+pub const SNIFF_BYTES: usize = 16;
 
 /// What a message's first bytes could be. Plain numbers: the kernel side keeps them in its state.
 pub mod looks {
@@ -18,9 +18,13 @@ pub mod looks {
     pub const TLS: u8 = 4;
     /// A header block's frame of an HTTP/2 connection whose preface went by before (RFC 9113, 6.2).
     pub const HTTP2_FRAMES: u8 = 5;
+    /// A request of a protocol whose messages are taken whole: a database's, a cache's, a broker's, a name server's. Which
+    /// of them it is, and whether it is, the user side finds out.
+    pub const MESSAGES: u8 = 6;
 }
 
-/// Judges a message's first bytes; `length` of them are valid (the rest is 0).
+/// Judges a message's first bytes; `known` of them are valid (the rest is 0). `length` is the bytes of the segment that they
+/// begin.
 ///
 /// A request is a method, a token of upper-case letters (RFC 9110, 9.1: tokens, by convention upper-case), and a space.
 /// Where the window ends before the space does, because the method is long (`PROPPATCH`) or the bytes come one by one,
@@ -30,22 +34,25 @@ pub mod looks {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-pub fn sniff(first: [u8; SNIFF_BYTES], length: usize) -> u8 {
+pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     if is_response(first) {
         return looks::HTTP1_RESPONSE;
     }
-    if first == *b"PRI * HT" {
+    if starts_with(first, *b"PRI * HT") {
         return looks::HTTP2_PREFACE;
     }
-    if is_tls(first, length) {
+    if is_tls(first, known) {
         return looks::TLS;
     }
-    if length == SNIFF_BYTES && is_header_block(first) {
+    if known >= FRAME_BYTES && is_header_block(first) {
         return looks::HTTP2_FRAMES;
+    }
+    if is_message(first, known, length) {
+        return looks::MESSAGES;
     }
     let letters = method_letters(first);
     let ended = letters < SNIFF_BYTES && first[letters] == b' ';
-    let cut = letters == SNIFF_BYTES || (length < SNIFF_BYTES && letters == length);
+    let cut = letters == SNIFF_BYTES || (known < SNIFF_BYTES && letters == known);
     if letters >= 1 && (ended || cut) {
         looks::HTTP1_REQUEST
     } else {
@@ -88,21 +95,24 @@ const MOST_BYTES: u16 = 16_384 + 2048;
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_tls(first: [u8; SNIFF_BYTES], length: usize) -> bool {
+fn is_tls(first: [u8; SNIFF_BYTES], known: usize) -> bool {
     let [kind, 3, minor, high, low, message, ..] = first else {
         return false;
     };
     let record_bytes = u16::from_be_bytes([high, low]);
-    if length < HEADER_BYTES || minor > 4 || record_bytes == 0 || record_bytes > MOST_BYTES {
+    if known < HEADER_BYTES || minor > 4 || record_bytes == 0 || record_bytes > MOST_BYTES {
         return false;
     }
     match kind {
         // Client hello, server hello.
-        HANDSHAKE => length == HEADER_BYTES || message == 1 || message == 2,
+        HANDSHAKE => known == HEADER_BYTES || message == 1 || message == 2,
         APPLICATION_DATA => minor == 3,
         _ => false,
     }
 }
+
+/// Bytes of a frame's header but the last one (RFC 9113, 4.1).
+const FRAME_BYTES: usize = 8;
 
 /// A frame's header of type HEADERS, as far as it shows: shorter than the least limit of frames, the block whole, no flags
 /// but its own, one of the first 2^24 streams.
@@ -114,6 +124,208 @@ fn is_tls(first: [u8; SNIFF_BYTES], length: usize) -> bool {
 fn is_header_block(first: [u8; SNIFF_BYTES]) -> bool {
     let [a, b, c, kind, flags, stream, ..] = first;
     a == 0 && b < 0x40 && (b | c) != 0 && kind == 1 && flags & 0x04 != 0 && flags & !0x2d == 0 && stream == 0
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn starts_with(first: [u8; SNIFF_BYTES], begins: [u8; 8]) -> bool {
+    let mut place = 0;
+    while place < begins.len() {
+        if first[place] != begins[place] {
+            return false;
+        }
+        place += 1;
+    }
+    true
+}
+
+/// A request of one of the protocols that [`looks::MESSAGES`] stands for.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_message(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    is_resp(first, known)
+        || is_memcached(first, known, length)
+        || is_postgresql(first, known, length)
+        || is_mysql(first, known, length)
+        || is_mongodb(first, known, length)
+        || is_kafka(first, known, length)
+        || is_dns(first, known, length)
+}
+
+/// RESP: an array of bulk strings, `*2\r\n$4\r\n`, or the inline command `PING`.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_resp(first: [u8; SNIFF_BYTES], known: usize) -> bool {
+    if first[0] != b'*' {
+        let word = [first[0] | 0x20, first[1] | 0x20, first[2] | 0x20, first[3] | 0x20];
+        return word == *b"ping" && first[4] == b'\r' && first[5] == b'\n';
+    }
+    let mut digits = 0;
+    while digits < 7 && first[1 + digits].is_ascii_digit() {
+        digits += 1;
+    }
+    let end = 1 + digits;
+    digits > 0 && first[end] == b'\r' && first[end + 1] == b'\n' && (first[end + 2] == b'$' || known == end + 2)
+}
+
+/// Memcached: a verb of small letters and a space or the line's end, or the binary protocol's header.
+/// <https://docs.memcached.org/protocols/>
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_memcached(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [magic, opcode, _, _, extras, kind, _, _, b8, b9, b10, b11, ..] = first;
+    if magic == 0x80 {
+        let body = u32::from_be_bytes([b8, b9, b10, b11]);
+        return known >= 12 && kind == 0 && extras <= 20 && opcode < 0x60 && body <= 1 << 20 && length >= 24;
+    }
+    let mut letters = 0;
+    while letters < 10 {
+        let letter = first[letters].is_ascii_lowercase() || (letters > 2 && first[letters] == b'_');
+        if !letter {
+            break;
+        }
+        letters += 1;
+    }
+    letters >= 2 && (first[letters] == b' ' || first[letters] == b'\r')
+}
+
+/// PostgreSQL: the start of a session, or a message of a client that may begin a query.
+/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_postgresql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [kind, l0, l1, l2, l3, next, ..] = first;
+    if known < 6 {
+        return false;
+    }
+    let [w0, w1, w2, w3, c0, c1, c2, c3, ..] = first;
+    if known >= 8 && u32::from_be_bytes([w0, w1, w2, w3]) == length {
+        // Versions 3.0 and 3.2, and the request to cancel a query.
+        let code = u32::from_be_bytes([c0, c1, c2, c3]);
+        return code == 0x0003_0000 || code == 0x0003_0002 || code == 0x04d2_162e;
+    }
+    let bytes = u32::from_be_bytes([l0, l1, l2, l3]);
+    if l0 != 0 || bytes < 4 {
+        return false;
+    }
+    match kind {
+        // A statement's text, which may be longer than what is sent at once.
+        b'Q' => bytes > 5 && (bytes < length || is_text(next)),
+        // Parse, Bind, Execute, Describe, Close, function call: other messages follow.
+        b'P' | b'B' | b'E' | b'D' | b'C' => bytes < length && bytes >= 6,
+        _ => false,
+    }
+}
+
+/// MySQL: a server's greeting, a client's answer to it behind the request for TLS, or a command.
+/// <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_mysql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [l0, l1, l2, sequence, command, next, ..] = first;
+    if known < 5 {
+        return false;
+    }
+    let bytes = u32::from_le_bytes([l0, l1, l2, 0]);
+    let whole = bytes + 4 == length;
+    match (sequence, command) {
+        (0, 0x0a) => whole && bytes > 20 && next.is_ascii_digit(),
+        // Flags: protocol 4.1 and TLS.
+        (2, _) => whole && bytes > 32 && next & 0x0a == 0x0a,
+        // A query, or one to prepare.
+        (0, 0x03 | 0x16) => bytes > 1 && (whole || bytes + 4 > length) && (is_text(next) || next < 2),
+        // Execute, long data, close, reset.
+        (0, 0x17) => bytes >= 10 && (whole || bytes + 4 > length),
+        (0, 0x18 | 0x19) => bytes >= 5 && bytes + 4 <= length,
+        (0, 0x01 | 0x0e | 0x1f) => whole && bytes == 1,
+        _ => false,
+    }
+}
+
+/// MongoDB: `OP_MSG`, `OP_COMPRESSED` or `OP_QUERY` of a client, whose `responseTo` is 0.
+/// <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_mongodb(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [l0, l1, l2, l3, _, _, _, _, r0, r1, r2, r3, o0, o1, o2, o3] = first;
+    let bytes = u32::from_le_bytes([l0, l1, l2, l3]);
+    let code = u32::from_le_bytes([o0, o1, o2, o3]);
+    known == SNIFF_BYTES
+        && r0 | r1 | r2 | r3 == 0
+        && (code == 2013 || code == 2012 || code == 2004)
+        && bytes > 20
+        && bytes <= 48_000_000
+        && length >= 16
+}
+
+/// Kafka: a request's header: an API, a version of it, and a client's name.
+/// <https://kafka.apache.org/protocol.html>
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_kafka(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [l0, l1, l2, l3, a0, a1, v0, v1, _, _, _, _, n0, n1, ..] = first;
+    let bytes = u32::from_be_bytes([l0, l1, l2, l3]);
+    let name = u16::from_be_bytes([n0, n1]);
+    known >= 14
+        && a0 == 0
+        && a1 < 100
+        && v0 == 0
+        && v1 < 24
+        && (10..1 << 27).contains(&bytes)
+        && (bytes + 4 == length || (bytes + 4 > length && length >= 1024) || (bytes + 4 < length && a1 == 0))
+        && (name == u16::MAX || (name < 256 && u32::from(name) + 10 <= bytes))
+}
+
+/// DNS over TCP: a question behind its length (RFC 1035, 4.1.1 and 4.2.2).
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_dns(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [l0, l1, _, _, f0, f1, q0, q1, a0, a1, n0, n1, ..] = first;
+    let bytes = u32::from(u16::from_be_bytes([l0, l1]));
+    known >= 14
+        && bytes + 2 == length
+        && bytes >= 17
+        && f0 & 0xf8 == 0
+        && f1 & 0x4f == 0
+        && [q0, q1] == [0, 1]
+        && a0 | a1 | n0 | n1 == 0
+}
+
+/// What an SQL statement may begin with.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+fn is_text(byte: u8) -> bool {
+    byte.is_ascii_graphic() || byte == b' ' || byte == b'\n' || byte == b'\t' || byte == b'\r'
 }
 
 /// Bytes at the beginning that a method may consist of.
@@ -144,7 +356,12 @@ mod tests {
         let mut first = [0; SNIFF_BYTES];
         let length = bytes.len().min(SNIFF_BYTES);
         first[..length].copy_from_slice(&bytes[..length]);
-        assert_eq!(sniff(first, length), expected, "{}", bytes.escape_ascii());
+        assert_eq!(
+            sniff(first, length, u32::try_from(bytes.len()).expect("short")),
+            expected,
+            "{}",
+            bytes.escape_ascii()
+        );
     }
 
     #[test]
@@ -192,14 +409,16 @@ mod tests {
     #[test]
     fn letters_in_a_body_begin_no_message() {
         for (bytes, expected) in [
-            (b"HTTP/1.1", true),
+            (&b"HTTP/1.1"[..], true),
             (b"GET / HT", true),
             (b"DELETE /", true),
             (b"AAAAAAAA", false),
             (b"A B C D ", false),
             (b"TP/1.1\r\n", false),
         ] {
-            assert_eq!(begins_message(*bytes), expected, "{}", bytes.escape_ascii());
+            let mut first = [0; SNIFF_BYTES];
+            first[..bytes.len()].copy_from_slice(bytes);
+            assert_eq!(begins_message(first), expected, "{}", bytes.escape_ascii());
         }
     }
 
@@ -209,7 +428,9 @@ mod tests {
         check(b"\x16\x03\x01\x02\x00\x0b\x00\x01", looks::NOTHING);
         check(b"\x17\x03\x03\xff\xff", looks::NOTHING);
         check(b"\x17\x03\x03\x00", looks::NOTHING);
-        check(b"*1\r\n$4\r\n", looks::NOTHING);
+        check(b"*1\r\n:4\r\n", looks::NOTHING);
+        check(b"EHLO host\r\n", looks::HTTP1_REQUEST);
+        // PostgreSQL's request for TLS: what follows its answer is TLS, or the session's start.
         check(b"\0\0\0\x08\x04\xd2\x16\x2f", looks::NOTHING);
         check(b"SSH-2.0-OpenSSH", looks::NOTHING);
         check(b" GET /", looks::NOTHING);

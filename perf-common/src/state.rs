@@ -46,6 +46,8 @@ pub mod flags {
     pub const MOVABLE: u32 = 1 << 20;
     /// The kernel encrypts and decrypts: what the process moves is plaintext, and the socket's positions are not its.
     pub const KERNEL_TLS: u32 = 1 << 17;
+    /// Messages are taken whole, in both directions, see [`crate::sniff::looks::MESSAGES`].
+    pub const WHOLE: u32 = 1 << 21;
     /// Of a session: it was bound to its socket by order and lengths alone.
     pub const INFERRED: u32 = 1 << 16;
 }

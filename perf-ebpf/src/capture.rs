@@ -28,6 +28,11 @@ const FOLD_AFTER: u32 = 32;
 /// Bytes of a response that are enough for its status and length, where there is more of it than fits the budget. With
 /// the record they fill the ring buffer's item of 1 KiB.
 const LONG_RESPONSE_BYTES: u32 = 952;
+/// Bytes of one run of messages that are copied where messages are taken whole. Behind them an answer's length is known, and
+/// its end from its last bytes.
+const WHOLE_BYTES: u32 = 64 << 10;
+/// Bytes of one segment that fit the largest record.
+const MOST_AT_ONCE: u32 = 16_320;
 /// Turns of direction without a known protocol before a connection is ignored. Some, since it may have been joined in
 /// the middle of a message.
 const MISSES: u16 = 12;
@@ -171,7 +176,12 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
     if state.flags & flags::FRAMES != 0 {
         return frames::moved(state, segment, source);
     }
-    if turned {
+    let whole = state.flags & flags::WHOLE != 0;
+    if whole {
+        if turned {
+            state.budget = WHOLE_BYTES;
+        }
+    } else if turned {
         state.budget = budget(state, sent, length);
     } else if state.budget < length && state.flags & flags::FOLDING == 0 && begins_message(source, length) {
         // Pipelined messages: the budget is a message's, not a run's.
@@ -197,6 +207,7 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
     } else {
         state.budget
     };
+    let wanted = if wanted > MOST_AT_ONCE { MOST_AT_ONCE } else { wanted };
     let wanted = forget(wanted);
     if wanted < length
         && let Some(tail) = buffers::tail(source, length)
@@ -218,7 +229,7 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
     let captured = emit::segment(state, segment, source, wanted);
     state.budget = state.budget.saturating_sub(captured);
     // What follows a segment that was short enough to be captured whole is mostly a body.
-    if !is_request(state, sent) {
+    if !whole && !is_request(state, sent) {
         let left = LONG_RESPONSE_BYTES.saturating_sub(captured);
         state.budget = if state.budget < left { state.budget } else { left };
     }
@@ -405,12 +416,20 @@ fn is_request(state: &ConnectionState, sent: bool) -> bool {
 fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: Source) -> bool {
     let sent = segment.direction == direction::SENT;
     let opened = state.flags & flags::OPENED != 0;
-    if opened && (state.misses >= UPGRADES || !is_request(state, sent)) {
+    if opened && (state.misses >= UPGRADES || !is_request(state, sent) && state.flags & flags::WHOLE == 0) {
         return true;
     }
     let looks = looks_like(source, segment.length);
     if opened {
         state.misses += 1;
+        if state.flags & flags::WHOLE != 0 {
+            // MySQL asks for TLS behind the server's greeting.
+            let encrypts = looks == looks::TLS && ends.stream != Stream::Tls;
+            if encrypts {
+                tls::begin(state, ends.socket, segment);
+            }
+            return !encrypts;
+        }
         if looks == looks::HTTP2_PREFACE && frames::begin(state, segment, false) {
             state.flags |= flags::FRAMES;
         }
@@ -427,6 +446,7 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
         }
         // Which way requests go is for the dissector to tell.
         looks::HTTP2_FRAMES => 0,
+        looks::MESSAGES => flags::WHOLE,
         _ => {
             state.misses += 1;
             if state.misses >= MISSES {
@@ -460,9 +480,25 @@ fn begins_message(source: Source, length: u32) -> bool {
 #[inline(always)]
 fn looks_like(source: Source, length: u32) -> u8 {
     match first_bytes(source, length) {
-        Some((first, size)) => sniff::sniff(first, size),
+        Some((first, size)) => {
+            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = first;
+            let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+            let high = u64::from_le_bytes([i, j, k, l, m, n, o, p]);
+            judge_beginning(low, high, size as u32, length) as u8
+        }
         None => looks::NOTHING,
     }
+}
+
+/// [`sniff::sniff`], with the first bytes as two little-endian numbers.
+// VERIFIER: a global function is walked once by itself: its many comparisons would multiply what is behind them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_beginning(low: u64, high: u64, known: u32, length: u32) -> u32 {
+    let [a, b, c, d, e, f, g, h] = low.to_le_bytes();
+    let [i, j, k, l, m, n, o, p] = high.to_le_bytes();
+    let first = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p];
+    u32::from(sniff::sniff(first, known as usize, length))
 }
 
 /// A segment's first bytes, and how many there are.

@@ -308,7 +308,7 @@ fn begins_message(bytes: &[u8]) -> bool {
     let mut first = [0; SNIFF_BYTES];
     let length = bytes.len().min(SNIFF_BYTES);
     first[..length].copy_from_slice(&bytes[..length]);
-    sniff(first, length) != looks::NOTHING
+    sniff(first, length, u32::try_from(bytes.len()).expect("short")) != looks::NOTHING
 }
 
 impl Default for Tape {

@@ -58,6 +58,18 @@ const TLS_PROGRAMS: [(&str, &str, &str); 8] = [
     ),
 ];
 
+/// Databases and caches: a program, the package that brings it, and what it is for. The packages of Debian also start them;
+/// the tests start their own.
+const STORES: [(&str, &str, &str); 4] = [
+    ("redis-server", "redis-server", "the tests observe it"),
+    ("redis-benchmark", "redis-tools", "load for Redis, and what it counts"),
+    ("memcached", "memcached", "the tests observe it"),
+    ("mariadbd", "mariadb-server", "the tests observe it"),
+];
+
+/// Where Debian puts PostgreSQL's programs, by version.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
+
 /// Whatever the tests need beyond the BPF tool chain.
 pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
     let mut needs = Vec::new();
@@ -72,8 +84,12 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
         "util-linux",
         "the tests run the agent without root",
     ));
-    for (program, package, why) in TLS_PROGRAMS {
+    for (program, package, why) in STORES.into_iter().chain(TLS_PROGRAMS) {
         needs.extend(Need::program(program, package, why));
+    }
+    if !Path::new(POSTGRESQL).exists() {
+        let why = "the tests observe it, and its pgbench is load for it";
+        needs.push(Need::packages("PostgreSQL", why, ["postgresql"]));
     }
     // Python's clients of libcurl load it by this name.
     let load = ["-c", "import ctypes; ctypes.CDLL('libcurl-gnutls.so.4')"];

@@ -26,6 +26,7 @@ mod running;
 mod samples;
 mod slot;
 pub mod streams;
+pub mod tallies;
 pub mod window;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 pub use distribution::{Distribution, Summary};
 pub use streams::Streams;
+pub use tallies::Tallies;
 pub use window::Window;
 
 use crate::exchange::{Ended, Outcome, Role, StreamEnded, StreamMoved};
@@ -46,6 +48,9 @@ pub const STATUSES: usize = 64;
 
 /// Seconds of which the number of ended exchanges is kept.
 const SECONDS: usize = 64;
+
+/// Up to this one, numbers that codes were given are those of errors; above, of answers that tell to ask elsewhere.
+pub const NAMED_ERRORS: u16 = 0x7fff;
 
 /// What counts as an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +74,15 @@ impl Default for ErrorRule {
 }
 
 impl ErrorRule {
+    /// That of protocols whose answers name errors instead of having statuses: each of their codes has a number, see
+    /// `statistics/codes.rs`.
+    pub fn named() -> Self {
+        Self {
+            errors: 1..=NAMED_ERRORS,
+            ..Self::grpc()
+        }
+    }
+
     /// That of gRPC: every code but OK. Whose fault it is does not show in a code.
     pub fn grpc() -> Self {
         Self {
@@ -122,6 +136,8 @@ pub struct WindowView {
     pub streams_open: u32,
     /// Streams of the window.
     pub streams: Streams,
+    /// What answers said.
+    pub tallies: Tallies,
     /// In flight now.
     pub in_flight: u32,
     /// Most in flight at once within the window.
@@ -322,6 +338,7 @@ impl Aggregate {
             bytes_sent: sum.bytes_sent,
             streams_open: self.streams_open,
             streams: sum.streams.map(|streams| *streams).unwrap_or_default(),
+            tallies: sum.tallies.map(|tallies| *tallies).unwrap_or_default(),
             in_flight: self.in_flight,
             max_in_flight: sum.max_in_flight.max(self.in_flight),
             current_rps: f64::from(self.seconds.of((at_ns / SECOND_NS).wrapping_sub(1))),

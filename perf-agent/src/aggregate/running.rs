@@ -125,6 +125,9 @@ impl Running {
             self.put_down.reserve_exact(PUT_DOWN);
         }
         self.put_down.push(Counted::new(ended, errors));
+        if !ended.tally.is_empty() {
+            self.slot.tallies.get_or_insert_default().add(&ended.tally);
+        }
     }
 
     /// What went on behind answers.

@@ -8,6 +8,7 @@ use super::packing::{Reader, put};
 use super::running::{AnswerTimes, Counted};
 use super::samples::Samples;
 use super::streams::Streams;
+use super::tallies::Tallies;
 use super::window::Closed;
 use crate::exchange::Role;
 
@@ -29,6 +30,14 @@ pub(crate) struct Slot<T = Times> {
     pub(crate) times: T,
     /// Most endpoints have none.
     pub(crate) streams: Option<Box<Streams>>,
+    /// Likewise.
+    pub(crate) tallies: Option<Box<Tallies>>,
+}
+
+/// What follows the numbers that every slot has.
+mod part {
+    pub(super) const STREAMS: u8 = 1;
+    pub(super) const TALLIES: u8 = 2;
 }
 
 /// The distributions, to be read.
@@ -71,6 +80,9 @@ impl<T> Slot<T> {
         self.best_second = self.best_second.max(other.best_second);
         if let Some(streams) = &other.streams {
             self.streams.get_or_insert_default().merge(streams);
+        }
+        if let Some(tallies) = &other.tallies {
+            self.tallies.get_or_insert_default().merge(tallies);
         }
     }
 
@@ -136,6 +148,7 @@ impl Slot<RunningTimes> {
             max_in_flight: self.max_in_flight,
             best_second: self.best_second,
             streams: self.streams.clone(),
+            tallies: self.tallies.clone(),
             times: Times {
                 response_time: answer.sorted(0),
                 time_to_first_byte: answer.sorted(1),
@@ -164,6 +177,7 @@ impl Slot<RunningTimes> {
                 .streams
                 .as_ref()
                 .map_or(0, |streams| size_of::<Streams>() + streams.heap_bytes())
+            + self.tallies.as_ref().map_or(0, |tallies| size_of_val(&**tallies))
     }
 }
 
@@ -205,9 +219,16 @@ impl Slot {
         self.times
             .processing
             .pack_after(&self.times.time_to_first_byte, &mut out);
+        let streams = if self.streams.is_some() { part::STREAMS } else { 0 };
+        let tallies = if self.tallies.is_some() { part::TALLIES } else { 0 };
+        if streams | tallies != 0 {
+            out.push(streams | tallies);
+        }
         if let Some(streams) = &self.streams {
-            out.push(1);
             streams.pack(&mut out);
+        }
+        if let Some(tallies) = &self.tallies {
+            tallies.pack(&mut out);
         }
         Arc::from(out)
     }
@@ -229,6 +250,7 @@ impl Slot {
             max_in_flight: reader.u32(),
             best_second: reader.u32(),
             streams: None,
+            tallies: None,
             times: Times {
                 response_time: Distribution::unpack(reader),
                 queue_time: Distribution::unpack(reader),
@@ -237,8 +259,12 @@ impl Slot {
         };
         slot.times.time_to_first_byte = Distribution::unpack_after(&slot.times.response_time, reader);
         slot.times.processing = Distribution::unpack_after(&slot.times.time_to_first_byte, reader);
-        if reader.byte() != 0 {
+        let parts = reader.byte();
+        if parts & part::STREAMS != 0 {
             slot.streams = Some(Box::new(Streams::unpack(reader)));
+        }
+        if parts & part::TALLIES != 0 {
+            slot.tallies = Some(Box::new(Tallies::unpack(reader)));
         }
         slot
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::exchange::Times;
+use crate::exchange::{Tally, Times};
 
 const START_NS: u64 = 12_345 * SECOND_NS + 678;
 
@@ -11,6 +11,8 @@ fn ended(at_ns: u64, time_ns: u64, status: u16) -> Ended {
     Ended {
         outcome: Outcome::Answered,
         status: Some(status),
+        error: None,
+        tally: Tally::default(),
         times: Times {
             arrival_ns: None,
             request_first_ns: at_ns - time_ns,

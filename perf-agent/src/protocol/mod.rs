@@ -8,12 +8,14 @@
 //! any chunking of the same bytes gives the same exchanges (their times aside); any bytes at all end without panic and
 //! within a memory bound; after any gap it recovers or stops honestly.
 //!
-//! Adding a protocol: one file, one line in [`PROTOCOLS`], a variant of [`AnyDissector`], one fuzz target, one recording.
+//! Adding a protocol: one file, one line in [`PROTOCOLS`], one fuzz target, one recording.
 
+mod framed;
 pub mod http1;
 pub mod http2;
 #[cfg(test)]
 pub(crate) mod recorder;
+pub mod redis;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -21,7 +23,7 @@ mod websocket;
 use std::ops::{Deref, DerefMut};
 
 use crate::event::{Change, Direction};
-use crate::exchange::{Outcome, Sink};
+use crate::exchange::{Outcome, Protocol, Sink};
 
 /// Bytes of one half of the conversation, in order.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +131,7 @@ pub enum Verdict {
 }
 
 /// One connection's conversation.
-pub trait Dissector: Send {
+pub trait Dissector: Send + std::fmt::Debug {
     /// The next bytes.
     fn bytes(&mut self, chunk: Chunk<'_>, sink: &mut dyn Sink) -> Verdict;
     /// The next bytes are missing.
@@ -146,12 +148,26 @@ pub trait Dissector: Send {
     fn heap_bytes(&self) -> usize;
 }
 
+/// A segment that may be the beginning of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning<'a> {
+    /// Its first bytes, as many as were captured; at least one.
+    pub bytes: &'a [u8],
+    /// Its bytes.
+    pub length: u32,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Nothing went before, in neither direction.
+    pub first: bool,
+}
+
 /// A protocol's entry: how to recognise it and how to follow it.
+#[derive(Debug)]
 pub struct ProtocolEntry {
     /// Name for logs.
     pub name: &'static str,
-    /// Could these be the first bytes of a message that went in this direction? If so, which direction requests go.
-    pub detect: fn(first: &[u8], direction: Direction) -> Option<Direction>,
+    /// Could a message begin like this? If so, which direction requests go.
+    pub detect: fn(beginning: &Beginning<'_>) -> Option<Direction>,
     /// A dissector for a new connection. `from_start`: nothing went before.
     pub dissector: fn(from_start: bool) -> AnyDissector,
 }
@@ -165,6 +181,8 @@ pub enum AnyDissector {
     Http1(http1::Http1),
     /// See [`http2`]. Few connections carry many exchanges.
     Http2(Box<http2::Http2>),
+    /// See [`framed`]. Behind a pointer, since their connections are few, too.
+    Framed(Box<dyn Dissector>),
 }
 
 impl Deref for AnyDissector {
@@ -175,6 +193,7 @@ impl Deref for AnyDissector {
         match self {
             Self::Http1(dissector) => dissector,
             Self::Http2(dissector) => &**dissector,
+            Self::Framed(dissector) => &**dissector,
         }
     }
 }
@@ -185,9 +204,16 @@ impl DerefMut for AnyDissector {
         match self {
             Self::Http1(dissector) => dissector,
             Self::Http2(dissector) => &mut **dissector,
+            Self::Framed(dissector) => &mut **dissector,
         }
     }
 }
 
+/// Does an exchange of this operation wait for something to happen, so that its time says nothing of the server? A blocking
+/// command, a long poll.
+pub fn waits(protocol: Protocol, operation: &str) -> bool {
+    protocol == Protocol::Redis && redis::is_blocking(operation)
+}
+
 /// All protocols, in the order in which they are asked.
-pub const PROTOCOLS: &[ProtocolEntry] = &[http2::ENTRY, http1::ENTRY];
+pub const PROTOCOLS: &[ProtocolEntry] = &[http2::ENTRY, redis::ENTRY, http1::ENTRY];

@@ -53,7 +53,11 @@ impl Sink for Recorder {
         let told = &mut self.told[ticket.0 as usize];
         assert_eq!(told.ended, None, "ended twice: {told:?}");
         told.ended = Some(*ended);
-        told.messages = (ended.stream == Some(StreamKind::WebSocket)).then_some([0; 2]);
+        let counts = matches!(
+            ended.stream,
+            Some(StreamKind::WebSocket | StreamKind::Subscription | StreamKind::Copy)
+        );
+        told.messages = counts.then_some([0; 2]);
         self.ended.push(ticket);
     }
 

@@ -1,4 +1,8 @@
-//! What holds for every dissector, whatever it is fed.
+//! What holds for every dissector, whatever it is fed. Conversations of HTTP/1 are made here; those of protocols that are
+//! [`super::framed`] by each of them, and held to the same properties in [`framed`].
+
+pub(super) mod framed;
+pub(super) mod peer;
 
 use proptest::prelude::*;
 

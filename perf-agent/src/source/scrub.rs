@@ -427,11 +427,12 @@ fn is_capital(byte: u8) -> bool {
 
 fn begins_like_a_message(payload: &[u8]) -> bool {
     let mut first = [0; SNIFF_BYTES];
-    let length = payload.len().min(SNIFF_BYTES);
-    first[..length].copy_from_slice(&payload[..length]);
+    let known = payload.len().min(SNIFF_BYTES);
+    first[..known].copy_from_slice(&payload[..known]);
+    let looks = sniff(first, known, u32::try_from(payload.len()).unwrap_or(u32::MAX));
     // A piece of a value may consist of capitals; a message that is cut within its first word says nothing yet.
-    sniff(first, length) == looks::HTTP1_RESPONSE
-        || (sniff(first, length) == looks::HTTP1_REQUEST && payload.iter().take(METHOD_BYTES).any(|&byte| byte == b' '))
+    looks == looks::HTTP1_RESPONSE
+        || (looks == looks::HTTP1_REQUEST && payload.iter().take(METHOD_BYTES).any(|&byte| byte == b' '))
 }
 
 /// A little-endian number in a record, 0 if the record is shorter.

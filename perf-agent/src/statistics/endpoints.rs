@@ -13,6 +13,7 @@ use compact_str::CompactString;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 
 use super::cache::PathCache;
+use super::codes::CodeNames;
 use super::log::Named;
 use super::text::{METHOD, PATH, first};
 use crate::aggregate::Aggregate;
@@ -147,8 +148,8 @@ impl Endpoints {
         started_ns: u64,
         moved: &mut Option<Moved>,
     ) -> u32 {
-        if protocol == Protocol::Grpc {
-            return self.method(scope, path, services, started_ns);
+        if !protocol.has_routes() {
+            return self.as_said(scope, protocol, path, services, started_ns);
         }
         let mut room = std::mem::take(&mut self.room);
         let alike = self.routes.alike(path, &mut room);
@@ -168,10 +169,11 @@ impl Endpoints {
         endpoint
     }
 
-    /// The endpoint of a gRPC method: its path is what the program's author wrote, and no part of it is a value.
-    fn method(&mut self, scope: u32, path: &str, services: &Services, started_ns: u64) -> u32 {
+    /// The endpoint of a gRPC method, a statement, a command: what the program's author wrote, and no part of it is a
+    /// value.
+    fn as_said(&mut self, scope: u32, protocol: Protocol, path: &str, services: &Services, started_ns: u64) -> u32 {
         let path = first(path, PATH);
-        if let Some(number) = self.known(scope, Protocol::Grpc, "", path) {
+        if let Some(number) = self.known(scope, protocol, "", path) {
             return number;
         }
         let template = Template {
@@ -180,7 +182,7 @@ impl Endpoints {
             by_pattern: false,
             overflow: None,
         };
-        self.number(scope, Protocol::Grpc, "", &template, services, started_ns)
+        self.number(scope, protocol, "", &template, services, started_ns)
     }
 
     fn number(
@@ -372,7 +374,7 @@ impl Endpoints {
     }
 
     /// All endpoints as outputs read them; what did not change is shared with the last time.
-    pub(super) fn snapshot(&mut self, services: &Services) -> Vec<Arc<EndpointSnapshot>> {
+    pub(super) fn snapshot(&mut self, services: &Services, codes: &CodeNames) -> Vec<Arc<EndpointSnapshot>> {
         let scopes = &self.scopes;
         self.all
             .iter_mut()
@@ -392,6 +394,7 @@ impl Endpoints {
                             peer_address: scope.peer_address,
                             service: Arc::clone(service),
                             reason: endpoint.reason.clone(),
+                            codes: codes.clone(),
                             aggregate: Arc::new(endpoint.aggregate.clone()),
                         });
                         endpoint.shared = Some(Arc::clone(&shared));
@@ -425,7 +428,7 @@ impl Endpoint {
 
     /// Is its route one that the scope's tree made?
     fn is_learnt(&self, scope: u32) -> bool {
-        let learns = self.named.key.protocol != Protocol::Grpc;
+        let learns = self.named.key.protocol.has_routes();
         self.scope == scope && learns && !self.by_pattern && !self.other && self.route().starts_with('/')
     }
 

@@ -75,6 +75,7 @@ impl Facts {
             peer: self.peer,
             tgid: self.tgid,
             status: self.ended.status,
+            error: self.ended.error,
             outcome: self.ended.outcome,
             times: self.ended.times,
             ended_wall_ns: clock.wall_ns(self.ended.times.response_last_ns),

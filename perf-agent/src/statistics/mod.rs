@@ -9,6 +9,7 @@
 //! if it is still not known then, the service is called as the thread that moved the connection's first bytes.
 
 mod cache;
+pub mod codes;
 mod endpoints;
 mod log;
 mod streams;
@@ -26,6 +27,7 @@ use crate::exchange::{Ended, Loss, Protocol, Request, Role, Sink, StreamEnded, S
 use crate::ledger::Ledger;
 use crate::process::{Processes, ServiceKey, Services};
 use crate::snapshot::{Snapshot, Traced};
+use codes::Codes;
 use endpoints::{Endpoints, Moved, host_name};
 use log::{Clock, Facts, Log};
 use streams::{OpenStream, Streams};
@@ -149,6 +151,7 @@ fn remote_of(peers: &Peers) -> Option<SocketAddr> {
 struct Rules {
     http: ErrorRule,
     grpc: ErrorRule,
+    named: ErrorRule,
 }
 
 impl Rules {
@@ -157,6 +160,7 @@ impl Rules {
         match protocol {
             Protocol::Grpc => &self.grpc,
             Protocol::Http10 | Protocol::Http11 | Protocol::Http2 => &self.http,
+            _ => &self.named,
         }
     }
 }
@@ -168,6 +172,8 @@ pub struct Statistics {
     processes: Processes,
     services: Services,
     endpoints: Endpoints,
+    codes: Codes,
+    /// Of servers that speak HTTP or gRPC: what they do for their clients, databases and caches do for them.
     total: Aggregate,
     shared_total: Option<Arc<Aggregate>>,
     open: OpenExchanges,
@@ -197,10 +203,12 @@ impl Statistics {
             rules: Rules {
                 http: settings.rule,
                 grpc: settings.grpc_rule,
+                named: ErrorRule::named(),
             },
             processes: Processes::default(),
             services: Services::default(),
             endpoints: Endpoints::new(routes, settings.endpoints),
+            codes: Codes::default(),
             total: Aggregate::new(Role::Server, 0),
             shared_total: None,
             open: OpenExchanges::default(),
@@ -282,7 +290,7 @@ impl Statistics {
             started_ns: self.started_ns.unwrap_or(self.at_ns),
             total: Arc::clone(total),
             accounting: self.ledger.accounting(self.endpoints.apart()),
-            endpoints: self.endpoints.snapshot(&self.services),
+            endpoints: self.endpoints.snapshot(&self.services, self.codes.names()),
             services: self.services.all().to_vec(),
             streams,
             recent,
@@ -391,7 +399,7 @@ impl Sink for ConnectionSink<'_> {
         let this = &mut *self.statistics;
         let started_ns = this.start(request.first_ns);
         this.ledger.exchange_opened();
-        if self.origin.role == Role::Server {
+        if self.origin.role == Role::Server && request.protocol.has_statuses() {
             this.total.opened(request.first_ns);
         }
         let scope = this.scope(self.origin, request.tgid, request, false);
@@ -416,14 +424,23 @@ impl Sink for ConnectionSink<'_> {
             return;
         };
         this.ledger.exchange_ended(ended.outcome);
-        let rule = this.rules.of(open.protocol);
-        if self.origin.role == Role::Server {
-            this.total.ended(ended, rule);
+        let numbered;
+        let counted = if open.protocol.has_statuses() {
+            ended
+        } else {
+            numbered = Ended {
+                status: this.codes.number(ended),
+                ..*ended
+            };
+            &numbered
+        };
+        if self.origin.role == Role::Server && open.protocol.has_statuses() {
+            this.total.ended(counted, this.rules.of(open.protocol));
             this.shared_total = None;
         }
         let number = open.endpoint.unwrap_or_else(|| this.late(self.origin, &open, ended));
         let endpoint = this.endpoints.get_mut(number);
-        endpoint.aggregate.ended(ended, this.rules.of(open.protocol));
+        endpoint.aggregate.ended(counted, this.rules.of(open.protocol));
         if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();
         }
@@ -431,7 +448,12 @@ impl Sink for ConnectionSink<'_> {
         if let Some(kind) = ended.stream {
             let since_ns = ended.times.response_first_ns.unwrap_or(ended.times.response_last_ns);
             let stream = OpenStream::new(this.ended, kind, since_ns, self.origin.remote);
-            this.stream_opened(self.origin.role, ticket, number, stream);
+            this.stream_opened(
+                self.origin.role == Role::Server && open.protocol.has_statuses(),
+                ticket,
+                number,
+                stream,
+            );
         }
         if !this.log.is_on() && this.traced.is_none() {
             return;
@@ -464,8 +486,9 @@ impl Sink for ConnectionSink<'_> {
             return;
         };
         stream.moved(moved);
-        this.endpoints.get_mut(endpoint).aggregate.stream_moved(moved);
-        if self.origin.role == Role::Server {
+        let endpoint = this.endpoints.get_mut(endpoint);
+        endpoint.aggregate.stream_moved(moved);
+        if self.origin.role == Role::Server && endpoint.named().key.protocol.has_statuses() {
             this.total.stream_moved(moved);
             this.shared_total = None;
         }
@@ -485,7 +508,7 @@ impl Sink for ConnectionSink<'_> {
         let rule = this.rules.of(open.protocol);
         let endpoint = this.endpoints.get_mut(number);
         endpoint.aggregate.stream_ended(stream.since_ns, ended, rule);
-        if self.origin.role == Role::Server {
+        if self.origin.role == Role::Server && open.protocol.has_statuses() {
             this.total.stream_ended(stream.since_ns, ended, rule);
             this.shared_total = None;
         }
@@ -506,13 +529,13 @@ impl Sink for ConnectionSink<'_> {
 impl Statistics {
     /// An exchange was answered by a head behind which a stream goes on.
     #[cold]
-    fn stream_opened(&mut self, role: Role, ticket: Ticket, endpoint: u32, stream: OpenStream) {
+    fn stream_opened(&mut self, in_total: bool, ticket: Ticket, endpoint: u32, stream: OpenStream) {
         self.ledger.stream_opened();
         self.endpoints
             .get_mut(endpoint)
             .aggregate
             .stream_opened(stream.since_ns);
-        if role == Role::Server {
+        if in_total {
             self.total.stream_opened(stream.since_ns);
         }
         self.streams.opened(stream.number, ticket.0);

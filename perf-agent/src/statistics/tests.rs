@@ -8,7 +8,7 @@ use super::*;
 use crate::aggregate::Window;
 use crate::aggregate::window::SECOND_NS;
 use crate::endpoint::{OTHER, UNSEEN};
-use crate::exchange::{Outcome, StreamKind, Times};
+use crate::exchange::{Outcome, StreamKind, Tally, Times};
 use crate::snapshot::EndpointSnapshot;
 
 const MS: u64 = 1_000_000;
@@ -62,6 +62,8 @@ fn ended(outcome: Outcome, status: Option<u16>, first_ns: u64, time_ns: u64) -> 
     Ended {
         outcome,
         status,
+        error: None,
+        tally: Tally::default(),
         times: Times {
             arrival_ns: Some(first_ns - 1000),
             request_first_ns: first_ns,

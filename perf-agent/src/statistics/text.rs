@@ -29,7 +29,12 @@ impl Text {
     pub(super) fn set(&mut self, request: &Request<'_>) {
         self.buffer.clear();
         self.add(0, first(request.method, METHOD));
-        self.add_path(first(request.path, PATH));
+        let path = first(request.path, PATH);
+        if request.protocol.has_routes() {
+            self.add_path(path);
+        } else {
+            self.add(1, path);
+        }
         self.add_keys(request.query);
         self.add(3, first(request.host.unwrap_or_default(), NAME));
         self.add(4, first(request.request_id.unwrap_or_default(), NAME));

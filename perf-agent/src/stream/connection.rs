@@ -3,7 +3,7 @@
 
 use crate::event::{Change, Direction, Segment};
 use crate::exchange::{Loss, Outcome, Role, Sink};
-use crate::protocol::{AnyDissector, Chunk, Dissector, Gap, Half, PROTOCOLS, Verdict};
+use crate::protocol::{AnyDissector, Beginning, Chunk, Dissector, Gap, Half, PROTOCOLS, Verdict};
 
 use super::Flow;
 
@@ -120,8 +120,14 @@ impl Connection {
         let turned = last.replace(segment.direction) != Some(segment.direction);
         let beginning = segment.beginning();
         if !beginning.is_empty() {
+            let beginning = Beginning {
+                bytes: beginning,
+                length: segment.length,
+                direction: segment.direction,
+                first: self.from_start && first,
+            };
             for protocol in PROTOCOLS {
-                if let Some(requests) = (protocol.detect)(beginning, segment.direction) {
+                if let Some(requests) = (protocol.detect)(&beginning) {
                     self.stage = Stage::Following {
                         dissector: (protocol.dissector)(self.from_start && first),
                         requests,

@@ -11,7 +11,7 @@ use super::time::Throughput;
 use super::{RoleName, Summary, WindowName, measured, rounded};
 use crate::aggregate::WindowView;
 use crate::endpoint::{EndpointKey, Peer as KeyPeer};
-use crate::exchange::{Outcome, Protocol};
+use crate::exchange::Outcome;
 use crate::process;
 use crate::snapshot::EndpointSnapshot;
 
@@ -143,21 +143,23 @@ pub struct Endpoint {
     pub protocol: String,
     /// Whether it went over TLS.
     pub tls: bool,
-    /// What was asked for: method and route; of gRPC the full method, `/package.Service/Method`.
+    /// What was asked for: method and route; of gRPC the full method, `/package.Service/Method`; of SQL the statement
+    /// without its values; else a command.
     pub operation: String,
-    /// HTTP method as sent; null for gRPC.
+    /// HTTP method as sent; null for others.
     pub method: Option<String>,
-    /// Path with placeholders; null for gRPC.
+    /// Path with placeholders; null for others than HTTP.
     pub route: Option<String>,
     /// Exchanges that ended in the window.
     pub requests: u64,
-    /// Of them, with a 5xx (gRPC: any code but 0) or not answered by the server.
+    /// Of them, with a 5xx (gRPC: any code but 0; databases and caches: an error) or not answered by the server.
     pub errors: u64,
     /// `errors / requests`; null without requests.
     pub error_rate: Option<f64>,
     /// Of them, with a 4xx; none of gRPC, whose codes do not tell whose fault it was.
     pub client_errors: u64,
-    /// How many ended with which status; of gRPC with which code of its own, as a number.
+    /// How many ended with which status; of gRPC with which code of its own, as a number; of databases and caches with
+    /// which error code (SQLSTATE, MySQL's number, the first word of Redis' message), or `ok`.
     pub statuses: BTreeMap<String, u64>,
     /// How many ended how.
     pub outcomes: Outcomes,
@@ -184,11 +186,14 @@ impl Endpoint {
     pub fn new(endpoint: &EndpointSnapshot, view: &WindowView) -> Self {
         let key = &endpoint.key;
         let operation = &key.operation;
-        let is_http = key.protocol != Protocol::Grpc;
         let mut statuses: BTreeMap<_, _> = view
             .statuses
             .iter()
-            .map(|(status, count)| (status.to_string(), *count))
+            .map(|(&status, count)| {
+                let named = !key.protocol.has_statuses();
+                let name = named.then(|| endpoint.codes.name(status).to_owned());
+                (name.unwrap_or_else(|| status.to_string()), *count)
+            })
             .collect();
         if view.statuses_other > 0 {
             statuses.insert("other".to_owned(), view.statuses_other);
@@ -202,7 +207,7 @@ impl Endpoint {
             tls: key.tls,
             operation: operation.to_string(),
             method: (!operation.method.is_empty()).then(|| operation.method.to_string()),
-            route: is_http.then(|| operation.route.to_string()),
+            route: key.protocol.has_routes().then(|| operation.route.to_string()),
             requests: view.requests,
             errors: view.errors,
             error_rate: view.error_rate().map(rounded),

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::stream::StreamName;
 use super::{OutcomeName, RoleName, ms, timestamp};
-use crate::exchange::{Outcome, Protocol, Role};
+use crate::exchange::{Outcome, Role};
 use crate::snapshot::LoggedExchange;
 
 /// One ended exchange.
@@ -49,6 +49,8 @@ pub struct Request {
     pub attributes: BTreeMap<String, String>,
     /// Status as sent, of gRPC its own code; null if none was seen.
     pub status: Option<u16>,
+    /// The error code that a database or cache answered with.
+    pub error: Option<String>,
     /// How it ended.
     pub outcome: OutcomeName,
     /// When it ended; null if that was before the agent knew the time.
@@ -77,7 +79,6 @@ pub struct Request {
 impl From<&LoggedExchange> for Request {
     fn from(exchange: &LoggedExchange) -> Self {
         let (key, times) = (&exchange.key, &exchange.times);
-        let is_http = key.protocol != Protocol::Grpc;
         let answered = exchange.outcome == Outcome::Answered && exchange.stream.is_none();
         let client = exchange.peer.filter(|_| key.role == Role::Server);
         let transfer = times
@@ -93,7 +94,7 @@ impl From<&LoggedExchange> for Request {
             method: exchange.method.clone(),
             path: exchange.path.clone(),
             operation: key.operation.to_string(),
-            route: is_http.then(|| key.operation.route.to_string()),
+            route: key.protocol.has_routes().then(|| key.operation.route.to_string()),
             query_keys: exchange.query_keys.clone(),
             host: exchange.host.clone(),
             peer: exchange.peer.map(|peer| peer.to_string()),
@@ -102,6 +103,7 @@ impl From<&LoggedExchange> for Request {
             user_id: None,
             attributes: BTreeMap::new(),
             status: exchange.status,
+            error: exchange.error.map(|error| error.as_str().to_owned()),
             outcome: exchange.outcome.into(),
             ended_at: (exchange.ended_wall_ns != 0).then(|| timestamp(exchange.ended_wall_ns)),
             stream: exchange.stream.map(StreamName::from),

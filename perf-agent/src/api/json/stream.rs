@@ -24,6 +24,10 @@ pub enum StreamName {
     Upgrade,
     /// A gRPC call that was seen to stream.
     Grpc,
+    /// What a server sends because the client subscribed to it: Redis' pub/sub and MONITOR, replication.
+    Subscription,
+    /// A bulk load or dump of a database.
+    Copy,
 }
 
 impl From<StreamKind> for StreamName {
@@ -34,6 +38,8 @@ impl From<StreamKind> for StreamName {
             StreamKind::Tunnel => Self::Tunnel,
             StreamKind::Upgrade => Self::Upgrade,
             StreamKind::Grpc => Self::Grpc,
+            StreamKind::Subscription => Self::Subscription,
+            StreamKind::Copy => Self::Copy,
         }
     }
 }

@@ -23,12 +23,12 @@ use self::upgraded::{Upgraded, Went};
 use super::http2::Http2;
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
-use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Times};
+use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Times};
 
 /// How to recognise HTTP/1.x and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "http/1",
-    detect,
+    detect: |beginning| detect(beginning.bytes, beginning.direction),
     dissector: |from_start| AnyDissector::Http1(Http1::new(from_start)),
 };
 
@@ -490,6 +490,8 @@ fn ended_of(pending: &Pending, answer: &Answer, outcome: Outcome, at_ns: u64, st
     Ended {
         outcome,
         status: (answer.status != 0).then_some(answer.status),
+        error: None,
+        tally: Tally::default(),
         times: Times {
             arrival_ns: pending.arrival_ns,
             request_first_ns: pending.first_ns,

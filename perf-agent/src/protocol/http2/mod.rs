@@ -29,7 +29,7 @@ use crate::exchange::{Loss, Outcome, Protocol, Request, Sink, StreamKind, UNKNOW
 /// How to recognise HTTP/2 and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "http/2",
-    detect,
+    detect: |beginning| detect(beginning.bytes, beginning.direction),
     dissector: |_from_start| AnyDissector::Http2(Box::new(Http2::new())),
 };
 

@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 
 use super::super::Half;
 use super::frame::{Frame, flag};
-use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Ticket, Times};
+use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Ticket, Times};
 
 /// Exchanges in flight on one connection that are kept.
 const MAX_STREAMS: usize = 2048;
@@ -168,6 +168,8 @@ impl Stream {
         Ended {
             outcome,
             status: self.final_status(),
+            error: None,
+            tally: Tally::default(),
             times: self.times,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
