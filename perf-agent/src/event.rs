@@ -58,7 +58,7 @@ pub struct Segment<'a> {
     pub end_of_stream: bool,
     /// Process that moved them.
     pub tgid: u32,
-    /// Thread that moved them.
+    /// Thread that moved them; with the highest bit, the goroutine or coroutine that ran on it, by a part of its address.
     pub tid: u32,
 }
 

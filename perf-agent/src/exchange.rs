@@ -196,7 +196,7 @@ pub struct Request<'a> {
     pub first_ns: u64,
     /// Process that moved the request.
     pub tgid: u32,
-    /// Thread that moved the request.
+    /// Thread, or what runs on it, that moved the request's first byte.
     pub tid: u32,
 }
 
@@ -367,6 +367,9 @@ pub struct Ended {
     pub request_bytes: u64,
     /// Bytes of the response, head included, interim responses too.
     pub response_bytes: u64,
+    /// Thread (or what runs on it, see [`crate::event::Segment::tid`]) that moved the response's first byte; 0 if none was
+    /// seen.
+    pub tid: u32,
     /// It was answered by a head behind which a stream goes on: it ends there, and its ticket is the stream's until
     /// [`Sink::stream_ended`]. It has no response time.
     pub stream: Option<StreamKind>,

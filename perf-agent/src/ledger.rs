@@ -2,6 +2,7 @@
 
 use perf_common::counters::{COUNTERS, Counter};
 
+use crate::attribution::Account;
 use crate::exchange::{Loss, Outcome};
 
 /// Records, from the kernel side to the decoder.
@@ -106,6 +107,8 @@ pub struct Accounting {
     pub exchanges: Exchanges,
     /// See [`Streams`].
     pub streams: Streams,
+    /// Calls to others that were made while requests were served, by what is known of their cause.
+    pub calls: Account,
     /// See [`Series`].
     pub series: Series,
     /// What could not be followed, in the order of [`LOSSES`].
@@ -238,9 +241,10 @@ impl Ledger {
     }
 
     /// The books now, with this number of endpoints.
-    pub fn accounting(&self, endpoints: usize) -> Accounting {
+    pub fn accounting(&self, endpoints: usize, calls: Account) -> Accounting {
         let kernel = |counter: Counter| self.kernel[counter as usize];
         let mut books = self.books;
+        books.calls = calls;
         books.records.lost = kernel(Counter::Lost);
         books.records.truncated_bytes = kernel(Counter::BytesTruncated);
         books.records.unseen = kernel(Counter::Unseen);
@@ -272,7 +276,7 @@ mod tests {
         for (loss, _) in LOSSES {
             ledger.lost(loss);
         }
-        assert_eq!(ledger.accounting(0).losses, [1; LOSSES.len()]);
+        assert_eq!(ledger.accounting(0, Account::default()).losses, [1; LOSSES.len()]);
     }
 
     #[test]
@@ -286,7 +290,7 @@ mod tests {
                 .collect();
             ledger.kernel_counters(&values);
         }
-        let books = ledger.accounting(7);
+        let books = ledger.accounting(7, Account::default());
         let sent = |counter: Counter| (counter as u64 + 1) * 20;
         assert_eq!(books.records.lost, sent(Counter::Lost));
         assert_eq!(books.records.truncated_bytes, sent(Counter::BytesTruncated));
@@ -301,7 +305,7 @@ mod tests {
         assert_eq!(books.connections.ignored, sent(Counter::ConnectionsIgnored));
         assert_eq!(books.series.endpoints, 7);
         ledger.kernel_counters(&[1, 2, 3]);
-        assert_eq!(ledger.accounting(7), books);
+        assert_eq!(ledger.accounting(7, Account::default()), books);
     }
 
     proptest! {
@@ -341,7 +345,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                let books = ledger.accounting(0);
+                let books = ledger.accounting(0, Account::default());
                 prop_assert!(books.closes());
                 prop_assert_eq!(books.exchanges.in_flight, exchanges);
                 prop_assert_eq!(books.connections.open, connections);

@@ -6,6 +6,7 @@
 //! each other, and [`agent`] introduces them.
 
 pub mod aggregate;
+pub mod attribution;
 pub mod endpoint;
 pub mod event;
 pub mod exchange;
@@ -16,6 +17,7 @@ pub mod protocol;
 pub mod snapshot;
 pub mod statistics;
 pub mod stream;
+pub mod targets;
 
 pub mod agent;
 pub mod api;

@@ -158,7 +158,7 @@ impl Pipeline {
             }
             Interest::Role(role) => {
                 if followed.origin.is_none() {
-                    followed.begin(role);
+                    followed.begin(id, role);
                 }
                 let Some(origin) = &mut followed.origin else {
                     return;
@@ -183,7 +183,9 @@ impl Pipeline {
             Attention::BulkBegan => self.hint(Hint::PollBulk { socket, connection: id }),
             Attention::BulkEnded => self.hint(Hint::StopBulk { socket, connection: id }),
             Attention::Opaque { bulk } => {
-                followed.origin = None;
+                if let Some(origin) = followed.origin.take() {
+                    self.statistics.connection_ended(&origin);
+                }
                 if bulk {
                     self.hint(Hint::StopBulk { socket, connection: id });
                 }
@@ -252,7 +254,11 @@ impl Pipeline {
             } else {
                 self.statistics.ledger().connection_evicted();
             }
-            if evicted.cut(self.now_ns, Outcome::Unknown, &mut self.statistics) {
+            let bulk = evicted.cut(self.now_ns, Outcome::Unknown, &mut self.statistics);
+            if let Some(origin) = &evicted.origin {
+                self.statistics.connection_ended(origin);
+            }
+            if bulk {
                 let socket = evicted.socket;
                 self.hint(Hint::StopBulk {
                     socket,
@@ -274,6 +280,9 @@ impl Pipeline {
         }
         if matches!(change, Change::Destroyed | Change::Forgotten) {
             let (bulk, socket) = (followed.connection.in_bulk(), followed.socket);
+            if let Some(origin) = &followed.origin {
+                self.statistics.connection_ended(origin);
+            }
             self.connections.remove(id);
             self.statistics.ledger().connection_closed();
             if bulk {
@@ -302,9 +311,9 @@ impl Followed {
 
     /// Its role is known.
     #[cold]
-    fn begin(&mut self, role: Role) {
+    fn begin(&mut self, id: u64, role: Role) {
         if let Some(Ends { peers, comm, tls }) = self.ends.take() {
-            self.origin = Some(Origin::new(role, peers, &comm).over_tls(tls));
+            self.origin = Some(Origin::new(role, peers, &comm).over_tls(tls).on(id));
         }
     }
 

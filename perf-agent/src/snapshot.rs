@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Window, WindowView};
-use crate::endpoint::{EndpointKey, RouteReason};
+use crate::endpoint::{EndpointKey, Peer, RouteReason};
 use crate::exchange::{ErrorCode, Outcome, StreamEnded, StreamKind, Times};
 use crate::ledger::Accounting;
 use crate::process::Service;
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub endpoints: Vec<Arc<EndpointSnapshot>>,
     /// All server-role exchanges together.
     pub total: Arc<Aggregate>,
+    /// The connections of every service to every peer.
+    pub pools: Vec<Pool>,
     /// Every service seen.
     pub services: Vec<Arc<Service>>,
     /// Streams that are open, and the newest that ended.
@@ -34,6 +36,25 @@ pub struct Snapshot {
     pub recent: Arc<RequestLog>,
     /// The books.
     pub accounting: Accounting,
+}
+
+/// A service's connections to one peer, as far as exchanges were seen on them.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Who connects.
+    pub service: Arc<Service>,
+    /// Through TLS.
+    pub tls: bool,
+    /// To whom.
+    pub peer: Peer,
+    /// Connections that are open.
+    pub open: u32,
+    /// Of them, those with a request in flight.
+    pub in_use: u32,
+    /// Most in use at once.
+    pub max_in_use: u32,
+    /// Connections so far.
+    pub opened: u64,
 }
 
 /// One endpoint.
@@ -56,6 +77,15 @@ pub struct EndpointSnapshot {
 }
 
 impl EndpointSnapshot {
+    /// What a status that its answers are counted by is called.
+    pub fn status_name(&self, status: u16) -> String {
+        if self.key.protocol.has_statuses() {
+            status.to_string()
+        } else {
+            self.codes.name(status).to_owned()
+        }
+    }
+
     /// Counts and distributions over a window that ends at `at_ns` (the snapshot's).
     pub fn window(&self, window: Window, at_ns: u64) -> WindowView {
         self.aggregate.window(window, at_ns)

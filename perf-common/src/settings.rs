@@ -83,6 +83,10 @@ pub mod mark {
     pub const TLS_COVERED: u32 = 1 << 7;
     /// It was asked about since, because a connection of it is not.
     pub const TLS_DOUBTED: u32 = 1 << 8;
+    /// It runs goroutines: what runs on a thread is found below the end of its thread-local storage.
+    pub const GOROUTINES: u32 = 1 << 9;
+    /// It runs coroutines: a map has where on a thread to find which one.
+    pub const COROUTINES: u32 = 1 << 10;
     /// The marks that a child takes over from its parent. What it runs is judged anew at `execve`.
     pub const INHERITED: u32 = PID_INCLUDED | PID_EXCLUDED | EXE_INCLUDED | EXE_EXCLUDED | TLS_COVERED;
 }

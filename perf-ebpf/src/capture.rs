@@ -20,7 +20,7 @@ use crate::{
     maps::{count, request_budget, response_budget},
     process,
     syscall::{self, Kind, Source},
-    tls,
+    task, tls,
 };
 
 /// Light records of one message before its further segments are folded.
@@ -143,7 +143,7 @@ pub fn moved(moved: Moved) {
         position_end: end,
         length,
         tgid: thread.tgid,
-        tid: thread.tid,
+        tid: task::mover(thread),
         direction: moved.direction,
         flags: match moved.meaning {
             Length::Asked => flag::ASKED,
@@ -250,7 +250,7 @@ pub fn tell_end(state: &mut ConnectionState, thread: Thread) {
         return;
     }
     connection::flush_direction(state, direction::RECEIVED);
-    let Thread { tgid, tid, .. } = thread;
+    let (tgid, tid) = (thread.tgid, task::mover(thread));
     let segment = Segment {
         at_ns: emit::now(),
         arrival_ns: 0,

@@ -22,6 +22,7 @@ mod maps;
 mod process;
 mod rustls;
 mod syscall;
+mod task;
 mod tls;
 
 /// The kernel checks this text before it allows GPL-only helpers; the sources are MIT or GPL-2.0.

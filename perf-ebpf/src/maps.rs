@@ -58,6 +58,11 @@ pub static TOUCHED: LruHashMap<Caller, Touched> = LruHashMap::with_max_entries(1
 #[map]
 pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(32_768, 0);
 
+/// Where in a process's memory stands what runs on a thread: an address, by process (high half) and thread. Written by the
+/// user side, for processes with [`perf_common::settings::mark::COROUTINES`].
+#[map]
+pub static TASKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16_384, 0);
+
 /// Marks by port. Written by the user side. Preallocated like all maps: a kernel before 6.1 warns in its log of any map
 /// that is not.
 #[map]

@@ -26,6 +26,7 @@ use crate::{
     maps::{ASKED, CALLS, CONNECTIONS, EXECUTABLES, PROCESSES, TOUCHED, count, features, filters, processor},
     rustls,
     syscall::{self, Kind as Bytes, Source},
+    task,
 };
 
 /// Who is in a call: a thread of a process, or a goroutine, which may go from thread to thread.
@@ -608,7 +609,7 @@ pub fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
         position_end,
         length,
         tgid: thread.tgid,
-        tid: thread.tid,
+        tid: task::mover(thread),
         direction: if sent { direction::SENT } else { direction::RECEIVED },
         flags: 0,
         tail: [0; TAIL_BYTES],

@@ -20,6 +20,7 @@
 //!   aborted later; not those that were cut or are unknown. So the queue of an overloaded server shows even if its
 //!   clients give up.
 
+pub mod breakdown;
 pub mod distribution;
 mod packing;
 mod running;
@@ -33,11 +34,13 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+pub use breakdown::Breakdown;
 pub use distribution::{Distribution, Summary};
 pub use streams::Streams;
 pub use tallies::Tallies;
 pub use window::Window;
 
+use crate::attribution::Shares;
 use crate::exchange::{Ended, Outcome, Role, StreamEnded, StreamMoved};
 use running::Running;
 use slot::Slot;
@@ -138,6 +141,8 @@ pub struct WindowView {
     pub streams: Streams,
     /// What answers said.
     pub tallies: Tallies,
+    /// Where the time went; `None` if the endpoint's process calls nobody.
+    pub breakdown: Option<Box<Breakdown>>,
     /// In flight now.
     pub in_flight: u32,
     /// Most in flight at once within the window.
@@ -255,6 +260,11 @@ impl Aggregate {
         self.running.best_second = self.running.best_second.max(count);
     }
 
+    /// What the time of an exchange that just ended here was spent on.
+    pub fn spent(&mut self, shares: &Shares, ambiguous: u32) {
+        self.running.breakdown().add(shares, ambiguous);
+    }
+
     /// A stream began, at this moment.
     pub fn stream_opened(&mut self, at_ns: u64) {
         self.advance(at_ns);
@@ -339,6 +349,7 @@ impl Aggregate {
             streams_open: self.streams_open,
             streams: sum.streams.map(|streams| *streams).unwrap_or_default(),
             tallies: sum.tallies.map(|tallies| *tallies).unwrap_or_default(),
+            breakdown: sum.breakdown,
             in_flight: self.in_flight,
             max_in_flight: sum.max_in_flight.max(self.in_flight),
             current_rps: f64::from(self.seconds.of((at_ns / SECOND_NS).wrapping_sub(1))),

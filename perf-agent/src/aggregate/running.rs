@@ -6,6 +6,7 @@
 //! order.
 
 use super::ErrorRule;
+use super::breakdown::Breakdown;
 use super::slot::{RunningTimes, Slot};
 use super::streams::Streams;
 use crate::exchange::{Ended, Outcome, Role};
@@ -128,6 +129,11 @@ impl Running {
         if !ended.tally.is_empty() {
             self.slot.tallies.get_or_insert_default().add(&ended.tally);
         }
+    }
+
+    /// Where the time went.
+    pub(super) fn breakdown(&mut self) -> &mut Breakdown {
+        self.slot.breakdown.get_or_insert_default()
     }
 
     /// What went on behind answers.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::STATUSES;
+use super::breakdown::Breakdown;
 use super::distribution::Distribution;
 use super::packing::{Reader, put};
 use super::running::{AnswerTimes, Counted};
@@ -32,12 +33,15 @@ pub(crate) struct Slot<T = Times> {
     pub(crate) streams: Option<Box<Streams>>,
     /// Likewise.
     pub(crate) tallies: Option<Box<Tallies>>,
+    /// Likewise.
+    pub(crate) breakdown: Option<Box<Breakdown>>,
 }
 
 /// What follows the numbers that every slot has.
 mod part {
     pub(super) const STREAMS: u8 = 1;
     pub(super) const TALLIES: u8 = 2;
+    pub(super) const BREAKDOWN: u8 = 4;
 }
 
 /// The distributions, to be read.
@@ -83,6 +87,9 @@ impl<T> Slot<T> {
         }
         if let Some(tallies) = &other.tallies {
             self.tallies.get_or_insert_default().merge(tallies);
+        }
+        if let Some(breakdown) = &other.breakdown {
+            self.breakdown.get_or_insert_default().merge(breakdown);
         }
     }
 
@@ -149,6 +156,7 @@ impl Slot<RunningTimes> {
             best_second: self.best_second,
             streams: self.streams.clone(),
             tallies: self.tallies.clone(),
+            breakdown: self.breakdown.clone(),
             times: Times {
                 response_time: answer.sorted(0),
                 time_to_first_byte: answer.sorted(1),
@@ -178,6 +186,10 @@ impl Slot<RunningTimes> {
                 .as_ref()
                 .map_or(0, |streams| size_of::<Streams>() + streams.heap_bytes())
             + self.tallies.as_ref().map_or(0, |tallies| size_of_val(&**tallies))
+            + self
+                .breakdown
+                .as_ref()
+                .map_or(0, |breakdown| size_of::<Breakdown>() + breakdown.heap_bytes())
     }
 }
 
@@ -221,14 +233,19 @@ impl Slot {
             .pack_after(&self.times.time_to_first_byte, &mut out);
         let streams = if self.streams.is_some() { part::STREAMS } else { 0 };
         let tallies = if self.tallies.is_some() { part::TALLIES } else { 0 };
-        if streams | tallies != 0 {
-            out.push(streams | tallies);
+        let breakdown = if self.breakdown.is_some() { part::BREAKDOWN } else { 0 };
+        let parts = streams | tallies | breakdown;
+        if parts != 0 {
+            out.push(parts);
         }
         if let Some(streams) = &self.streams {
             streams.pack(&mut out);
         }
         if let Some(tallies) = &self.tallies {
             tallies.pack(&mut out);
+        }
+        if let Some(breakdown) = &self.breakdown {
+            breakdown.pack(&mut out);
         }
         Arc::from(out)
     }
@@ -251,6 +268,7 @@ impl Slot {
             best_second: reader.u32(),
             streams: None,
             tallies: None,
+            breakdown: None,
             times: Times {
                 response_time: Distribution::unpack(reader),
                 queue_time: Distribution::unpack(reader),
@@ -265,6 +283,9 @@ impl Slot {
         }
         if parts & part::TALLIES != 0 {
             slot.tallies = Some(Box::new(Tallies::unpack(reader)));
+        }
+        if parts & part::BREAKDOWN != 0 {
+            slot.breakdown = Some(Box::new(Breakdown::unpack(reader)));
         }
         slot
     }

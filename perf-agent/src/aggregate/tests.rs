@@ -13,6 +13,7 @@ fn ended(at_ns: u64, time_ns: u64, status: u16) -> Ended {
         status: Some(status),
         error: None,
         tally: Tally::default(),
+        tid: 0,
         times: Times {
             arrival_ns: None,
             request_first_ns: at_ns - time_ns,

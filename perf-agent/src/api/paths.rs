@@ -15,15 +15,17 @@ use super::json::performance::Performance;
 use super::json::request::{Request, Requests};
 use super::json::service::Services;
 use super::json::stream::{Stream, StreamList, StreamName};
+use super::json::target::{Caches, Databases, Externals};
 use super::json::time::{Latency, ThroughputTrend};
 use super::json::{RoleName, WindowName};
 use super::problem::Problem;
 use super::query::Parameters;
 use super::{Api, Published};
-use crate::aggregate::{Aggregate, WindowView};
+use crate::aggregate::{Aggregate, Window, WindowView};
 use crate::endpoint::{EndpointKey, Peer};
-use crate::exchange::{Protocol, Role, StreamKind};
+use crate::exchange::{Class, Protocol, Role, StreamKind};
 use crate::snapshot::{LoggedExchange, LoggedStream, Snapshot};
+use crate::targets::Targets;
 use crate::usage;
 
 /// Items in a list, unless `limit` says otherwise.
@@ -206,6 +208,48 @@ pub(super) async fn endpoint(
         endpoint,
         &endpoint.window(window, snapshot.at_ns),
     )))
+}
+
+/// Databases that the services of this host asked: per target and statement.
+#[utoipa::path(get, path = "/api/v1/database",
+    params(("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default")),
+    responses(
+        (status = 200, body = Databases),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn database(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Databases> {
+    let (targets, window) = targets(&api, query.as_deref(), Class::Database)?;
+    Ok(Json(Databases::new(&targets, window)))
+}
+
+/// Caches that the services of this host asked: per target and command, with hits and misses.
+#[utoipa::path(get, path = "/api/v1/cache",
+    params(("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default")),
+    responses(
+        (status = 200, body = Caches),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn cache(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Caches> {
+    let (targets, window) = targets(&api, query.as_deref(), Class::Cache)?;
+    Ok(Json(Caches::new(&targets, window)))
+}
+
+/// Other services that those of this host asked: per host and route.
+#[utoipa::path(get, path = "/api/v1/external",
+    params(("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default")),
+    responses(
+        (status = 200, body = Externals),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn external(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Externals> {
+    let (targets, window) = targets(&api, query.as_deref(), Class::External)?;
+    Ok(Json(Externals::new(&targets, window)))
+}
+
+fn targets(api: &Api, query: Option<&str>, class: Class) -> Result<(Targets, Window), Problem> {
+    let window = Parameters::parse(query, &["window"])?.window()?;
+    let snapshot = api.now().snapshot;
+    Ok((Targets::of(&snapshot, window, class), window))
 }
 
 /// Exchanges per second, of one endpoint or of the server role of all services.

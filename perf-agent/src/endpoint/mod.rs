@@ -102,6 +102,11 @@ pub struct RouteReason {
 impl EndpointKey {
     /// The id: 16 hexadecimal digits that depend on the key only, not on the machine, the process or the time.
     pub fn id(&self) -> String {
+        format!("{:016x}", self.id_number())
+    }
+
+    /// The same as a number.
+    pub fn id_number(&self) -> u64 {
         let mut hash = Fnv::new();
         let service = &self.service;
         hash.text(service.exe.as_deref().unwrap_or_default());
@@ -133,7 +138,7 @@ impl EndpointKey {
         if self.tls {
             hash.text("tls");
         }
-        format!("{:016x}", hash.0)
+        hash.0
     }
 }
 

@@ -46,6 +46,28 @@ struct Scope {
     peer: Option<Peer>,
     peer_address: Option<SocketAddr>,
     tree: Tree,
+    pool: Pool,
+}
+
+/// The connections of a scope.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pool {
+    pub(super) open: u32,
+    pub(super) in_use: u32,
+    pub(super) max_in_use: u32,
+    pub(super) opened: u64,
+}
+
+impl Pool {
+    /// A connection has requests in flight now, or has none any more.
+    pub(super) fn used(&mut self, is_used: bool) {
+        if is_used {
+            self.in_use += 1;
+            self.max_in_use = self.max_in_use.max(self.in_use);
+        } else {
+            self.in_use = self.in_use.saturating_sub(1);
+        }
+    }
 }
 
 /// One endpoint. The aggregate comes first, at the beginning of a cache line.
@@ -128,6 +150,7 @@ impl Endpoints {
                 peer,
                 peer_address: None,
                 tree: Tree::default(),
+                pool: Pool::default(),
             });
             number
         });
@@ -136,6 +159,31 @@ impl Endpoints {
             scope.peer_address = address;
         }
         number
+    }
+
+    /// The connections of a scope.
+    pub(super) fn pool(&mut self, scope: u32) -> Option<&mut Pool> {
+        Some(&mut self.scopes.get_mut(scope as usize)?.pool)
+    }
+
+    /// The connections of every client scope whose peer is known.
+    pub(super) fn pools(&self, services: &Services) -> Vec<crate::snapshot::Pool> {
+        let pool = |scope: &Scope| {
+            let pool = scope.pool;
+            Some(crate::snapshot::Pool {
+                service: Arc::clone(services.get(scope.service)),
+                tls: scope.tls,
+                peer: scope
+                    .peer
+                    .clone()
+                    .filter(|_| scope.role == Role::Client && pool.opened > 0)?,
+                open: pool.open,
+                in_use: pool.in_use,
+                max_in_use: pool.max_in_use,
+                opened: pool.opened,
+            })
+        };
+        self.scopes.iter().filter_map(pool).collect()
     }
 
     /// The endpoint of a request. `moved` is set if others were merged on the way.
@@ -432,6 +480,11 @@ impl Endpoint {
         self.scope == scope && learns && !self.by_pattern && !self.other && self.route().starts_with('/')
     }
 
+    /// Its id, as a number.
+    pub(super) fn number(&self) -> u64 {
+        self.named.number
+    }
+
     fn rename(&mut self, template: Template) {
         let mut key = EndpointKey::clone(&self.named.key);
         key.operation.route = template.route;
@@ -465,6 +518,7 @@ fn operation_hash(hasher: &DefaultHashBuilder, scope: u32, protocol: Protocol, m
 impl Named {
     fn new(key: EndpointKey) -> Self {
         Self {
+            number: key.id_number(),
             id: key.id().into(),
             key: Arc::new(key),
         }

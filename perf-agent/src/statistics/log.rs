@@ -37,6 +37,8 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     pub(super) id: Arc<str>,
+    /// The same as a number.
+    pub(super) number: u64,
     pub(super) key: Arc<EndpointKey>,
 }
 
@@ -248,7 +250,7 @@ impl Log {
             .chain(self.slow.iter_mut().flat_map(|(_, slowest)| slowest))
         {
             *endpoint = moved[*endpoint as usize];
-            let Named { id, key } = named(*endpoint);
+            let Named { id, key, .. } = named(*endpoint);
             if exchange.endpoint != id {
                 let exchange = Arc::make_mut(exchange);
                 exchange.endpoint = id;

@@ -21,9 +21,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use crate::aggregate::{Aggregate, ErrorRule};
+use crate::attribution::{Attribution, Call, Cause, Inbound, Requests, Served, Task};
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::Peers;
-use crate::exchange::{Ended, Loss, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
+use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
 use crate::ledger::Ledger;
 use crate::process::{Processes, ServiceKey, Services};
 use crate::snapshot::{Snapshot, Traced};
@@ -79,6 +80,12 @@ impl Default for Settings {
 pub struct Origin {
     role: Role,
     tls: bool,
+    /// The connection's id.
+    connection: u64,
+    /// Requests in flight on it.
+    in_flight: u32,
+    /// In the client role: the scope that counts it among its connections, once a request was made.
+    counted: Option<u32>,
     found: Option<Found>,
     /// Of `peers`, at hand for every exchange.
     remote: Option<SocketAddr>,
@@ -113,6 +120,9 @@ impl Origin {
         Self {
             role,
             tls: false,
+            connection: 0,
+            in_flight: 0,
+            counted: None,
             found: None,
             remote: remote_of(&peers),
             peers,
@@ -124,6 +134,12 @@ impl Origin {
     #[must_use]
     pub fn over_tls(self, tls: bool) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The connection's id is this.
+    #[must_use]
+    pub fn on(self, connection: u64) -> Self {
+        Self { connection, ..self }
     }
 
     /// Where the connection goes is known only now.
@@ -177,6 +193,7 @@ pub struct Statistics {
     total: Aggregate,
     shared_total: Option<Arc<Aggregate>>,
     open: OpenExchanges,
+    attribution: Attribution,
     log: Log,
     streams: Streams,
     traced: Option<Vec<Traced>>,
@@ -212,6 +229,7 @@ impl Statistics {
             total: Aggregate::new(Role::Server, 0),
             shared_total: None,
             open: OpenExchanges::default(),
+            attribution: Attribution::default(),
             log: Log::new(settings.recent, settings.slowest),
             streams: Streams::default(),
             traced: None,
@@ -235,6 +253,7 @@ impl Statistics {
     pub fn exited(&mut self, tgid: u32, executed: bool) {
         self.processes.exited(tgid, executed);
         self.services.exited(tgid);
+        self.attribution.exited(tgid);
     }
 
     /// The books, for what the stages before this one have to enter.
@@ -248,6 +267,15 @@ impl Statistics {
         ConnectionSink {
             statistics: self,
             origin,
+        }
+    }
+
+    /// A connection ended, and with it all that was in flight on it.
+    pub fn connection_ended(&mut self, origin: &Origin) {
+        if let Some(scope) = origin.counted
+            && let Some(pool) = self.endpoints.pool(scope)
+        {
+            pool.open = pool.open.saturating_sub(1);
         }
     }
 
@@ -289,7 +317,10 @@ impl Statistics {
             wall_ns: self.wall_ns,
             started_ns: self.started_ns.unwrap_or(self.at_ns),
             total: Arc::clone(total),
-            accounting: self.ledger.accounting(self.endpoints.apart()),
+            accounting: self
+                .ledger
+                .accounting(self.endpoints.apart(), self.attribution.account()),
+            pools: self.endpoints.pools(&self.services),
             endpoints: self.endpoints.snapshot(&self.services, self.codes.names()),
             services: self.services.all().to_vec(),
             streams,
@@ -314,6 +345,7 @@ impl Statistics {
         self.endpoints.heap_bytes()
             + self.total.heap_bytes()
             + self.open.heap_bytes()
+            + self.attribution.heap_bytes()
             + self.log.heap_bytes()
             + self.streams.heap_bytes()
     }
@@ -411,7 +443,34 @@ impl Sink for ConnectionSink<'_> {
             number
         });
         let keep_text = endpoint.is_none() || this.log.is_on() || this.traced.is_some();
-        this.open.add(request, endpoint, keep_text)
+        let (ticket, inbound) = this.open.add(request, endpoint, keep_text);
+        let task = Task {
+            tgid: request.tgid,
+            tid: request.tid,
+        };
+        match self.origin.role {
+            Role::Server => this
+                .attribution
+                .received(task, inbound, request.first_ns, &mut this.open),
+            Role::Client => {
+                if let (None, Some(scope)) = (self.origin.counted, scope)
+                    && let Some(pool) = this.endpoints.pool(scope)
+                {
+                    self.origin.counted = Some(scope);
+                    pool.open += 1;
+                    pool.opened += 1;
+                }
+                self.origin.in_flight += 1;
+                if self.origin.in_flight == 1
+                    && let Some(pool) = self.origin.counted.and_then(|scope| this.endpoints.pool(scope))
+                {
+                    pool.used(true);
+                }
+                let cause = this.attribution.calls(task, self.origin.connection, &mut this.open);
+                this.open.caused(ticket, cause);
+            }
+        }
+        ticket
     }
 
     fn ended(&mut self, ticket: Ticket, ended: &Ended) {
@@ -420,7 +479,7 @@ impl Sink for ConnectionSink<'_> {
             None => this.open.remove(ticket, &mut this.text),
             Some(_) => this.open.copy(ticket, &mut this.text),
         };
-        let Some(open) = removed else {
+        let Some(mut open) = removed else {
             return;
         };
         this.ledger.exchange_ended(ended.outcome);
@@ -441,6 +500,43 @@ impl Sink for ConnectionSink<'_> {
         let number = open.endpoint.unwrap_or_else(|| this.late(self.origin, &open, ended));
         let endpoint = this.endpoints.get_mut(number);
         endpoint.aggregate.ended(counted, this.rules.of(open.protocol));
+        match self.origin.role {
+            Role::Server => {
+                let served = std::mem::take(&mut open.served);
+                let since_ns = ended.times.request_first_ns;
+                let task = open.task(ended.tid);
+                let answered = this
+                    .attribution
+                    .answered(task, open.tgid, open.inbound, since_ns, served);
+                if let Some(mut served) = answered
+                    && ended.outcome == Outcome::Answered
+                    && ended.stream.is_none()
+                {
+                    let shares = served.shares(since_ns, ended.times.response_last_ns);
+                    endpoint.aggregate.spent(&shares, served.ambiguous());
+                    if open.protocol.has_statuses() {
+                        this.total.spent(&shares, served.ambiguous());
+                    }
+                }
+            }
+            Role::Client => {
+                self.origin.in_flight = self.origin.in_flight.saturating_sub(1);
+                let call = Call {
+                    begin_ns: ended.times.request_first_ns,
+                    end_ns: ended.times.response_last_ns,
+                    class: open.protocol.class(),
+                    endpoint: endpoint.number(),
+                };
+                let tasks = (open.asker(), open.task(ended.tid));
+                let on = self.origin.connection;
+                this.attribution.called(tasks, open.cause, on, call, &mut this.open);
+                if self.origin.in_flight == 0
+                    && let Some(pool) = self.origin.counted.and_then(|scope| this.endpoints.pool(scope))
+                {
+                    pool.used(false);
+                }
+            }
+        }
         if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();
         }
@@ -571,6 +667,30 @@ impl Statistics {
 struct OpenExchanges {
     all: Vec<OpenExchange>,
     free: Vec<u32>,
+    /// Exchanges that were opened.
+    opened: u64,
+}
+
+impl Requests for OpenExchanges {
+    fn served(&mut self, inbound: Inbound) -> Option<&mut Served> {
+        let open = self.all.get_mut(inbound.ticket.0 as usize)?;
+        (open.is_open && open.serial == inbound.serial && open.stream.is_none()).then_some(&mut open.served)
+    }
+}
+
+impl Removed {
+    /// Who asked.
+    fn asker(&self) -> Task {
+        Task {
+            tgid: self.tgid,
+            tid: self.tid,
+        }
+    }
+
+    /// Another task of the same process; `None` for 0.
+    fn task(&self, tid: u32) -> Option<Task> {
+        (tid != 0).then_some(Task { tgid: self.tgid, tid })
+    }
 }
 
 #[derive(Debug)]
@@ -578,6 +698,12 @@ struct OpenExchange {
     is_open: bool,
     protocol: Protocol,
     tgid: u32,
+    tid: u32,
+    serial: u64,
+    /// For whom it was made, in the client role.
+    cause: Cause,
+    /// What it caused, in the server role.
+    served: Served,
     endpoint: Option<u32>,
     /// The stream that it became.
     stream: Option<Box<OpenStream>>,
@@ -588,17 +714,43 @@ struct OpenExchange {
 struct Removed {
     protocol: Protocol,
     tgid: u32,
+    tid: u32,
+    inbound: Inbound,
+    cause: Cause,
+    served: Served,
     endpoint: Option<u32>,
+}
+
+impl OpenExchange {
+    /// What is known of it, with what it caused.
+    fn removed(&mut self, ticket: Ticket) -> Removed {
+        Removed {
+            protocol: self.protocol,
+            tgid: self.tgid,
+            tid: self.tid,
+            inbound: Inbound {
+                ticket,
+                serial: self.serial,
+            },
+            cause: self.cause,
+            served: std::mem::take(&mut self.served),
+            endpoint: self.endpoint,
+        }
+    }
 }
 
 impl OpenExchanges {
     #[inline]
-    fn add(&mut self, request: &Request<'_>, endpoint: Option<u32>, keep_text: bool) -> Ticket {
+    fn add(&mut self, request: &Request<'_>, endpoint: Option<u32>, keep_text: bool) -> (Ticket, Inbound) {
         let number = self.free.pop().unwrap_or_else(|| {
             self.all.push(OpenExchange {
                 is_open: false,
                 protocol: request.protocol,
                 tgid: 0,
+                tid: 0,
+                serial: 0,
+                cause: Cause::Unknown,
+                served: Served::default(),
                 endpoint: None,
                 stream: None,
                 text: Text::default(),
@@ -609,14 +761,25 @@ impl OpenExchanges {
         let open = &mut self.all[number as usize];
         open.is_open = true;
         open.protocol = request.protocol;
-        open.tgid = request.tgid;
+        (open.tgid, open.tid) = (request.tgid, request.tid);
+        self.opened += 1;
+        open.serial = self.opened;
+        open.cause = Cause::Unknown;
         open.endpoint = endpoint;
         if keep_text {
             open.text.set(request);
         } else {
             open.text.clear();
         }
-        Ticket(number)
+        let ticket = Ticket(number);
+        let serial = self.opened;
+        (ticket, Inbound { ticket, serial })
+    }
+
+    fn caused(&mut self, ticket: Ticket, cause: Cause) {
+        if let Some(open) = self.all.get_mut(ticket.0 as usize) {
+            open.cause = cause;
+        }
     }
 
     /// Takes an exchange out; its texts change places with `text`. `None` for a ticket that came back before.
@@ -630,26 +793,18 @@ impl OpenExchanges {
             open.text = Text::default();
         }
         self.free.push(ticket.0);
-        Some(Removed {
-            protocol: open.protocol,
-            tgid: open.tgid,
-            endpoint: open.endpoint,
-        })
+        Some(open.removed(ticket))
     }
 
     /// What is known of an exchange that goes on as a stream, and in `text` its texts.
     #[cold]
     fn copy(&mut self, ticket: Ticket, text: &mut Text) -> Option<Removed> {
-        let open = self.all.get(ticket.0 as usize)?;
+        let open = self.all.get_mut(ticket.0 as usize)?;
         if !open.is_open || open.stream.is_some() {
             return None;
         }
         text.clone_from(&open.text);
-        Some(Removed {
-            protocol: open.protocol,
-            tgid: open.tgid,
-            endpoint: open.endpoint,
-        })
+        Some(open.removed(ticket))
     }
 
     fn becomes(&mut self, ticket: Ticket, endpoint: u32, stream: OpenStream) {
@@ -674,7 +829,11 @@ impl OpenExchanges {
     fn heap_bytes(&self) -> usize {
         self.all.capacity() * size_of::<OpenExchange>()
             + self.free.capacity() * size_of::<u32>()
-            + self.all.iter().map(|open| open.text.heap_bytes()).sum::<usize>()
+            + self
+                .all
+                .iter()
+                .map(|open| open.text.heap_bytes() + open.served.heap_bytes())
+                .sum::<usize>()
             + self.all.iter().filter(|open| open.stream.is_some()).count() * size_of::<OpenStream>()
     }
 }

@@ -118,7 +118,7 @@ impl Streams {
     pub(super) fn moved(&mut self, moved: &[u32], named: impl Fn(u32) -> Named) {
         for (endpoint, stream) in &mut self.closed {
             *endpoint = moved[*endpoint as usize];
-            let Named { id, key } = named(*endpoint);
+            let Named { id, key, .. } = named(*endpoint);
             let stream = Arc::make_mut(stream);
             stream.endpoint = id;
             stream.key = key;

@@ -64,6 +64,7 @@ fn ended(outcome: Outcome, status: Option<u16>, first_ns: u64, time_ns: u64) -> 
         status,
         error: None,
         tally: Tally::default(),
+        tid: 0,
         times: Times {
             arrival_ns: Some(first_ns - 1000),
             request_first_ns: first_ns,

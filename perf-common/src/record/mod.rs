@@ -63,6 +63,10 @@ pub mod open_flag {
     pub const TLS: u16 = 1;
 }
 
+/// Set in [`DataRecord::tid`] where threads run tasks by turns: it is no thread's number, but a part of the address of the
+/// task, a goroutine or coroutine.
+pub const TASK: u32 = 1 << 31;
+
 /// [`DataRecord::direction`]: which way the bytes went, from the observed process's side.
 pub mod direction {
     /// The process read them from the socket.
@@ -159,7 +163,7 @@ pub struct DataRecord {
     pub captured: u32,
     /// Process that moved them.
     pub tgid: u32,
-    /// Thread that moved them.
+    /// Thread that moved them, or with [`TASK`] what ran on it.
     pub tid: u32,
     /// One of [`direction`].
     pub direction: u8,

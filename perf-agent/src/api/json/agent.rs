@@ -147,10 +147,26 @@ pub struct Books {
     pub exchanges: Exchanges,
     /// Streams, behind answered exchanges: `opened = closed + open`.
     pub streams: Streams,
+    /// Calls to others by services that serve requests: `made = attributed + ambiguous + unattributed`.
+    pub calls: Calls,
     /// Endpoints.
     pub series: Series,
     /// What could not be followed, per reason.
     pub losses: BTreeMap<String, u64>,
+}
+
+/// Calls to others, by what is known of the request that caused them.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = CallAccount)]
+pub struct Calls {
+    /// Ended so far.
+    pub made: u64,
+    /// Of one request.
+    pub attributed: u64,
+    /// Of one of several.
+    pub ambiguous: u64,
+    /// Of none that is known: of programs that serve none, of timers, behind an answer, of threads that were handed work.
+    pub unattributed: u64,
 }
 
 /// Records.
@@ -281,6 +297,12 @@ impl From<&Accounting> for Books {
                 opened: books.streams.opened,
                 closed: books.streams.closed,
                 open: books.streams.open,
+            },
+            calls: Calls {
+                made: books.calls.calls,
+                attributed: books.calls.attributed,
+                ambiguous: books.calls.ambiguous,
+                unattributed: books.calls.unattributed(),
             },
             series: Series {
                 endpoints: books.series.endpoints,

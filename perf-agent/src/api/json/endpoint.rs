@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::performance::Breakdown;
+use super::breakdown::Breakdown;
 use super::stream::Streams;
 use super::time::Throughput;
 use super::{RoleName, Summary, WindowName, measured, rounded};
@@ -64,13 +64,18 @@ pub struct Peer {
 
 impl Peer {
     fn of(key: &EndpointKey, address: Option<std::net::SocketAddr>) -> Option<Self> {
+        Some(Self::new(key.peer.as_ref()?, address))
+    }
+
+    /// A peer, and where it was connected to last.
+    pub fn new(key: &KeyPeer, address: Option<std::net::SocketAddr>) -> Self {
         let mut peer = Self {
             address: None,
             port: None,
             name: None,
             socket: None,
         };
-        match key.peer.as_ref()? {
+        match key {
             KeyPeer::Name { host, port } => {
                 peer.name = Some(host.to_string());
                 peer.port = (*port != 0).then_some(*port);
@@ -82,7 +87,7 @@ impl Peer {
             }
             KeyPeer::Unix(path) => peer.socket = Some(path.to_string()),
         }
-        Some(peer)
+        peer
     }
 }
 
@@ -177,7 +182,7 @@ pub struct Endpoint {
     pub bytes: Bytes,
     /// What went on behind answers: WebSocket, server-sent events, tunnels, streaming calls.
     pub streams: Streams,
-    /// Where the time went; null where it is not known.
+    /// Where the time went, in the server role; null if its process was not seen to call another one.
     pub breakdown: Option<Breakdown>,
 }
 
@@ -189,11 +194,7 @@ impl Endpoint {
         let mut statuses: BTreeMap<_, _> = view
             .statuses
             .iter()
-            .map(|(&status, count)| {
-                let named = !key.protocol.has_statuses();
-                let name = named.then(|| endpoint.codes.name(status).to_owned());
-                (name.unwrap_or_else(|| status.to_string()), *count)
-            })
+            .map(|(&status, count)| (endpoint.status_name(status), *count))
             .collect();
         if view.statuses_other > 0 {
             statuses.insert("other".to_owned(), view.statuses_other);
@@ -230,7 +231,7 @@ impl Endpoint {
                 sent: view.bytes_sent,
             },
             streams: view.into(),
-            breakdown: None,
+            breakdown: Breakdown::new(view),
         }
     }
 }

@@ -3,11 +3,13 @@
 //! `null`, never 0.
 
 pub mod agent;
+pub mod breakdown;
 pub mod endpoint;
 pub mod performance;
 pub mod request;
 pub mod service;
 pub mod stream;
+pub mod target;
 pub mod time;
 
 use serde::Serialize;

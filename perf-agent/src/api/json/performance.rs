@@ -9,9 +9,11 @@ use utoipa::ToSchema;
 use super::endpoint::{Concurrency, Endpoint};
 use super::stream::Streams;
 use super::time::ThroughputTrend;
-use super::{Summary, WindowName, measured, rounded, timestamp};
+use super::{Summary, WindowName, measured, ms_of, rounded, timestamp};
 use crate::aggregate::Window;
+use crate::exchange::Class;
 use crate::snapshot::Snapshot;
+use crate::targets::Targets;
 
 /// Where the time of the observed services' exchanges went. Parts that this version does not measure are null.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -22,11 +24,12 @@ pub struct LatencyParts {
     pub queue_ms: Option<Summary>,
     /// In the service, from the last request byte to the first response byte.
     pub processing_ms: Option<Summary>,
-    /// In databases.
+    /// In databases: of each request, the time in which it waited for their answers. Null if no service was seen to call
+    /// another one.
     pub database_ms: Option<Summary>,
-    /// In caches.
+    /// In caches, likewise.
     pub cache_ms: Option<Summary>,
-    /// In other services.
+    /// In other services, likewise.
     pub external_ms: Option<Summary>,
 }
 
@@ -50,9 +53,9 @@ pub struct Performance {
     pub streams: Streams,
     /// Errors per request; null without requests.
     pub error_rate: Option<f64>,
-    /// Cache use; null: not measured.
+    /// Use of caches by the services of this host; null if none was seen.
     pub cache: Option<CacheUse>,
-    /// Database use; null: not measured.
+    /// Use of databases by the services of this host; null if none was seen.
     pub database: Option<DatabaseUse>,
     /// The host's resources; null: not measured.
     pub system: Option<SystemUse>,
@@ -73,6 +76,10 @@ impl Performance {
     /// Everything over one window.
     pub fn new(snapshot: &Snapshot, window: Window) -> Self {
         let view = snapshot.total.window(window, snapshot.at_ns);
+        let spent = |class: Class| {
+            let breakdown = view.breakdown.as_ref()?;
+            measured(&breakdown.classes[class as usize])
+        };
         let trend = snapshot.total.throughput_trend(window, snapshot.at_ns);
         let mut endpoints: Vec<_> = snapshot
             .endpoints
@@ -89,16 +96,16 @@ impl Performance {
                 network_ms: None,
                 queue_ms: measured(&view.queue_time),
                 processing_ms: measured(&view.processing),
-                database_ms: None,
-                cache_ms: None,
-                external_ms: None,
+                database_ms: spent(Class::Database),
+                cache_ms: spent(Class::Cache),
+                external_ms: spent(Class::External),
             },
             throughput: ThroughputTrend::new(&view, &trend, snapshot),
             concurrency: (&view).into(),
             streams: (&view).into(),
             error_rate: view.error_rate().map(rounded),
-            cache: None,
-            database: None,
+            cache: CacheUse::new(&Targets::of(snapshot, window, Class::Cache)),
+            database: DatabaseUse::new(&Targets::of(snapshot, window, Class::Database)),
             system: None,
             health_score: None,
             recommendations: None,
@@ -108,54 +115,7 @@ impl Performance {
     }
 }
 
-/// Where an endpoint's time went, per request. Not measured by this version.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Breakdown {
-    /// In the service itself.
-    pub own_ms: Summary,
-    /// In databases.
-    pub database_ms: Summary,
-    /// In caches.
-    pub cache_ms: Summary,
-    /// In other services.
-    pub external_ms: Summary,
-    /// In the socket, before it was read.
-    pub queue_ms: Summary,
-    /// On the network.
-    pub network_ms: Summary,
-    /// Calls made while serving one request.
-    pub calls_per_request: Calls,
-    /// The endpoints called.
-    pub downstream: Vec<Downstream>,
-    /// Part of the calls with a known cause, 0..1.
-    pub attributed: f64,
-    /// Part of the calls that several requests could have caused, 0..1.
-    pub ambiguous: f64,
-}
-
-/// Calls made while serving one request.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Calls {
-    /// To databases.
-    pub database: f64,
-    /// To caches.
-    pub cache: f64,
-    /// To other services.
-    pub external: f64,
-}
-
-/// One endpoint called while serving another.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Downstream {
-    /// The endpoint called.
-    pub endpoint_id: String,
-    /// Calls per request.
-    pub calls_per_request: f64,
-    /// Time in it.
-    pub time_ms: Summary,
-}
-
-/// Cache use. Not measured by this version.
+/// Cache use.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CacheUse {
     /// Lookups that found something.
@@ -166,7 +126,7 @@ pub struct CacheUse {
     pub hit_rate: Option<f64>,
 }
 
-/// Database use. Not measured by this version.
+/// Database use.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct DatabaseUse {
     /// Queries.
@@ -175,6 +135,28 @@ pub struct DatabaseUse {
     pub total_time_ms: f64,
     /// Time per query.
     pub avg_query_time_ms: Option<f64>,
+}
+
+impl CacheUse {
+    fn new(targets: &Targets) -> Option<Self> {
+        let tallies = targets.sum.as_ref()?.tallies;
+        Some(Self {
+            hits: tallies.hits,
+            misses: tallies.misses,
+            hit_rate: tallies.hit_rate().map(rounded),
+        })
+    }
+}
+
+impl DatabaseUse {
+    fn new(targets: &Targets) -> Option<Self> {
+        let times = &targets.sum.as_ref()?.response_time;
+        Some(Self {
+            query_count: targets.sum.as_ref()?.requests,
+            total_time_ms: times.sum_ns() as f64 / 1e6,
+            avg_query_time_ms: times.summary().map(|summary| ms_of(summary.mean_ns)),
+        })
+    }
 }
 
 /// The host's resources. Not measured by this version.

@@ -166,9 +166,15 @@ impl<L: Language> Framed<L> {
 
     fn talk<'a>(&'a mut self, sink: &'a mut dyn Sink) -> Talk<'a, L::Note> {
         Talk {
+            tid: self.tid(),
             pairs: &mut self.pairs,
             sink,
         }
+    }
+
+    /// Who moved what moved last.
+    fn tid(&self) -> u32 {
+        self.last.map_or(0, |(_, seen)| seen.tid)
     }
 
     /// The half's place is not known any more. `on_purpose`: bytes of it were left out, none were lost.
@@ -245,6 +251,7 @@ impl<L: Language> Framed<L> {
                 }
             }
             let mut talk = Talk {
+                tid: seen.tid,
                 pairs: &mut self.pairs,
                 sink: &mut *sink,
             };
@@ -324,6 +331,7 @@ impl<L: Language> Dissector for Framed<L> {
         let turn = self.turn(chunk.half, seen, sink);
         if self.language.is_raw() {
             let mut talk = Talk {
+                tid: seen.tid,
                 pairs: &mut self.pairs,
                 sink,
             };
@@ -354,6 +362,7 @@ impl<L: Language> Dissector for Framed<L> {
         let seen = Seen::of_gap(&gap);
         self.turn(gap.half, seen, sink);
         let mut talk = Talk {
+            tid: self.tid(),
             pairs: &mut self.pairs,
             sink: &mut *sink,
         };
@@ -391,6 +400,7 @@ impl<L: Language> Dissector for Framed<L> {
         let ended = reading.left == 0 && std::mem::take(&mut reading.in_message);
         if ended {
             let mut talk = Talk {
+                tid: seen.tid,
                 pairs: &mut self.pairs,
                 sink: &mut *sink,
             };
@@ -405,6 +415,7 @@ impl<L: Language> Dissector for Framed<L> {
         if gap.half == Half::Response && self.adrift.is_some() {
             self.adrift = Some(seen);
             let mut talk = Talk {
+                tid: seen.tid,
                 pairs: &mut self.pairs,
                 sink: &mut *sink,
             };
@@ -441,6 +452,7 @@ impl<L: Language> Dissector for Framed<L> {
         }
         talk.end_all(outcome, at_ns);
         let mut talk = Talk {
+            tid: self.tid(),
             pairs: &mut self.pairs,
             sink,
         };
@@ -450,6 +462,7 @@ impl<L: Language> Dissector for Framed<L> {
     fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink) {
         self.adrift = None;
         let mut talk = Talk {
+            tid: self.tid(),
             pairs: &mut self.pairs,
             sink,
         };

@@ -39,7 +39,7 @@ impl<N> Asked<N> {
         self.answer_bytes += bytes;
     }
 
-    fn ended(&self, outcome: Outcome, at_ns: u64, stream: Option<StreamKind>) -> Ended {
+    fn ended(&self, outcome: Outcome, at_ns: u64, tid: u32, stream: Option<StreamKind>) -> Ended {
         Ended {
             outcome,
             status: None,
@@ -54,6 +54,7 @@ impl<N> Asked<N> {
             },
             request_bytes: self.bytes,
             response_bytes: self.answer_bytes,
+            tid: if self.answer_first_ns.is_some() { tid } else { 0 },
             stream,
         }
     }
@@ -83,6 +84,8 @@ impl<N> Default for Pairs<N> {
 pub(in crate::protocol) struct Talk<'a, N> {
     pub(in crate::protocol) pairs: &'a mut Pairs<N>,
     pub(in crate::protocol) sink: &'a mut dyn Sink,
+    /// Who moves what is read.
+    pub(super) tid: u32,
 }
 
 impl<N> Talk<'_, N> {
@@ -133,10 +136,11 @@ impl<N> Talk<'_, N> {
 
     /// The answer to the oldest request came to its end at this moment. An answer to none is a loss.
     pub(in crate::protocol) fn answered(&mut self, at_ns: u64) {
+        let tid = self.tid;
         match self.pairs.queue.pop_front() {
             Some(asked) => self
                 .sink
-                .ended(asked.ticket, &asked.ended(Outcome::Answered, at_ns, None)),
+                .ended(asked.ticket, &asked.ended(Outcome::Answered, at_ns, tid, None)),
             None if self.pairs.unkept > 0 => self.pairs.unkept -= 1,
             None => self.sink.lost(Loss::ResponseWithoutRequest),
         }
@@ -144,17 +148,19 @@ impl<N> Talk<'_, N> {
 
     /// The oldest request was answered, and goes on as a stream.
     pub(in crate::protocol) fn becomes_stream(&mut self, at_ns: u64, kind: StreamKind) -> Option<Ticket> {
+        let tid = self.tid;
         let asked = self.pairs.queue.pop_front()?;
         self.sink
-            .ended(asked.ticket, &asked.ended(Outcome::Answered, at_ns, Some(kind)));
+            .ended(asked.ticket, &asked.ended(Outcome::Answered, at_ns, tid, Some(kind)));
         Some(asked.ticket)
     }
 
     /// No answer will come to any of them.
     pub(in crate::protocol) fn end_all(&mut self, outcome: Outcome, at_ns: u64) {
         self.pairs.unkept = 0;
+        let tid = self.tid;
         for asked in self.pairs.queue.drain(..) {
-            self.sink.ended(asked.ticket, &asked.ended(outcome, at_ns, None));
+            self.sink.ended(asked.ticket, &asked.ended(outcome, at_ns, tid, None));
         }
     }
 

@@ -110,6 +110,8 @@ struct Answer {
     /// 0 if its head was not seen.
     status: u16,
     first_ns: u64,
+    /// Who moved its first byte.
+    tid: u32,
     last_ns: u64,
     bytes: u64,
     /// Its newest bytes were lost, so the time of its last byte is not known.
@@ -501,6 +503,7 @@ fn ended_of(pending: &Pending, answer: &Answer, outcome: Outcome, at_ns: u64, st
         },
         request_bytes: pending.bytes,
         response_bytes: answer.bytes,
+        tid: answer.tid,
         stream,
     }
 }

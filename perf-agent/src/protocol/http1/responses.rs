@@ -175,6 +175,7 @@ impl Http1 {
         self.answer.begun = true;
         self.answer.status = head.status;
         self.answer.first_ns = first.at_ns;
+        self.answer.tid = first.tid;
         self.answer.orphan = self.queue.is_empty();
         self.orphaned |= self.answer.orphan;
         self.request_turned(sink);
@@ -365,6 +366,7 @@ impl Http1 {
             self.request_turned(sink);
             self.answer.begun = true;
             self.answer.first_ns = seen.at_ns;
+            self.answer.tid = seen.tid;
             self.answer.moved(bytes, seen.at_ns);
             self.response.phase = Phase::unseen(false);
             return;

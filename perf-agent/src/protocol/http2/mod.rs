@@ -599,6 +599,7 @@ impl Http2 {
             Half::Response => {
                 let head = Head {
                     status: fields.status,
+                    tid: block.first.tid,
                     grpc_status: fields.grpc_status,
                     content_length: fields.content_length,
                     unknown: fields.unknown,

@@ -36,6 +36,8 @@ pub(in super::super) struct Stream {
     missing: Option<u64>,
     /// 0 if not seen.
     status: u16,
+    /// Who moved the answer's first byte.
+    tid: u32,
     grpc_status: Option<u16>,
     /// Of a header block of the answer some fields could not be known.
     unknown: bool,
@@ -73,6 +75,8 @@ pub(super) struct Asks {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) status: Option<u16>,
+    /// Who moved its first byte.
+    pub(super) tid: u32,
     pub(super) grpc_status: Option<u16>,
     /// Bytes of the body, if it says so.
     pub(super) content_length: Option<u64>,
@@ -173,6 +177,7 @@ impl Stream {
             times: self.times,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
+            tid: self.tid,
             stream,
         }
     }
@@ -262,6 +267,7 @@ impl Streams {
             stream.times.response_last_ns = early.times.response_last_ns;
             stream.response_bytes = early.response_bytes;
             stream.status = early.status;
+            stream.tid = early.tid;
             stream.missing = early.missing;
             stream.grpc_status = early.grpc_status;
             stream.unknown = early.unknown;
@@ -314,6 +320,7 @@ impl Streams {
         }
         if stream.times.response_first_ns.is_none() {
             stream.times.response_first_ns = Some(head.first_ns);
+            stream.tid = head.tid;
             stream.status = head.status.unwrap_or(0);
             let bodiless = stream.asks.head || matches!(stream.status, 204 | 304);
             stream.missing = if bodiless { Some(0) } else { head.content_length };

@@ -1,0 +1,370 @@
+//! Whom the services of this host asked: databases, caches, other services.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::endpoint::Peer;
+use super::{Summary, WindowName, ms_of, rounded};
+use crate::aggregate::{Distribution, Window};
+use crate::targets::{self, Sum, Target};
+
+/// Connections of the services to a target, as far as exchanges were seen on them. How long a thread waited for one in its own
+/// pool, no socket tells.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = Pool)]
+pub struct Connections {
+    /// Open now.
+    pub open: u32,
+    /// Of them, with a request in flight.
+    pub in_use: u32,
+    /// Of them, without.
+    pub idle: u32,
+    /// Most in use at once by one service, since observation began.
+    pub max_in_use: u32,
+    /// Connections so far.
+    pub opened: u64,
+}
+
+impl Connections {
+    fn new(target: &Target) -> Self {
+        let pools = &target.pools;
+        let open = pools.iter().map(|pool| pool.open).sum();
+        let in_use = pools.iter().map(|pool| pool.in_use).sum::<u32>().min(open);
+        Self {
+            open,
+            in_use,
+            idle: open - in_use,
+            max_in_use: pools.iter().map(|pool| pool.max_in_use).max().unwrap_or(0),
+            opened: pools.iter().map(|pool| pool.opened).sum(),
+        }
+    }
+}
+
+/// Who was asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TargetName {
+    /// Address, port, name.
+    pub peer: Peer,
+    /// `postgresql`, `redis` and the like; `http/1.1` for all versions of HTTP.
+    pub protocol: String,
+    /// Whether it goes over TLS.
+    pub tls: bool,
+    /// The services that asked it.
+    pub services: Vec<String>,
+}
+
+impl TargetName {
+    fn new(target: &Target) -> Self {
+        let names = target
+            .operations
+            .iter()
+            .map(|(endpoint, _)| endpoint.key.service.name.to_string());
+        let mut services: Vec<String> = names.collect();
+        services.sort();
+        services.dedup();
+        Self {
+            peer: Peer::new(&target.peer, target.address),
+            protocol: target.protocol.name().to_owned(),
+            tls: target.tls,
+            services,
+        }
+    }
+}
+
+fn total_ms(times: &Distribution) -> f64 {
+    times.sum_ns() as f64 / 1e6
+}
+
+fn mean_ms(times: &Distribution) -> Option<f64> {
+    times.summary().map(|summary| ms_of(summary.mean_ns))
+}
+
+fn rate(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| rounded(part as f64 / all as f64))
+}
+
+/// One operation that was asked for.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TargetOperation {
+    /// Its endpoint; `/api/v1/endpoints/{id}` has all figures.
+    pub endpoint_id: String,
+    /// The service that asked.
+    pub service: String,
+    /// What for: a statement without its values, a command, method and route.
+    pub operation: String,
+    /// It waits for something to happen, so its time says nothing of the target: a blocking command, a long poll. It is not in
+    /// the target's times.
+    pub waits: bool,
+    /// Exchanges that ended.
+    pub count: u64,
+    /// Their times together.
+    pub total_time_ms: f64,
+    /// Their mean.
+    pub avg_time_ms: Option<f64>,
+    /// First request byte to last response byte, of answered exchanges.
+    pub response_time_ms: Summary,
+    /// Errors.
+    pub errors: u64,
+    /// How many ended with which status or code.
+    pub statuses: BTreeMap<String, u64>,
+    /// Rows that were returned or changed; null where no answer told.
+    pub rows: Option<u64>,
+    /// Keys asked for that were there; null for others than caches.
+    pub hits: Option<u64>,
+    /// Keys asked for that were not.
+    pub misses: Option<u64>,
+    /// `hits / (hits + misses)`
+    pub hit_rate: Option<f64>,
+}
+
+fn operations(target: &Target) -> Vec<TargetOperation> {
+    let operation = |(endpoint, view): &(
+        std::sync::Arc<crate::snapshot::EndpointSnapshot>,
+        crate::aggregate::WindowView,
+    )| {
+        let tallies = view.tallies;
+        let asked = tallies.hits + tallies.misses > 0;
+        TargetOperation {
+            endpoint_id: endpoint.id.to_string(),
+            service: endpoint.key.service.name.to_string(),
+            operation: endpoint.key.operation.to_string(),
+            waits: crate::protocol::waits(endpoint.key.protocol, &endpoint.key.operation.route),
+            count: view.requests,
+            total_time_ms: total_ms(&view.response_time),
+            avg_time_ms: mean_ms(&view.response_time),
+            response_time_ms: Summary::from(&view.response_time),
+            errors: view.errors,
+            statuses: view
+                .statuses
+                .iter()
+                .map(|(&status, &count)| (endpoint.status_name(status), count))
+                .collect(),
+            rows: (tallies.rows_told > 0).then_some(tallies.rows),
+            hits: asked.then_some(tallies.hits),
+            misses: asked.then_some(tallies.misses),
+            hit_rate: tallies.hit_rate().map(rounded),
+        }
+    };
+    target.operations.iter().map(operation).collect()
+}
+
+/// One database that was asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Database {
+    /// Who.
+    #[serde(flatten)]
+    pub target: TargetName,
+    /// Queries that ended.
+    pub query_count: u64,
+    /// Their times together.
+    pub total_time_ms: f64,
+    /// Their mean.
+    pub avg_query_time_ms: Option<f64>,
+    /// First request byte to last response byte.
+    pub response_time_ms: Summary,
+    /// Errors.
+    pub errors: u64,
+    /// `errors / query_count`
+    pub error_rate: Option<f64>,
+    /// How many ended with which code (SQLSTATE, MySQL's number), or `ok`.
+    pub statuses: BTreeMap<String, u64>,
+    /// Rows that were returned or changed; null where no answer told.
+    pub rows: Option<u64>,
+    /// Connections to it.
+    pub connections: Connections,
+    /// What was asked, by statement.
+    pub queries: Vec<TargetOperation>,
+}
+
+/// Databases that the services of this host asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Databases {
+    /// The window of all figures.
+    pub window: WindowName,
+    /// Queries that ended.
+    pub query_count: u64,
+    /// Their times together.
+    pub total_time_ms: f64,
+    /// Their mean.
+    pub avg_query_time_ms: Option<f64>,
+    /// Errors.
+    pub errors: u64,
+    /// Each of them, that with most time first.
+    pub targets: Vec<Database>,
+}
+
+impl Databases {
+    /// Over one window.
+    pub fn new(targets: &targets::Targets, window: Window) -> Self {
+        let sum = targets.sum.clone().unwrap_or_default();
+        let database = |target: &Target| Database {
+            target: TargetName::new(target),
+            query_count: target.sum.requests,
+            total_time_ms: total_ms(&target.sum.response_time),
+            avg_query_time_ms: mean_ms(&target.sum.response_time),
+            response_time_ms: Summary::from(&target.sum.response_time),
+            errors: target.sum.errors,
+            error_rate: rate(target.sum.errors, target.sum.requests),
+            statuses: target.sum.statuses.clone(),
+            rows: (target.sum.tallies.rows_told > 0).then_some(target.sum.tallies.rows),
+            connections: Connections::new(target),
+            queries: operations(target),
+        };
+        Self {
+            window: window.into(),
+            query_count: sum.requests,
+            total_time_ms: total_ms(&sum.response_time),
+            avg_query_time_ms: mean_ms(&sum.response_time),
+            errors: sum.errors,
+            targets: targets.all.iter().map(database).collect(),
+        }
+    }
+}
+
+/// One cache that was asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Cache {
+    /// Who.
+    #[serde(flatten)]
+    pub target: TargetName,
+    /// Commands that ended.
+    pub command_count: u64,
+    /// Their times together; without those that wait.
+    pub total_time_ms: f64,
+    /// Their mean.
+    pub avg_command_time_ms: Option<f64>,
+    /// First request byte to last response byte, without those that wait.
+    pub response_time_ms: Summary,
+    /// Errors.
+    pub errors: u64,
+    /// `errors / command_count`
+    pub error_rate: Option<f64>,
+    /// How many ended with which code, or `ok`.
+    pub statuses: BTreeMap<String, u64>,
+    /// Keys asked for that were there, as the answers say.
+    pub hits: u64,
+    /// Keys asked for that were not.
+    pub misses: u64,
+    /// `hits / (hits + misses)`; null if none was asked for.
+    pub hit_rate: Option<f64>,
+    /// Connections to it.
+    pub connections: Connections,
+    /// What was asked, by command.
+    pub commands: Vec<TargetOperation>,
+}
+
+/// Caches that the services of this host asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Caches {
+    /// The window of all figures.
+    pub window: WindowName,
+    /// Commands that ended.
+    pub command_count: u64,
+    /// Keys asked for that were there.
+    pub hits: u64,
+    /// Keys asked for that were not.
+    pub misses: u64,
+    /// `hits / (hits + misses)`; null if none was asked for.
+    pub hit_rate: Option<f64>,
+    /// Each of them, that with most time first.
+    pub targets: Vec<Cache>,
+}
+
+impl Caches {
+    /// Over one window.
+    pub fn new(targets: &targets::Targets, window: Window) -> Self {
+        let sum = targets.sum.clone().unwrap_or_default();
+        let cache = |target: &Target| {
+            let Sum { tallies, .. } = target.sum;
+            Cache {
+                target: TargetName::new(target),
+                command_count: target.sum.requests,
+                total_time_ms: total_ms(&target.sum.response_time),
+                avg_command_time_ms: mean_ms(&target.sum.response_time),
+                response_time_ms: Summary::from(&target.sum.response_time),
+                errors: target.sum.errors,
+                error_rate: rate(target.sum.errors, target.sum.requests),
+                statuses: target.sum.statuses.clone(),
+                hits: tallies.hits,
+                misses: tallies.misses,
+                hit_rate: tallies.hit_rate().map(rounded),
+                connections: Connections::new(target),
+                commands: operations(target),
+            }
+        };
+        Self {
+            window: window.into(),
+            command_count: sum.requests,
+            hits: sum.tallies.hits,
+            misses: sum.tallies.misses,
+            hit_rate: sum.tallies.hit_rate().map(rounded),
+            targets: targets.all.iter().map(cache).collect(),
+        }
+    }
+}
+
+/// One other service that was asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct External {
+    /// Who.
+    #[serde(flatten)]
+    pub target: TargetName,
+    /// Exchanges that ended.
+    pub requests: u64,
+    /// Their times together; without those that wait.
+    pub total_time_ms: f64,
+    /// Their mean.
+    pub avg_time_ms: Option<f64>,
+    /// First request byte to last response byte, without those that wait.
+    pub response_time_ms: Summary,
+    /// Errors.
+    pub errors: u64,
+    /// `errors / requests`
+    pub error_rate: Option<f64>,
+    /// How many ended with which status.
+    pub statuses: BTreeMap<String, u64>,
+    /// Connections to it.
+    pub connections: Connections,
+    /// What was asked, by route.
+    pub operations: Vec<TargetOperation>,
+}
+
+/// Other services that those of this host asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Externals {
+    /// The window of all figures.
+    pub window: WindowName,
+    /// Exchanges that ended.
+    pub requests: u64,
+    /// Errors.
+    pub errors: u64,
+    /// Each of them, that with most time first.
+    pub targets: Vec<External>,
+}
+
+impl Externals {
+    /// Over one window.
+    pub fn new(targets: &targets::Targets, window: Window) -> Self {
+        let sum = targets.sum.clone().unwrap_or_default();
+        let external = |target: &Target| External {
+            target: TargetName::new(target),
+            requests: target.sum.requests,
+            total_time_ms: total_ms(&target.sum.response_time),
+            avg_time_ms: mean_ms(&target.sum.response_time),
+            response_time_ms: Summary::from(&target.sum.response_time),
+            errors: target.sum.errors,
+            error_rate: rate(target.sum.errors, target.sum.requests),
+            statuses: target.sum.statuses.clone(),
+            connections: Connections::new(target),
+            operations: operations(target),
+        };
+        Self {
+            window: window.into(),
+            requests: sum.requests,
+            errors: sum.errors,
+            targets: targets.all.iter().map(external).collect(),
+        }
+    }
+}

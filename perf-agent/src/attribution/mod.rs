@@ -1,0 +1,387 @@
+//! Attribution: which request of a server caused which calls of its process to others.
+//!
+//! A record says who moved its bytes: a thread, or what runs on it by turns and has an identity of its own (a goroutine, a
+//! coroutine). Here both are a [`Task`]. It needs no knowledge of a program beyond that:
+//!
+//! - A task works for whom it heard of last: a request that it received, or the answer to a call, which belongs to the
+//!   request that the call was made for. A call that it makes then is that request's. So it is in servers of threads and
+//!   processes, where a task hears of one request at a time, and in event loops that run what they read at once.
+//! - Who sends the answer to a request has worked for it: calls that it made since the request came, for whom was not known
+//!   then, are that request's. So it is with goroutines and coroutines that are started for a request that another one read,
+//!   and with threads of a pool.
+//!
+//! Where more than one request could be the one, nothing is guessed: the call is *ambiguous*. That is so if a loop read
+//! several messages before it said anything; or if a call goes out on the connection on which an answer came just now, while
+//! another request waits for something that is not seen, which may be that connection. What no request is known for is
+//! *unattributed*: calls behind the answer, of timers, of threads that were handed their work in memory.
+
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use hashbrown::HashMap;
+
+pub use self::parts::{Call, Share, Shares};
+use crate::exchange::Ticket;
+
+/// Tasks of which is kept for whom they work; beyond, those that were idle for longest are forgotten.
+const TASKS: usize = 65_536;
+/// Messages that a loop reads with less time between them may be of one turn of it.
+const ONE_TURN_NS: u64 = 1_000_000;
+/// Requests that a loop read in one turn and that are told apart.
+const TURN: usize = 32;
+/// Calls of one request, or of a task of which it is not known for whom, that are kept; the rest is counted only.
+const CALLS: usize = 1024;
+
+/// Who moves bytes: a thread, or what runs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Its process.
+    pub tgid: u32,
+    /// As in [`crate::event::Segment::tid`].
+    pub tid: u32,
+}
+
+impl Task {
+    /// A thread; else a goroutine or a coroutine.
+    fn is_thread(self) -> bool {
+        self.tid & perf_common::record::TASK == 0
+    }
+}
+
+/// A request that its process has received, and whose answer it owes: its ticket, and a number that no other one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// Tickets are given out again.
+    pub ticket: Ticket,
+    /// Which of those who had it.
+    pub serial: u64,
+}
+
+/// For whom a call was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// For this request.
+    Request(Inbound),
+    /// For one of several.
+    Ambiguous,
+    /// Nothing is known, yet.
+    Unknown,
+}
+
+/// Calls, by what is known of their cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Calls that ended, of processes that serve requests.
+    pub calls: u64,
+    /// Of them, those of one request.
+    pub attributed: u64,
+    /// Of them, those of one of several.
+    pub ambiguous: u64,
+}
+
+impl Account {
+    /// Of them, those of which nothing is known.
+    pub fn unattributed(&self) -> u64 {
+        self.calls.saturating_sub(self.attributed + self.ambiguous)
+    }
+}
+
+/// What a task is at.
+#[derive(Debug, Default)]
+struct Work {
+    /// For whom it works.
+    current: Option<Inbound>,
+    /// It has said something since it heard of that.
+    spoke: bool,
+    /// When that was.
+    heard_ns: u64,
+    /// The connection on which it heard an answer; 0 for a request.
+    heard_on: u64,
+    /// Others that it heard of in the same turn, and has said nothing since.
+    turn: Vec<Inbound>,
+    /// Requests that it received and that wait for something that is not seen.
+    stalled: u32,
+    /// It has received requests itself.
+    receives: bool,
+    /// Calls of which it is not known for whom it made them.
+    calls: Vec<Call>,
+}
+
+/// What is known of a request that is being served.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// Its calls that ended.
+    calls: Vec<Call>,
+    /// More of them.
+    unkept: u32,
+    /// Calls that have not ended.
+    outstanding: u32,
+    /// It waits for something that is not seen; in the count of this task.
+    stalled: Option<Task>,
+    /// Calls that may have been its own.
+    ambiguous: u32,
+}
+
+/// What [`Attribution`] asks of the table of open exchanges.
+pub trait Requests {
+    /// A request that is being served; `None` if it was answered.
+    fn served(&mut self, inbound: Inbound) -> Option<&mut Served>;
+}
+
+/// Who works for whom.
+#[derive(Debug, Default)]
+pub struct Attribution {
+    tasks: HashMap<Task, Work>,
+    /// Processes that make calls: by a hash of their numbers, so that others cost next to nothing. There may be some more.
+    callers: Callers,
+    account: Account,
+}
+
+#[derive(Debug)]
+struct Callers([u64; 64]);
+
+impl Default for Callers {
+    fn default() -> Self {
+        Self([0; 64])
+    }
+}
+
+impl Callers {
+    fn place(tgid: u32) -> (usize, u64) {
+        let hash = tgid.wrapping_mul(0x9e37_79b9) >> 20;
+        ((hash >> 6) as usize, 1 << (hash & 63))
+    }
+
+    fn has(&self, tgid: u32) -> bool {
+        let (word, bit) = Self::place(tgid);
+        self.0[word] & bit != 0
+    }
+
+    fn add(&mut self, tgid: u32) {
+        let (word, bit) = Self::place(tgid);
+        self.0[word] |= bit;
+    }
+}
+
+impl Attribution {
+    /// The books.
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    /// Heap bytes held.
+    pub fn heap_bytes(&self) -> usize {
+        let calls: usize = self.tasks.values().map(|work| work.calls.capacity()).sum();
+        self.tasks.allocation_size() + calls * size_of::<Call>()
+    }
+
+    /// A process ended or runs another program.
+    pub fn exited(&mut self, tgid: u32) {
+        if self.callers.has(tgid) {
+            self.tasks.retain(|task, _| task.tgid != tgid);
+        }
+    }
+
+    /// A task received a request.
+    #[inline]
+    pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
+        if self.callers.has(task.tgid) {
+            self.heard(task, Some(inbound), 0, at_ns, requests).receives = true;
+        }
+    }
+
+    /// A task asks another program, on this connection. Whose call is it?
+    pub fn calls(&mut self, task: Task, connection: u64, requests: &mut impl Requests) -> Cause {
+        self.callers.add(task.tgid);
+        let Some(work) = self.tasks.get_mut(&task) else {
+            return Cause::Unknown;
+        };
+        work.turn.retain(|other| requests.served(*other).is_some());
+        let mut turn = std::mem::take(&mut work.turn);
+        let current = work.current.filter(|current| requests.served(*current).is_some());
+        // Where the newest was answered already, one that is left of its turn is the one.
+        let Some(inbound) = current.or_else(|| turn.pop().filter(|_| turn.is_empty())) else {
+            return Cause::Unknown;
+        };
+        let stalled = work.stalled;
+        let again = connection != 0 && connection == work.heard_on;
+        let Some(served) = requests.served(inbound) else {
+            return Cause::Unknown;
+        };
+        if turn.is_empty() && !(again && stalled > u32::from(served.stalled == Some(task))) {
+            work.spoke = true;
+            served.outstanding += 1;
+            self.resumes(inbound, requests);
+            return Cause::Request(inbound);
+        }
+        served.ambiguous += 1;
+        for other in &turn {
+            if let Some(served) = requests.served(*other) {
+                served.ambiguous += 1;
+            }
+        }
+        if let Some(work) = self.tasks.get_mut(&task) {
+            work.spoke = true;
+            work.turn = turn;
+        }
+        Cause::Ambiguous
+    }
+
+    /// A call ended. `asker` is who asked; `hearer` moved the answer on this connection, if there was one.
+    pub fn called(
+        &mut self,
+        (asker, hearer): (Task, Option<Task>),
+        cause: Cause,
+        connection: u64,
+        call: Call,
+        requests: &mut impl Requests,
+    ) {
+        self.account.calls += 1;
+        let mut owner = None;
+        match cause {
+            Cause::Request(inbound) => {
+                if let Some(served) = requests.served(inbound) {
+                    served.outstanding = served.outstanding.saturating_sub(1);
+                    served.add(call);
+                    self.account.attributed += 1;
+                    owner = Some(inbound);
+                }
+            }
+            Cause::Ambiguous => self.account.ambiguous += 1,
+            Cause::Unknown => {
+                self.make_room();
+                let work = self.tasks.entry(asker).or_default();
+                // What is as old as that was made for nobody whose answer is still to come.
+                if work.calls.len() >= CALLS {
+                    work.calls.drain(..CALLS / 2);
+                }
+                work.calls.push(call);
+            }
+        }
+        // A coroutine's answers are read by others, whose business they are not.
+        if let Some(hearer) = hearer {
+            self.heard(hearer, owner, connection, call.end_ns, requests);
+        }
+    }
+
+    /// A task answered a request that came at `since_ns`. Gives what the request's time was spent on, unless its process
+    /// calls nobody.
+    pub fn answered(
+        &mut self,
+        task: Option<Task>,
+        tgid: u32,
+        inbound: Inbound,
+        since_ns: u64,
+        served: Served,
+    ) -> Option<Served> {
+        if !self.callers.has(tgid) {
+            return None;
+        }
+        let mut served = served;
+        if let Some(stalled) = served.stalled.take()
+            && let Some(work) = self.tasks.get_mut(&stalled)
+        {
+            work.stalled = work.stalled.saturating_sub(1);
+        }
+        if let Some(task) = task
+            && let Some(work) = self.tasks.get_mut(&task)
+        {
+            work.turn.retain(|other| *other != inbound);
+            if work.current == Some(inbound) {
+                work.spoke = true;
+            }
+            if !task.is_thread() || !work.receives {
+                let calls = std::mem::take(&mut work.calls);
+                for call in calls.into_iter().filter(|call| call.begin_ns >= since_ns) {
+                    served.add(call);
+                    self.account.attributed += 1;
+                }
+            }
+        }
+        Some(served)
+    }
+
+    /// A task learnt of something that is this request's.
+    fn heard(
+        &mut self,
+        task: Task,
+        inbound: Option<Inbound>,
+        connection: u64,
+        at_ns: u64,
+        requests: &mut impl Requests,
+    ) -> &mut Work {
+        if let Some(inbound) = inbound {
+            self.resumes(inbound, requests);
+        }
+        self.make_room();
+        let work = self.tasks.entry(task).or_default();
+        if work.spoke {
+            work.turn.clear();
+        }
+        if let Some(before) = work.current.filter(|before| Some(*before) != inbound && !work.spoke)
+            && let Some(served) = requests.served(before)
+            && served.outstanding == 0
+            && served.stalled.is_none()
+        {
+            if at_ns.saturating_sub(work.heard_ns) < ONE_TURN_NS {
+                if work.turn.len() < TURN {
+                    work.turn.push(before);
+                }
+            } else {
+                // The loop has turned since, and nothing came of it.
+                served.stalled = Some(task);
+                work.stalled += 1;
+            }
+        }
+        work.current = inbound;
+        work.spoke = false;
+        work.heard_ns = at_ns;
+        work.heard_on = connection;
+        work
+    }
+
+    /// A request goes on.
+    fn resumes(&mut self, inbound: Inbound, requests: &mut impl Requests) {
+        if let Some(served) = requests.served(inbound)
+            && let Some(task) = served.stalled.take()
+            && let Some(work) = self.tasks.get_mut(&task)
+        {
+            work.stalled = work.stalled.saturating_sub(1);
+        }
+    }
+
+    /// Forgets the half of the tasks that was idle for longest, if there are too many.
+    fn make_room(&mut self) {
+        if self.tasks.len() < TASKS {
+            return;
+        }
+        let mut times: Vec<u64> = self.tasks.values().map(|work| work.heard_ns).collect();
+        let (_, median, _) = times.select_nth_unstable(TASKS / 2);
+        let median = *median;
+        self.tasks.retain(|_, work| work.heard_ns > median);
+        if self.tasks.len() >= TASKS {
+            self.tasks.clear();
+        }
+    }
+}
+
+impl Served {
+    fn add(&mut self, call: Call) {
+        if self.calls.len() < CALLS {
+            self.calls.push(call);
+        } else {
+            self.unkept = self.unkept.saturating_add(1);
+        }
+    }
+
+    /// Calls that may have been its own.
+    pub fn ambiguous(&self) -> u32 {
+        self.ambiguous
+    }
+
+    /// Heap bytes held.
+    pub fn heap_bytes(&self) -> usize {
+        self.calls.capacity() * size_of::<Call>()
+    }
+}

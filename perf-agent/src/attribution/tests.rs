@@ -1,0 +1,252 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::exchange::Class;
+use perf_common::record::TASK;
+
+const MS: u64 = 1_000_000;
+
+/// A process under test: requests by name, times in milliseconds.
+#[derive(Default)]
+struct Program {
+    attribution: Attribution,
+    served: Table,
+    names: HashMap<&'static str, (Inbound, u64)>,
+    /// What each request turned out to have caused, by what its calls were called.
+    told: Vec<(&'static str, Vec<u64>)>,
+    next: u32,
+}
+
+#[derive(Default)]
+struct Table(HashMap<u32, Served>);
+
+impl Requests for Table {
+    fn served(&mut self, inbound: Inbound) -> Option<&mut Served> {
+        self.0.get_mut(&inbound.ticket.0)
+    }
+}
+
+/// A call under way.
+struct Asked(Task, Cause, u64, u64, u64);
+
+fn task(tid: u32) -> Task {
+    Task { tgid: 7, tid }
+}
+
+impl Program {
+    /// One that has called somebody before.
+    fn new() -> Self {
+        let mut program = Self::default();
+        program.attribution.callers.add(7);
+        program
+    }
+
+    fn reads(&mut self, tid: u32, name: &'static str, at: u64) {
+        self.next += 1;
+        let inbound = Inbound {
+            ticket: Ticket(self.next),
+            serial: self.next.into(),
+        };
+        self.names.insert(name, (inbound, at * MS));
+        self.served.0.insert(self.next, Served::default());
+        self.attribution.received(task(tid), inbound, at * MS, &mut self.served);
+    }
+
+    /// Asks for `what` on a connection.
+    fn asks(&mut self, tid: u32, what: u64, on: u64, at: u64) -> Asked {
+        let cause = self.attribution.calls(task(tid), on, &mut self.served);
+        Asked(task(tid), cause, what, on, at * MS)
+    }
+
+    fn hears(&mut self, tid: u32, asked: Asked, at: u64) {
+        let Asked(asker, cause, endpoint, on, begin_ns) = asked;
+        let call = Call {
+            begin_ns,
+            end_ns: at * MS,
+            class: Class::Database,
+            endpoint,
+        };
+        self.attribution
+            .called((asker, Some(task(tid))), cause, on, call, &mut self.served);
+    }
+
+    fn answers(&mut self, tid: u32, name: &'static str) {
+        let (inbound, since_ns) = self.names[name];
+        let served = self.served.0.remove(&inbound.ticket.0).expect("open");
+        let served = self.attribution.answered(Some(task(tid)), 7, inbound, since_ns, served);
+        let calls = served.expect("a caller").calls;
+        self.told.push((name, calls.iter().map(|call| call.endpoint).collect()));
+    }
+
+    #[track_caller]
+    fn check(&self, told: &[(&'static str, &[u64])], [attributed, ambiguous, unattributed]: [u64; 3]) {
+        let got: Vec<_> = self.told.iter().map(|(name, calls)| (*name, &calls[..])).collect();
+        assert_eq!(got, told);
+        let account = self.attribution.account();
+        let parts = [account.attributed, account.ambiguous, account.unattributed()];
+        assert_eq!(parts, [attributed, ambiguous, unattributed]);
+        assert!(self.attribution.tasks.values().all(|work| work.stalled == 0), "stalled");
+    }
+}
+
+#[test]
+fn threads_work_for_the_request_that_they_read() {
+    let mut program = Program::new();
+    program.reads(1, "a", 0);
+    program.reads(2, "b", 0);
+    let (one, two) = (program.asks(1, 10, 5, 1), program.asks(2, 20, 6, 1));
+    program.hears(2, two, 2);
+    program.hears(1, one, 3);
+    let three = program.asks(1, 11, 5, 4);
+    program.hears(1, three, 5);
+    program.answers(1, "a");
+    program.answers(2, "b");
+    program.check(&[("a", &[10, 11]), ("b", &[20])], [3, 0, 0]);
+}
+
+#[test]
+fn a_loop_goes_on_with_what_it_hears() {
+    let mut program = Program::new();
+    program.reads(1, "a", 0);
+    let one = program.asks(1, 10, 5, 0);
+    program.reads(1, "b", 10);
+    let two = program.asks(1, 20, 6, 10);
+    program.hears(1, one, 20);
+    let three = program.asks(1, 11, 5, 20);
+    program.hears(1, two, 30);
+    program.answers(1, "b");
+    program.hears(1, three, 40);
+    program.answers(1, "a");
+    program.check(&[("b", &[20]), ("a", &[10, 11])], [3, 0, 0]);
+}
+
+#[test]
+fn what_is_read_in_one_turn_of_a_loop_is_told_apart_by_its_answers_only() {
+    let mut program = Program::new();
+    program.reads(1, "a", 0);
+    program.reads(1, "b", 0);
+    let (one, two) = (program.asks(1, 10, 5, 0), program.asks(1, 20, 6, 0));
+    program.hears(1, one, 5);
+    program.hears(1, two, 6);
+    program.answers(1, "a");
+    program.answers(1, "b");
+    program.check(&[("a", &[]), ("b", &[])], [0, 2, 0]);
+    // Once all but one are answered there is no doubt.
+    program.reads(1, "c", 10);
+    program.reads(1, "d", 10);
+    program.answers(1, "c");
+    let three = program.asks(1, 30, 5, 10);
+    program.hears(1, three, 11);
+    program.answers(1, "d");
+    program.check(&[("a", &[]), ("b", &[]), ("c", &[]), ("d", &[30])], [1, 2, 0]);
+}
+
+#[test]
+fn a_connection_that_others_wait_for_may_go_to_one_of_them() {
+    let mut program = Program::new();
+    program.reads(1, "a", 0);
+    let one = program.asks(1, 10, 5, 0);
+    // The pool has no connection for it.
+    program.reads(1, "b", 10);
+    program.hears(1, one, 20);
+    let two = program.asks(1, 99, 5, 20);
+    let three = program.asks(1, 11, 6, 20);
+    program.hears(1, two, 30);
+    program.hears(1, three, 40);
+    program.answers(1, "a");
+    program.answers(1, "b");
+    program.check(&[("a", &[10, 11]), ("b", &[])], [2, 1, 0]);
+}
+
+#[test]
+fn who_answers_a_request_has_worked_for_it() {
+    let (reader, one, two) = (TASK | 1, TASK | 2, TASK | 3);
+    let mut program = Program::new();
+    let before = program.asks(one, 1, 5, 0);
+    program.hears(one, before, 1);
+    program.reads(reader, "a", 10);
+    program.reads(reader, "b", 10);
+    let calls = [program.asks(one, 10, 5, 11), program.asks(two, 20, 6, 11)];
+    for call in calls {
+        program.hears(reader, call, 12);
+    }
+    let again = program.asks(one, 11, 5, 13);
+    program.hears(reader, again, 14);
+    program.answers(two, "b");
+    program.answers(one, "a");
+    // The first call was made before there was any request.
+    program.check(&[("b", &[20]), ("a", &[10, 11])], [3, 0, 1]);
+}
+
+#[test]
+fn a_thread_of_a_pool_that_answers_has_worked_for_it_and_a_loop_has_not() {
+    let mut program = Program::new();
+    program.reads(1, "a", 0);
+    let call = program.asks(2, 10, 5, 1);
+    program.hears(2, call, 2);
+    program.answers(2, "a");
+    program.check(&[("a", &[10])], [1, 0, 0]);
+    // A timer of the loop that serves another request meanwhile.
+    program.reads(1, "b", 10);
+    program.answers(1, "b");
+    let timer = program.asks(1, 99, 5, 11);
+    program.hears(1, timer, 12);
+    program.reads(1, "c", 13);
+    program.answers(1, "c");
+    program.check(&[("a", &[10]), ("b", &[]), ("c", &[])], [1, 0, 1]);
+}
+
+#[test]
+fn calls_behind_the_answer_are_nobodys() {
+    let mut program = Program::new();
+    program.reads(1, "a", 0);
+    let late = program.asks(1, 10, 5, 1);
+    program.answers(1, "a");
+    program.hears(1, late, 5);
+    let later = program.asks(1, 11, 5, 6);
+    program.hears(1, later, 7);
+    program.check(&[("a", &[])], [0, 0, 2]);
+}
+
+#[test]
+fn time_is_given_once_and_adds_up() {
+    let call = |begin: u64, end: u64, class, endpoint| Call {
+        begin_ns: begin,
+        end_ns: end,
+        class,
+        endpoint,
+    };
+    let mut served = Served::default();
+    for call in [
+        call(60, 200, Class::External, 3),
+        call(10, 30, Class::Database, 1),
+        call(20, 40, Class::Cache, 2),
+        call(35, 38, Class::Database, 1),
+    ] {
+        served.add(call);
+    }
+    let shares = served.shares(0, 100);
+    assert_eq!((shares.own_ns, shares.class_ns), (30, [20, 10, 40]));
+    assert_eq!(shares.calls, [2, 1, 1]);
+    assert_eq!(shares.own_ns + shares.class_ns.iter().sum::<u64>(), 100);
+    let mut endpoints = shares.endpoints;
+    endpoints.sort_by_key(|share| share.endpoint);
+    let share = |endpoint, calls, time_ns| Share {
+        endpoint,
+        calls,
+        time_ns,
+    };
+    assert_eq!(endpoints, [share(1, 2, 23), share(2, 1, 20), share(3, 1, 140)]);
+}
+
+#[test]
+fn tasks_are_bounded_and_go_with_their_process() {
+    let mut program = Program::new();
+    for tid in 0..70_000 {
+        program.next = 0;
+        program.reads(tid, "a", u64::from(tid));
+    }
+    assert!(program.attribution.tasks.len() <= TASKS);
+    program.attribution.exited(7);
+    assert!(program.attribution.tasks.is_empty());
+}
