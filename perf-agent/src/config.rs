@@ -14,6 +14,8 @@ pub struct CoreSettings {
     pub max_endpoints: usize,
     /// Connections followed at once.
     pub max_connections: usize,
+    /// Newest exchanges kept in the request log.
+    pub request_log: usize,
     /// The operator's own route patterns.
     pub routes: Vec<String>,
 }

@@ -31,6 +31,8 @@ pub mod source;
 #[cfg(test)]
 mod synthetic;
 #[cfg(feature = "kernel")]
+pub mod tasks;
+#[cfg(feature = "kernel")]
 pub mod tls;
 pub mod trace_line;
 pub mod usage;

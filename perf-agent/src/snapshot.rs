@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Window, WindowView};
+use crate::attribution::Spent;
 use crate::endpoint::{EndpointKey, Peer, RouteReason};
 use crate::exchange::{ErrorCode, Outcome, StreamEnded, StreamKind, Times};
 use crate::ledger::Accounting;
@@ -195,4 +196,6 @@ pub struct LoggedExchange {
     pub response_bytes: u64,
     /// The stream that it went on as.
     pub stream: Option<StreamKind>,
+    /// Where its time went; `None` in the client role, unless it was answered, and if its process calls nobody.
+    pub spent: Option<Spent>,
 }

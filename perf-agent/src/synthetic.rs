@@ -259,5 +259,6 @@ pub(crate) fn logged(path: &str, status: Option<u16>, outcome: Outcome) -> Logge
         request_bytes: 78,
         response_bytes: 1234,
         stream: None,
+        spent: None,
     }
 }

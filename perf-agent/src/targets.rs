@@ -133,7 +133,9 @@ impl Targets {
         });
         let sum = (!all.is_empty()).then(|| {
             let mut sum = Sum::default();
-            all.iter().for_each(|target| sum.merge(&target.sum));
+            for target in &all {
+                sum.merge(&target.sum);
+            }
             sum
         });
         Self { all, sum }

@@ -19,6 +19,7 @@ use crate::synthetic::Traffic;
 fn settings() -> Settings {
     let core = CoreSettings {
         max_endpoints: 100,
+        request_log: 1000,
         max_connections: 1000,
         routes: vec![],
     };

@@ -35,6 +35,7 @@ struct Reply {
 fn served(traffic: &Traffic, ready: bool) -> Served {
     let core = crate::config::CoreSettings {
         max_endpoints: 100,
+        request_log: 1000,
         max_connections: 1000,
         routes: vec![],
     };

@@ -21,7 +21,7 @@ mod tests;
 
 use hashbrown::HashMap;
 
-pub use self::parts::{Call, Share, Shares};
+pub use self::parts::{Call, Share, Shares, Spent};
 use crate::exchange::Ticket;
 
 /// Tasks of which is kept for whom they work; beyond, those that were idle for longest are forgotten.

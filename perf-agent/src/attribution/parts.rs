@@ -27,6 +27,19 @@ pub struct Share {
     pub time_ns: u64,
 }
 
+/// Where a request's time went, in sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// See [`Shares`].
+    pub own_ns: u64,
+    /// See [`Shares`].
+    pub class_ns: [u64; Class::ALL.len()],
+    /// See [`Shares`].
+    pub calls: [u32; Class::ALL.len()],
+    /// Calls that may have been its own.
+    pub ambiguous: u32,
+}
+
 /// Where a request's time went. Its own time and that of the classes together are its response time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
@@ -39,6 +52,18 @@ pub struct Shares {
     pub calls: [u32; Class::ALL.len()],
     /// By endpoint, in no order.
     pub endpoints: Vec<Share>,
+}
+
+impl Shares {
+    /// In sum.
+    pub fn spent(&self, ambiguous: u32) -> Spent {
+        Spent {
+            own_ns: self.own_ns,
+            class_ns: self.class_ns,
+            calls: self.calls,
+            ambiguous,
+        }
+    }
 }
 
 impl Served {

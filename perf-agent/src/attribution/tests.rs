@@ -27,6 +27,7 @@ impl Requests for Table {
 }
 
 /// A call under way.
+#[derive(Clone, Copy)]
 struct Asked(Task, Cause, u64, u64, u64);
 
 fn task(tid: u32) -> Task {
@@ -59,7 +60,7 @@ impl Program {
     }
 
     fn hears(&mut self, tid: u32, asked: Asked, at: u64) {
-        let Asked(asker, cause, endpoint, on, begin_ns) = asked;
+        let Asked(by, cause, endpoint, on, begin_ns) = asked;
         let call = Call {
             begin_ns,
             end_ns: at * MS,
@@ -67,7 +68,7 @@ impl Program {
             endpoint,
         };
         self.attribution
-            .called((asker, Some(task(tid))), cause, on, call, &mut self.served);
+            .called((by, Some(task(tid))), cause, on, call, &mut self.served);
     }
 
     fn answers(&mut self, tid: u32, name: &'static str) {

@@ -236,6 +236,9 @@ pub struct CoreOptions {
     /// Endpoints kept apart; what exceeds them is counted in (other), with sums still right.
     #[arg(long, value_name = "N", default_value = "1000")]
     max_endpoints: String,
+    /// Newest exchanges kept for /api/v1/requests, about 500 bytes each; 0 for none.
+    #[arg(long, value_name = "N", default_value = "1000")]
+    request_log: String,
     /// A route of yours, with {name} for what varies: --route '/users/{name}/orders'. Wins over what is learnt.
     #[arg(long, value_name = "PATTERN")]
     route: Vec<String>,
@@ -258,9 +261,11 @@ impl CoreOptions {
             faults.add(format!("--route {pattern}: {source} ({example})"));
         }
         let max_endpoints = faults.take(number("--max-endpoints", &self.max_endpoints, 1, 100_000));
+        let request_log = faults.take(number("--request-log", &self.request_log, 0, 100_000));
         CoreSettings {
             max_endpoints: max_endpoints.unwrap_or_default() as usize,
             max_connections: max_connections as usize,
+            request_log: request_log.unwrap_or_default() as usize,
             routes: self.route.clone(),
         }
     }

@@ -19,6 +19,7 @@ pub fn pipeline_settings(core: &CoreSettings) -> pipeline::Settings {
         connections: core.max_connections,
         statistics: statistics::Settings {
             endpoints: core.max_endpoints,
+            recent: core.request_log,
             routes: core.routes.clone(),
             ..statistics::Settings::default()
         },

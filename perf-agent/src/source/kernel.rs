@@ -22,6 +22,7 @@ use crate::config::CaptureSettings;
 use crate::probe::filters::Marks;
 use crate::probe::load::{Loaded, Machine, load};
 use crate::probe::points::POINTS;
+use crate::tasks::Tasks;
 use crate::tls::coverage::{Coverage, PROGRAMS};
 
 /// Records handed over by one call, so that the caller's clock goes on under any load.
@@ -51,6 +52,7 @@ const SWEEP_INTERVAL_NS: u64 = 300_000_000_000;
 pub struct KernelSource {
     loaded: Option<Loaded>,
     tls: Option<Coverage>,
+    tasks: Option<Tasks>,
     /// Files that were probed when ciphertext of no interest was last looked at again.
     probed: u64,
     report: Report,
@@ -119,7 +121,7 @@ struct Followed {
 
 impl Followed {
     /// Learns from the records that pass.
-    fn note(&mut self, record: &[u8], unix: &mut UnixSockets) {
+    fn note(&mut self, record: &[u8], unix: &mut UnixSockets, tasks: Option<&Tasks>) {
         // The kind stands first; data records, nearly all there are, are let pass at once.
         match record.first_chunk().map(|kind| u16::from_le_bytes(*kind)) {
             Some(kind::OPEN) => {
@@ -133,6 +135,11 @@ impl Followed {
                             self.unbound.remove(&open.connection);
                         }
                     }
+                }
+            }
+            Some(kind::PROCESS) => {
+                if let (Ok(Record::Process { tgid, .. }), Some(tasks)) = (decode(record), tasks) {
+                    tasks.look_at(tgid);
                 }
             }
             Some(kind::STATE) => {
@@ -183,8 +190,13 @@ impl KernelSource {
         } else {
             None
         };
+        let tasks = Tasks::start(Arc::clone(&loaded.ebpf)).map_err(|source| SourceError::Load {
+            what: "start a thread".to_owned(),
+            source: Box::new(source),
+        })?;
         let now_ns = clock::monotonic_ns();
         Ok(Self {
+            tasks: Some(tasks),
             loaded: Some(loaded),
             tls,
             probed: 0,
@@ -447,7 +459,7 @@ impl Source for KernelSource {
         let until_ns = self.rings.settled_ns(clock::monotonic_ns());
         let (found, followed) = (&mut self.found, &mut self.followed);
         let taken = self.rings.take(until_ns, BATCH, &mut |record| {
-            followed.note(record, &mut self.unix);
+            followed.note(record, &mut self.unix, self.tasks.as_ref());
             if !found.sums.is_empty() {
                 drop_overtaken(&mut found.sums, &mut self.bulk, record);
             }
@@ -561,6 +573,7 @@ impl Source for KernelSource {
 
     fn detach(&mut self) {
         self.tls = None;
+        self.tasks = None;
         // Programs and links go with their descriptors; the ring buffers are kept apart and can still be read.
         self.loaded = None;
         self.rings.end();

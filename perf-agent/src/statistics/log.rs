@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::text::Text;
+use crate::attribution::Spent;
 use crate::endpoint::EndpointKey;
 use crate::exchange::{Ended, Outcome};
 use crate::snapshot::{LoggedExchange, RequestLog};
@@ -25,6 +26,7 @@ pub(super) struct Facts {
     pub(super) peer: Option<SocketAddr>,
     pub(super) tgid: u32,
     pub(super) ended: Ended,
+    pub(super) spent: Option<Spent>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl Facts {
             request_bytes: self.ended.request_bytes,
             response_bytes: self.ended.response_bytes,
             stream: self.ended.stream,
+            spent: self.spent,
         }
     }
 }

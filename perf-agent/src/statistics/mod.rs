@@ -21,7 +21,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use crate::aggregate::{Aggregate, ErrorRule};
-use crate::attribution::{Attribution, Call, Cause, Inbound, Requests, Served, Task};
+use crate::attribution::{Attribution, Call, Cause, Inbound, Requests, Served, Spent, Task};
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::Peers;
 use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
@@ -500,43 +500,7 @@ impl Sink for ConnectionSink<'_> {
         let number = open.endpoint.unwrap_or_else(|| this.late(self.origin, &open, ended));
         let endpoint = this.endpoints.get_mut(number);
         endpoint.aggregate.ended(counted, this.rules.of(open.protocol));
-        match self.origin.role {
-            Role::Server => {
-                let served = std::mem::take(&mut open.served);
-                let since_ns = ended.times.request_first_ns;
-                let task = open.task(ended.tid);
-                let answered = this
-                    .attribution
-                    .answered(task, open.tgid, open.inbound, since_ns, served);
-                if let Some(mut served) = answered
-                    && ended.outcome == Outcome::Answered
-                    && ended.stream.is_none()
-                {
-                    let shares = served.shares(since_ns, ended.times.response_last_ns);
-                    endpoint.aggregate.spent(&shares, served.ambiguous());
-                    if open.protocol.has_statuses() {
-                        this.total.spent(&shares, served.ambiguous());
-                    }
-                }
-            }
-            Role::Client => {
-                self.origin.in_flight = self.origin.in_flight.saturating_sub(1);
-                let call = Call {
-                    begin_ns: ended.times.request_first_ns,
-                    end_ns: ended.times.response_last_ns,
-                    class: open.protocol.class(),
-                    endpoint: endpoint.number(),
-                };
-                let tasks = (open.asker(), open.task(ended.tid));
-                let on = self.origin.connection;
-                this.attribution.called(tasks, open.cause, on, call, &mut this.open);
-                if self.origin.in_flight == 0
-                    && let Some(pool) = self.origin.counted.and_then(|scope| this.endpoints.pool(scope))
-                {
-                    pool.used(false);
-                }
-            }
-        }
+        let spent = this.attribute(self.origin, &mut open, number, ended);
         if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();
         }
@@ -560,6 +524,7 @@ impl Sink for ConnectionSink<'_> {
             peer: self.origin.remote,
             tgid: open.tgid,
             ended: *ended,
+            spent,
         };
         if this.log.is_slow(ended) {
             let exchange = facts.logged(&this.text, this.endpoints.get(number).named(), this.clock);
@@ -623,6 +588,43 @@ impl Sink for ConnectionSink<'_> {
 }
 
 impl Statistics {
+    /// An exchange ended: what it was caused by, or what it caused. Gives where its time went, if that is known.
+    #[inline]
+    fn attribute(&mut self, origin: &mut Origin, open: &mut Removed, number: u32, ended: &Ended) -> Option<Spent> {
+        let endpoint = self.endpoints.get_mut(number);
+        let hearer = open.task(ended.tid);
+        if origin.role == Role::Server {
+            let served = std::mem::take(&mut open.served);
+            let since_ns = ended.times.request_first_ns;
+            let mut served = self
+                .attribution
+                .answered(hearer, open.tgid, open.inbound, since_ns, served)
+                .filter(|_| ended.outcome == Outcome::Answered && ended.stream.is_none())?;
+            let shares = served.shares(since_ns, ended.times.response_last_ns);
+            endpoint.aggregate.spent(&shares, served.ambiguous());
+            if open.protocol.has_statuses() {
+                self.total.spent(&shares, served.ambiguous());
+            }
+            return Some(shares.spent(served.ambiguous()));
+        }
+        let call = Call {
+            begin_ns: ended.times.request_first_ns,
+            end_ns: ended.times.response_last_ns,
+            class: open.protocol.class(),
+            endpoint: endpoint.number(),
+        };
+        let tasks = (open.asker(), hearer);
+        self.attribution
+            .called(tasks, open.cause, origin.connection, call, &mut self.open);
+        origin.in_flight = origin.in_flight.saturating_sub(1);
+        if origin.in_flight == 0
+            && let Some(pool) = origin.counted.and_then(|scope| self.endpoints.pool(scope))
+        {
+            pool.used(false);
+        }
+        None
+    }
+
     /// An exchange was answered by a head behind which a stream goes on.
     #[cold]
     fn stream_opened(&mut self, in_total: bool, ticket: Ticket, endpoint: u32, stream: OpenStream) {

@@ -10,13 +10,13 @@ const MAPPINGS: usize = 8_192;
 
 /// Which file: the same for every process, whatever it is called there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileId {
+pub(crate) struct FileId {
     device: u64,
     inode: u64,
 }
 
 impl FileId {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -26,13 +26,13 @@ impl FileId {
 
 /// When a file, or what is said of it, was changed last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Changed {
+pub(crate) struct Changed {
     seconds: i64,
     nanoseconds: i64,
 }
 
 impl Changed {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
             seconds: metadata.ctime(),
             nanoseconds: metadata.ctime_nsec(),
@@ -42,26 +42,37 @@ impl Changed {
 
 /// A file whose code is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MappedFile {
+pub(crate) struct MappedFile {
     /// The process sees it under this path, or saw it before it was deleted.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Deleted, or replaced by another file.
-    pub(super) deleted: bool,
+    pub(crate) deleted: bool,
     /// Addresses of a mapping, as `/proc/pid/map_files` spells them.
     range: String,
 }
 
 impl MappedFile {
     /// The file's name without directories.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// What was added to the file's addresses when it was mapped, if the first part of it that is mapped has this one.
+    pub(crate) fn base(&self, pid: u32, first_address: u64) -> Option<u64> {
+        let maps = fs::read(format!("/proc/{pid}/maps")).ok()?;
+        let maps = String::from_utf8_lossy(&maps);
+        let ends_so = |line: &&str| line.ends_with(self.path.to_str().unwrap_or("\n"));
+        let first = maps.lines().take(MAPPINGS).find(ends_so)?;
+        let (begin, _) = first.split_once('-')?;
+        let page = first_address & !0xfff;
+        u64::from_str_radix(begin, 16).ok()?.checked_sub(page)
     }
 
     /// Opens the file that is mapped, in whatever mount namespace it lies, and if it was deleted.
     ///
     /// # Errors
     /// Of the operating system: the process is gone, or it may not be looked into.
-    pub(super) fn open(&self, pid: u32) -> io::Result<(File, Metadata)> {
+    pub(crate) fn open(&self, pid: u32) -> io::Result<(File, Metadata)> {
         // The link in `map_files` leads to the file itself. Where that is not allowed, the path does, unless something else
         // is there now.
         let file = File::open(format!("/proc/{pid}/map_files/{}", self.range)).or_else(|error| {
@@ -80,13 +91,13 @@ impl MappedFile {
 ///
 /// # Errors
 /// Of the operating system: the process is gone, or it may not be looked into.
-pub(super) fn mapped_files(pid: u32) -> io::Result<Vec<MappedFile>> {
+pub(crate) fn mapped_files(pid: u32) -> io::Result<Vec<MappedFile>> {
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
     Ok(parse(&String::from_utf8_lossy(&maps)))
 }
 
 /// The executable that a process runs.
-pub(super) fn executable(pid: u32) -> Option<PathBuf> {
+pub(crate) fn executable(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 

@@ -7,6 +7,6 @@
 
 pub mod coverage;
 pub mod image;
-mod maps;
+pub(crate) mod maps;
 pub mod survey;
 pub mod uprobes;

@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use super::stream::StreamName;
 use super::{OutcomeName, RoleName, ms, timestamp};
-use crate::exchange::{Outcome, Role};
+use crate::attribution::Spent;
+use crate::exchange::{Class, Outcome, Role};
 use crate::snapshot::LoggedExchange;
 
 /// One ended exchange.
@@ -70,6 +71,8 @@ pub struct Request {
     pub processing_ms: Option<f64>,
     /// First response byte to last response byte.
     pub transfer_ms: Option<f64>,
+    /// Where its time went; null in the client role, unless it was answered, and if its process was not seen to call another.
+    pub breakdown: Option<RequestBreakdown>,
     /// Bytes of the request, head included.
     pub request_bytes: u64,
     /// Bytes of the response, head included.
@@ -113,8 +116,47 @@ impl From<&LoggedExchange> for Request {
             queue_time_ms: times.queue_time_ns().as_ref().map(ms),
             processing_ms: times.processing_ns().as_ref().map(ms),
             transfer_ms: transfer.filter(|_| answered).as_ref().map(ms),
+            breakdown: exchange.spent.as_ref().map(RequestBreakdown::from),
             request_bytes: exchange.request_bytes,
             response_bytes: exchange.response_bytes,
+        }
+    }
+}
+
+/// Where the time of one request went: the parts together are its response time.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct RequestBreakdown {
+    /// In the service itself: it waited for no call.
+    pub own_ms: f64,
+    /// In databases.
+    pub database_ms: f64,
+    /// In caches.
+    pub cache_ms: f64,
+    /// In other services.
+    pub external_ms: f64,
+    /// Calls to databases.
+    pub database_calls: u32,
+    /// Calls to caches.
+    pub cache_calls: u32,
+    /// Calls to other services.
+    pub external_calls: u32,
+    /// Calls that may have been its own, or another request's.
+    pub ambiguous_calls: u32,
+}
+
+impl From<&Spent> for RequestBreakdown {
+    fn from(spent: &Spent) -> Self {
+        let time = |class: Class| ms(&spent.class_ns[class as usize]);
+        let calls = |class: Class| spent.calls[class as usize];
+        Self {
+            own_ms: ms(&spent.own_ns),
+            database_ms: time(Class::Database),
+            cache_ms: time(Class::Cache),
+            external_ms: time(Class::External),
+            database_calls: calls(Class::Database),
+            cache_calls: calls(Class::Cache),
+            external_calls: calls(Class::External),
+            ambiguous_calls: spent.ambiguous,
         }
     }
 }
