@@ -130,6 +130,19 @@ pub struct Open {
     pub tls: bool,
 }
 
+/// How a TCP connection's packets fare, see [`record::NetworkRecord`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Smoothed round-trip time, if one was measured.
+    pub rtt_us: Option<u32>,
+    /// Its mean deviation.
+    pub rtt_variance_us: u32,
+    /// Segments sent again since the connection began.
+    pub retransmits: u32,
+    /// How long it took to connect, if this process did and it was seen.
+    pub connect_us: Option<u32>,
+}
+
 /// What happened to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -162,6 +175,15 @@ pub enum Event<'a> {
         at_ns: u64,
         /// How.
         change: Change,
+    },
+    /// How a connection's packets fare.
+    Network {
+        /// The connection's id.
+        connection: u64,
+        /// When.
+        at_ns: u64,
+        /// What its socket says.
+        network: Network,
     },
     /// A process ended (`executed: false`) or replaced its program.
     Exit {
@@ -255,6 +277,16 @@ impl<'a> Event<'a> {
                     change::DESTROYED => Change::Destroyed,
                     change::FORGOTTEN => Change::Forgotten,
                     _ => return Err(DecodeError::Length),
+                },
+            },
+            Record::Network(record) => Self::Network {
+                connection: record.connection,
+                at_ns: record.header.at_ns,
+                network: Network {
+                    rtt_us: (record.rtt_us != 0).then_some(record.rtt_us),
+                    rtt_variance_us: record.rtt_variance_us,
+                    retransmits: record.retransmits,
+                    connect_us: (record.connect_us != 0).then_some(record.connect_us),
                 },
             },
             Record::Exit(record) => Self::Exit {

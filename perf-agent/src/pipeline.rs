@@ -215,6 +215,18 @@ impl Pipeline {
                 at_ns,
                 change,
             } => self.state(connection, at_ns, change),
+            Event::Network {
+                connection,
+                at_ns,
+                network,
+            } => {
+                self.now_ns = self.now_ns.max(at_ns);
+                if let Some(followed) = self.connections.get_mut(connection)
+                    && let Some(origin) = &mut followed.origin
+                {
+                    self.statistics.network(origin, &network, at_ns);
+                }
+            }
             Event::Exit { tgid, executed } => self.statistics.exited(tgid, executed),
             Event::Process { tgid, exe, cgroup } => self.statistics.process(tgid, &exe, &cgroup),
             Event::Tick { at_ns, wall_ns } => {
@@ -274,6 +286,9 @@ impl Pipeline {
             return;
         };
         if let Some(origin) = &mut followed.origin {
+            if change == Change::Reset {
+                self.statistics.reset(origin, at_ns);
+            }
             followed
                 .connection
                 .changed(change, at_ns, &mut self.statistics.sink(origin));

@@ -18,4 +18,4 @@ pub mod sniff;
 pub mod state;
 
 /// Version of everything in this crate. Written into recorded files; a reader refuses another major layout.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

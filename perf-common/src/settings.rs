@@ -121,7 +121,7 @@ pub mod offset {
         };
     }
     /// Number of fields.
-    pub const COUNT: usize = 64;
+    pub const COUNT: usize = 67;
     fields! {
         SK_FAMILY = 0, "sock", "__sk_common.skc_family";
         SK_STATE = 1, "sock", "__sk_common.skc_state";
@@ -187,6 +187,9 @@ pub mod offset {
         SIGNAL_LIVE = 61, "signal_struct", "live.counter";
         TASK_FSBASE = 62, "task_struct", "thread.fsbase";
         TCP_ULP = 63, "tcp_sock", "inet_conn.icsk_ulp_ops";
+        TCP_SRTT = 64, "tcp_sock", "srtt_us";
+        TCP_MDEV = 65, "tcp_sock", "mdev_us";
+        TCP_RETRANSMITS = 66, "tcp_sock", "total_retrans";
     }
     /// Says that this kernel's BTF has no such field.
     pub const ABSENT: u32 = u32::MAX;

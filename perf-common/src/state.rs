@@ -48,6 +48,8 @@ pub mod flags {
     pub const KERNEL_TLS: u32 = 1 << 17;
     /// Messages are taken whole, in both directions, see [`crate::sniff::looks::MESSAGES`].
     pub const WHOLE: u32 = 1 << 21;
+    /// A TCP socket that has sent its SYN and is not connected yet.
+    pub const CONNECTING: u32 = 1 << 22;
     /// Of a session: it was bound to its socket by order and lengths alone.
     pub const INFERRED: u32 = 1 << 16;
 }
@@ -187,11 +189,17 @@ pub struct ConnectionState {
     pub received_before: u32,
     /// Likewise of what was sent.
     pub sent_before: u32,
+    /// Of a TCP socket: when its [`crate::record::NetworkRecord`] was told last; while it connects, when that began.
+    pub network_ns: u64,
+    /// How long it took to connect, microseconds; 0 if that was not seen.
+    pub connect_us: u32,
+    /// Explicit padding, 0.
+    pub reserved: u32,
 }
 
 /// Bytes of a state, as the map holds it.
 pub const STATE_BYTES: usize = size_of::<ConnectionState>();
-const _: () = assert!(STATE_BYTES == 128);
+const _: () = assert!(STATE_BYTES == 144);
 
 /// What the user side reads of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::{
     frames,
     kernel::{Address, Socket, Stream, Thread},
     maps::{count, request_budget, response_budget},
-    process,
+    network, process,
     syscall::{self, Kind, Source},
     task, tls,
 };
@@ -88,9 +88,15 @@ pub fn moved(moved: Moved) {
         return;
     }
     if state.flags & flags::TLS != 0 && !tls::is_plaintext(state, socket) {
+        if moved.stream == Stream::Tcp && state.link != 0 {
+            network::moved(state, socket, emit::now());
+        }
         return tls::ciphertext(state, socket, moved.direction, moved.length);
     }
     let at_ns = emit::now();
+    if moved.stream == Stream::Tcp && state.flags & flags::OPENED != 0 {
+        network::moved(state, socket, at_ns);
+    }
     let thread = Thread::current();
     let sent = moved.direction == direction::SENT;
     let mut source = Source::none(Kind::Unseen);

@@ -20,7 +20,7 @@ use crate::{
     frames,
     kernel::{Address, Socket, Stream, Thread, follow, read},
     maps::{CONNECTIONS, count, features, field_offset, processor},
-    process, tls,
+    network, process, tls,
 };
 
 /// What a connection's open record tells of where it goes.
@@ -142,6 +142,9 @@ pub fn fresh(stream: Stream, at_ns: u64) -> ConnectionState {
         moved_ns: 0,
         received_before: 0,
         sent_before: 0,
+        network_ns: 0,
+        connect_us: 0,
+        reserved: 0,
     }
 }
 
@@ -309,6 +312,7 @@ fn unix_path(socket: Address, to: *mut u8) -> u32 {
 }
 
 const TCP_ESTABLISHED: i32 = 1;
+const TCP_SYN_SENT: i32 = 2;
 const TCP_FIN_WAIT1: i32 = 4;
 const TCP_CLOSE: i32 = 7;
 const TCP_CLOSE_WAIT: i32 = 8;
@@ -318,6 +322,8 @@ const TCP_LAST_ACK: i32 = 9;
 #[inline(always)]
 pub fn changed(socket: Socket, old: i32, new: i32) {
     let what = match (old, new) {
+        (_, TCP_SYN_SENT) => return connects(socket),
+        (TCP_SYN_SENT, TCP_ESTABLISHED) => return connected(socket),
         (_, TCP_CLOSE_WAIT) => change::PEER_CLOSED,
         (_, TCP_FIN_WAIT1 | TCP_LAST_ACK) => change::LOCAL_CLOSED,
         (TCP_ESTABLISHED | TCP_CLOSE_WAIT | TCP_FIN_WAIT1, TCP_CLOSE) => {
@@ -341,6 +347,36 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
             tls::closed(state);
         }
         tell_change(session_of(state), what);
+    }
+}
+
+/// A process connects: the time counts from here.
+#[inline(always)]
+fn connects(socket: Socket) {
+    // A full table is counted when the process moves data.
+    let Some(state) = find(socket).or_else(|| insert(socket, &fresh(Stream::Tcp, emit::now()))) else {
+        return;
+    };
+    // SAFETY: as in `find_or_adopt`.
+    let state = unsafe { &mut *state };
+    state.flags |= flags::CONNECTING;
+    state.network_ns = emit::now();
+}
+
+#[inline(always)]
+fn connected(socket: Socket) {
+    let Some(state) = find(socket) else { return };
+    // SAFETY: as in `find_or_adopt`.
+    let state = unsafe { &mut *state };
+    if state.flags & flags::CONNECTING != 0 {
+        state.flags &= !flags::CONNECTING;
+        let took_us = (emit::now() - state.network_ns) / 1000;
+        state.connect_us = if took_us > u64::from(u32::MAX) {
+            u32::MAX
+        } else {
+            took_us as u32
+        };
+        state.network_ns = 0;
     }
 }
 
@@ -385,7 +421,10 @@ pub fn peer_closed(socket: Socket) {
 pub fn destroyed(socket: Socket) {
     if let Some(state) = find(socket) {
         // SAFETY: as in `find_or_adopt`.
-        let link = unsafe { (*state).link };
+        let (own, link) = unsafe { (&*state, (*state).link) };
+        if network::is_told(own) {
+            network::tell(own, socket, emit::now());
+        }
         // SAFETY: as in `find_or_adopt`.
         let state = session_of(unsafe { &mut *state });
         if state.flags & flags::OPENED != 0 {

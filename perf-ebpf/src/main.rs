@@ -19,6 +19,7 @@ mod filter;
 mod frames;
 mod kernel;
 mod maps;
+mod network;
 mod process;
 mod rustls;
 mod syscall;

@@ -22,7 +22,11 @@ pub fn mover(thread: Thread) -> u32 {
         0
     };
     // Allocated in places of 16 bytes: within 32 GiB no two are the same.
-    if address == 0 { thread.tid } else { (address >> 4) as u32 | TASK }
+    if address == 0 {
+        thread.tid
+    } else {
+        (address >> 4) as u32 | TASK
+    }
 }
 
 #[inline(always)]

@@ -22,6 +22,7 @@
 
 pub mod breakdown;
 pub mod distribution;
+pub mod network;
 mod packing;
 mod running;
 mod samples;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 pub use breakdown::Breakdown;
 pub use distribution::{Distribution, Summary};
+pub use network::Network;
 pub use streams::Streams;
 pub use tallies::Tallies;
 pub use window::Window;
@@ -143,6 +145,8 @@ pub struct WindowView {
     pub tallies: Tallies,
     /// Where the time went; `None` if the endpoint's process calls nobody.
     pub breakdown: Option<Box<Breakdown>>,
+    /// How packets fared; `None` if no socket told.
+    pub network: Option<Box<Network>>,
     /// In flight now.
     pub in_flight: u32,
     /// Most in flight at once within the window.
@@ -265,6 +269,20 @@ impl Aggregate {
         self.running.breakdown().add(shares, ambiguous);
     }
 
+    /// What the socket of a connection that is used here said.
+    pub fn network(&mut self, sample: &network::Sample, at_ns: u64) {
+        self.advance(at_ns);
+        self.changed = true;
+        self.running.network().add(sample);
+    }
+
+    /// A connection that was used here ended by an RST or a time-out.
+    pub fn reset(&mut self, at_ns: u64) {
+        self.advance(at_ns);
+        self.changed = true;
+        self.running.network().resets += 1;
+    }
+
     /// A stream began, at this moment.
     pub fn stream_opened(&mut self, at_ns: u64) {
         self.advance(at_ns);
@@ -350,6 +368,7 @@ impl Aggregate {
             streams: sum.streams.map(|streams| *streams).unwrap_or_default(),
             tallies: sum.tallies.map(|tallies| *tallies).unwrap_or_default(),
             breakdown: sum.breakdown,
+            network: sum.network,
             in_flight: self.in_flight,
             max_in_flight: sum.max_in_flight.max(self.in_flight),
             current_rps: f64::from(self.seconds.of((at_ns / SECOND_NS).wrapping_sub(1))),

@@ -7,6 +7,7 @@
 
 use super::ErrorRule;
 use super::breakdown::Breakdown;
+use super::network::Network;
 use super::slot::{RunningTimes, Slot};
 use super::streams::Streams;
 use crate::exchange::{Ended, Outcome, Role};
@@ -136,6 +137,11 @@ impl Running {
         self.slot.breakdown.get_or_insert_default()
     }
 
+    /// How packets fared.
+    pub(super) fn network(&mut self) -> &mut Network {
+        self.slot.network.get_or_insert_default()
+    }
+
     /// What went on behind answers.
     pub(super) fn streams(&mut self) -> &mut Streams {
         self.slot.streams.get_or_insert_default()
@@ -158,7 +164,7 @@ impl Running {
 
     /// True if nothing happened.
     pub(super) fn is_empty(&self) -> bool {
-        self.max_in_flight == 0 && self.requests() == 0 && self.slot.streams.is_none()
+        self.max_in_flight == 0 && self.requests() == 0 && self.slot.streams.is_none() && self.slot.network.is_none()
     }
 
     /// As a slot to be read.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::STATUSES;
 use super::breakdown::Breakdown;
 use super::distribution::Distribution;
+use super::network::Network;
 use super::packing::{Reader, put};
 use super::running::{AnswerTimes, Counted};
 use super::samples::Samples;
@@ -35,6 +36,8 @@ pub(crate) struct Slot<T = Times> {
     pub(crate) tallies: Option<Box<Tallies>>,
     /// Likewise.
     pub(crate) breakdown: Option<Box<Breakdown>>,
+    /// Likewise.
+    pub(crate) network: Option<Box<Network>>,
 }
 
 /// What follows the numbers that every slot has.
@@ -42,6 +45,7 @@ mod part {
     pub(super) const STREAMS: u8 = 1;
     pub(super) const TALLIES: u8 = 2;
     pub(super) const BREAKDOWN: u8 = 4;
+    pub(super) const NETWORK: u8 = 8;
 }
 
 /// The distributions, to be read.
@@ -90,6 +94,9 @@ impl<T> Slot<T> {
         }
         if let Some(breakdown) = &other.breakdown {
             self.breakdown.get_or_insert_default().merge(breakdown);
+        }
+        if let Some(network) = &other.network {
+            self.network.get_or_insert_default().merge(network);
         }
     }
 
@@ -157,6 +164,7 @@ impl Slot<RunningTimes> {
             streams: self.streams.clone(),
             tallies: self.tallies.clone(),
             breakdown: self.breakdown.clone(),
+            network: self.network.clone(),
             times: Times {
                 response_time: answer.sorted(0),
                 time_to_first_byte: answer.sorted(1),
@@ -190,6 +198,10 @@ impl Slot<RunningTimes> {
                 .breakdown
                 .as_ref()
                 .map_or(0, |breakdown| size_of::<Breakdown>() + breakdown.heap_bytes())
+            + self
+                .network
+                .as_ref()
+                .map_or(0, |network| size_of::<Network>() + network.heap_bytes())
     }
 }
 
@@ -234,7 +246,8 @@ impl Slot {
         let streams = if self.streams.is_some() { part::STREAMS } else { 0 };
         let tallies = if self.tallies.is_some() { part::TALLIES } else { 0 };
         let breakdown = if self.breakdown.is_some() { part::BREAKDOWN } else { 0 };
-        let parts = streams | tallies | breakdown;
+        let network = if self.network.is_some() { part::NETWORK } else { 0 };
+        let parts = streams | tallies | breakdown | network;
         if parts != 0 {
             out.push(parts);
         }
@@ -246,6 +259,9 @@ impl Slot {
         }
         if let Some(breakdown) = &self.breakdown {
             breakdown.pack(&mut out);
+        }
+        if let Some(network) = &self.network {
+            network.pack(&mut out);
         }
         Arc::from(out)
     }
@@ -269,6 +285,7 @@ impl Slot {
             streams: None,
             tallies: None,
             breakdown: None,
+            network: None,
             times: Times {
                 response_time: Distribution::unpack(reader),
                 queue_time: Distribution::unpack(reader),
@@ -286,6 +303,9 @@ impl Slot {
         }
         if parts & part::BREAKDOWN != 0 {
             slot.breakdown = Some(Box::new(Breakdown::unpack(reader)));
+        }
+        if parts & part::NETWORK != 0 {
+            slot.network = Some(Box::new(Network::unpack(reader)));
         }
         slot
     }

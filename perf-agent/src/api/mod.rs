@@ -85,6 +85,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(paths::database))
         .routes(routes!(paths::cache))
         .routes(routes!(paths::external))
+        .routes(routes!(paths::network))
         .routes(routes!(paths::throughput))
         .routes(routes!(paths::latency))
         .routes(routes!(paths::requests))

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::json::agent::{Agent, Own};
 use super::json::endpoint::{Endpoint, EndpointDetail, Endpoints};
+use super::json::network::Networks;
 use super::json::performance::Performance;
 use super::json::request::{Request, Requests};
 use super::json::service::Services;
@@ -244,6 +245,18 @@ pub(super) async fn cache(State(api): State<Arc<Api>>, RawQuery(query): RawQuery
 pub(super) async fn external(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Externals> {
     let (targets, window) = targets(&api, query.as_deref(), Class::External)?;
     Ok(Json(Externals::new(&targets, window)))
+}
+
+/// How packets fare between the services of this host and their peers: round-trip times, retransmits, resets.
+#[utoipa::path(get, path = "/api/v1/network",
+    params(("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default")),
+    responses(
+        (status = 200, body = Networks),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn network(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Networks> {
+    let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
+    Ok(Json(Networks::new(&api.now().snapshot, window)))
 }
 
 fn targets(api: &Api, query: Option<&str>, class: Class) -> Result<(Targets, Window), Problem> {

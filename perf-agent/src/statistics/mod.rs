@@ -20,10 +20,11 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use crate::aggregate::network::Sample;
 use crate::aggregate::{Aggregate, ErrorRule};
 use crate::attribution::{Attribution, Call, Cause, Inbound, Requests, Served, Spent, Task};
 use crate::endpoint::{Peer, RouteError, Routes};
-use crate::event::Peers;
+use crate::event::{Network, Peers};
 use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
 use crate::ledger::Ledger;
 use crate::process::{Processes, ServiceKey, Services};
@@ -84,6 +85,10 @@ pub struct Origin {
     connection: u64,
     /// Requests in flight on it.
     in_flight: u32,
+    /// The endpoint that it was used for last, and how often endpoints had got new numbers by then.
+    endpoint: Option<(u64, u32)>,
+    /// What its socket said last.
+    network: Network,
     /// In the client role: the scope that counts it among its connections, once a request was made.
     counted: Option<u32>,
     found: Option<Found>,
@@ -122,6 +127,8 @@ impl Origin {
             tls: false,
             connection: 0,
             in_flight: 0,
+            endpoint: None,
+            network: Network::default(),
             counted: None,
             found: None,
             remote: remote_of(&peers),
@@ -194,6 +201,8 @@ pub struct Statistics {
     shared_total: Option<Arc<Aggregate>>,
     open: OpenExchanges,
     attribution: Attribution,
+    /// How often endpoints got new numbers.
+    renumbered: u64,
     log: Log,
     streams: Streams,
     traced: Option<Vec<Traced>>,
@@ -230,6 +239,7 @@ impl Statistics {
             shared_total: None,
             open: OpenExchanges::default(),
             attribution: Attribution::default(),
+            renumbered: 0,
             log: Log::new(settings.recent, settings.slowest),
             streams: Streams::default(),
             traced: None,
@@ -267,6 +277,38 @@ impl Statistics {
         ConnectionSink {
             statistics: self,
             origin,
+        }
+    }
+
+    /// What a connection's socket says of its packets.
+    pub fn network(&mut self, origin: &mut Origin, network: &Network, at_ns: u64) {
+        let before = std::mem::replace(&mut origin.network, *network);
+        let us = |us: u32| u64::from(us) * 1000;
+        let sample = Sample {
+            rtt_ns: network.rtt_us.map(us),
+            rtt_variance_ns: us(network.rtt_variance_us),
+            retransmits: network.retransmits.saturating_sub(before.retransmits),
+            connect_ns: network.connect_us.filter(|_| before.connect_us.is_none()).map(us),
+        };
+        if let Some(endpoint) = self.used_for(origin) {
+            self.endpoints.get_mut(endpoint).aggregate.network(&sample, at_ns);
+            self.shared_total = None;
+            if origin.role == Role::Server && self.endpoints.get(endpoint).named().key.protocol.has_statuses() {
+                self.total.network(&sample, at_ns);
+            }
+        }
+    }
+
+    /// The endpoint that a connection was used for last; not known for a moment after endpoints got new numbers.
+    fn used_for(&self, origin: &Origin) -> Option<u32> {
+        let (renumbered, endpoint) = origin.endpoint?;
+        (renumbered == self.renumbered).then_some(endpoint)
+    }
+
+    /// A connection ended by an RST, or by a time-out.
+    pub fn reset(&mut self, origin: &Origin, at_ns: u64) {
+        if let Some(endpoint) = self.used_for(origin) {
+            self.endpoints.get_mut(endpoint).aggregate.reset(at_ns);
         }
     }
 
@@ -411,6 +453,7 @@ impl Statistics {
 
     #[cold]
     fn moved(&mut self, moved: &Moved) {
+        self.renumbered += 1;
         self.open.moved(moved);
         let endpoints = &self.endpoints;
         self.log.moved(moved, |number| endpoints.get(number).named().clone());
@@ -500,6 +543,7 @@ impl Sink for ConnectionSink<'_> {
         let number = open.endpoint.unwrap_or_else(|| this.late(self.origin, &open, ended));
         let endpoint = this.endpoints.get_mut(number);
         endpoint.aggregate.ended(counted, this.rules.of(open.protocol));
+        self.origin.endpoint = Some((this.renumbered, number));
         let spent = this.attribute(self.origin, &mut open, number, ended);
         if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();

@@ -1,8 +1,8 @@
 //! Records as bytes: decoding what arrives, and the images of the records that the user side writes itself.
 
 use super::{
-    CountersRecord, DataRecord, ExitRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord,
-    UNIX_PATH_BYTES, flag, kind,
+    CountersRecord, DataRecord, ExitRecord, NetworkRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord,
+    TickRecord, UNIX_PATH_BYTES, flag, kind,
 };
 
 /// One decoded record; payloads and texts are borrowed from the input.
@@ -14,6 +14,8 @@ pub enum Record<'a> {
     Open(OpenRecord),
     /// See [`StateRecord`].
     State(StateRecord),
+    /// See [`NetworkRecord`].
+    Network(NetworkRecord),
     /// See [`ExitRecord`].
     Exit(ExitRecord),
     /// See [`ProcessRecord`].
@@ -133,6 +135,17 @@ fn other(kind: u16, bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
                 connection: fields.u64(),
                 change: fields.u8(),
                 reserved: fields.array(),
+            }))
+        }
+        kind::NETWORK => {
+            let (mut fields, _) = Fields::<{ size_of::<NetworkRecord>() }>::of(bytes)?;
+            Ok(Record::Network(NetworkRecord {
+                header: fields.header(),
+                connection: fields.u64(),
+                rtt_us: fields.u32(),
+                rtt_variance_us: fields.u32(),
+                retransmits: fields.u32(),
+                connect_us: fields.u32(),
             }))
         }
         kind::EXIT => {
@@ -315,6 +328,19 @@ impl OpenRecord {
     }
 }
 
+impl NetworkRecord {
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.connection.to_le_bytes())
+            .put(self.rtt_us.to_le_bytes())
+            .put(self.rtt_variance_us.to_le_bytes())
+            .put(self.retransmits.to_le_bytes())
+            .put(self.connect_us.to_le_bytes())
+            .done()
+    }
+}
+
 impl StateRecord {
     /// A change that the user side found out itself.
     pub fn new(connection: u64, change: u8, at_ns: u64) -> Self {
@@ -447,6 +473,19 @@ mod tests {
             (0x0102_0304_0506_0708, 1000, 10)
         );
         assert_eq!(record.to_bytes(), bytes[..64]);
+    }
+
+    #[test]
+    fn a_network_record_comes_back_as_it_was_written() {
+        let record = NetworkRecord {
+            header: RecordHeader::of::<NetworkRecord>(kind::NETWORK, 0, 9),
+            connection: 1,
+            rtt_us: 2,
+            rtt_variance_us: 3,
+            retransmits: 4,
+            connect_us: 5,
+        };
+        assert_eq!(decode(&record.to_bytes()), Ok(Record::Network(record)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Records: what one hook hit puts into the ring buffer, and what a recorded file is a sequence of.
 //!
 //! Every record starts with a [`RecordHeader`]. The kernel side writes [`DataRecord`], [`OpenRecord`],
-//! [`StateRecord`], [`ExitRecord`] and [`ProcessRecord`] in place; the user side adds [`TickRecord`] and [`CountersRecord`]
+//! [`StateRecord`], [`NetworkRecord`], [`ExitRecord`] and [`ProcessRecord`] in place; the user side adds [`TickRecord`] and [`CountersRecord`]
 //! to the same stream, so that a recording replays without the machine it was made on.
 //!
 //! All integers are in the byte order of the machine (little endian on every supported architecture). Times are
@@ -23,6 +23,8 @@ pub mod kind {
     pub const EXIT: u16 = 4;
     /// Who a process is. See [`super::ProcessRecord`].
     pub const PROCESS: u16 = 5;
+    /// How a connection's packets fare. See [`super::NetworkRecord`].
+    pub const NETWORK: u16 = 6;
     /// Time went on; written by the user side once a second. See [`super::TickRecord`].
     pub const TICK: u16 = 17;
     /// The kernel side's counters; written by the user side with each tick. See [`super::CountersRecord`].
@@ -239,6 +241,24 @@ pub struct ExitRecord {
     pub what: u32,
 }
 
+/// How a TCP connection's packets fare, as its socket says: at most once a second while bytes move, and at its end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkRecord {
+    /// `kind` is [`kind::NETWORK`].
+    pub header: RecordHeader,
+    /// The connection's id.
+    pub connection: u64,
+    /// Smoothed round-trip time, microseconds (`tcp_sock.srtt_us`, which holds eight times that); 0 if none was measured.
+    pub rtt_us: u32,
+    /// Its mean deviation, microseconds (`tcp_sock.mdev_us`, which holds four times that).
+    pub rtt_variance_us: u32,
+    /// Segments sent again since the connection began (`tcp_sock.total_retrans`).
+    pub retransmits: u32,
+    /// From the SYN to its answer, microseconds; 0 if that was not seen, or the peer connected.
+    pub connect_us: u32,
+}
+
 /// Who a process is; comes before the first [`OpenRecord`] of the program that it runs. Followed by the names on the way
 /// from the executable up to the root of the file system, then by those from its control group up to the root of the
 /// hierarchy: innermost first, each ended by a NUL, the root's own name empty (`curl\0bin\0usr\0\0`). A list without that
@@ -284,6 +304,7 @@ const _: () = assert!(size_of::<DataRecord>() == 64);
 const _: () = assert!(size_of::<OpenRecord>() == 224);
 const _: () = assert!(size_of::<StateRecord>() == 32);
 const _: () = assert!(size_of::<ExitRecord>() == 24);
+const _: () = assert!(size_of::<NetworkRecord>() == 40);
 const _: () = assert!(size_of::<ProcessRecord>() == 24);
 const _: () = assert!(size_of::<TickRecord>() == 24);
 const _: () = assert!(size_of::<CountersRecord>() == 24);

@@ -22,7 +22,7 @@ pub struct Breakdown {
     pub external_ms: Summary,
     /// In the socket, before it was read; not a part of the response time.
     pub queue_ms: Summary,
-    /// On the network between client and service. Without samples: not measured by this version.
+    /// On the network between clients and service: smoothed round-trip times, one of each connection and second.
     pub network_ms: Summary,
     /// Calls made while serving one request.
     pub calls_per_request: Calls,
@@ -98,7 +98,10 @@ impl Breakdown {
             cache_ms: class(Class::Cache),
             external_ms: class(Class::External),
             queue_ms: Summary::from(&view.queue_time),
-            network_ms: Summary::default(),
+            network_ms: view
+                .network
+                .as_ref()
+                .map_or_else(Summary::default, |network| Summary::from(&network.rtt)),
             calls_per_request: Calls {
                 database: calls(Class::Database),
                 cache: calls(Class::Cache),

@@ -18,7 +18,7 @@ use crate::targets::Targets;
 /// Where the time of the observed services' exchanges went. Parts that this version does not measure are null.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LatencyParts {
-    /// On the network.
+    /// On the network between clients and services: smoothed round-trip times, one of each connection and second.
     pub network_ms: Option<Summary>,
     /// In the socket, before the service read the request.
     pub queue_ms: Option<Summary>,
@@ -93,7 +93,7 @@ impl Performance {
             window: window.into(),
             response_time_ms: Summary::from(&view.response_time),
             latency: LatencyParts {
-                network_ms: None,
+                network_ms: view.network.as_ref().and_then(|network| measured(&network.rtt)),
                 queue_ms: measured(&view.queue_time),
                 processing_ms: measured(&view.processing),
                 database_ms: spent(Class::Database),
