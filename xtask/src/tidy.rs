@@ -18,8 +18,10 @@ const CORE: [&str; 11] = [
     "process",
     "protocol",
     "snapshot",
+    "attribution",
     "statistics",
     "stream",
+    "targets",
 ];
 
 /// What the core must not name, and why.
