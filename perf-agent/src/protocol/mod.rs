@@ -13,6 +13,7 @@
 mod framed;
 pub mod http1;
 pub mod http2;
+pub mod memcached;
 #[cfg(test)]
 pub(crate) mod recorder;
 pub mod redis;
@@ -216,4 +217,4 @@ pub fn waits(protocol: Protocol, operation: &str) -> bool {
 }
 
 /// All protocols, in the order in which they are asked.
-pub const PROTOCOLS: &[ProtocolEntry] = &[http2::ENTRY, redis::ENTRY, http1::ENTRY];
+pub const PROTOCOLS: &[ProtocolEntry] = &[http2::ENTRY, redis::ENTRY, memcached::ENTRY, http1::ENTRY];

@@ -146,6 +146,24 @@ impl<N> Talk<'_, N> {
         }
     }
 
+    /// A request that waits and of which this is true.
+    pub(in crate::protocol) fn find(&mut self, is: impl Fn(&N) -> bool) -> Option<usize> {
+        self.pairs.queue.iter().position(|asked| is(&asked.note))
+    }
+
+    /// The request at a place that [`Talk::find`] gave.
+    pub(in crate::protocol) fn at(&mut self, place: usize) -> Option<&mut Asked<N>> {
+        self.pairs.queue.get_mut(place)
+    }
+
+    /// What became of the oldest request is not known.
+    pub(in crate::protocol) fn given_up(&mut self, at_ns: u64) {
+        if let Some(asked) = self.pairs.queue.pop_front() {
+            self.sink
+                .ended(asked.ticket, &asked.ended(Outcome::Unknown, at_ns, None));
+        }
+    }
+
     /// The oldest request was answered, and goes on as a stream.
     pub(in crate::protocol) fn becomes_stream(&mut self, at_ns: u64, kind: StreamKind) -> Option<Ticket> {
         let tid = self.tid;

@@ -23,11 +23,18 @@ struct Case {
 }
 
 /// One for each framed protocol.
-const CASES: &[Case] = &[Case {
-    entry: &redis::ENTRY,
-    conversation: redis::tests::conversation,
-    late: [b"*1\r\n$6\r\nDBSIZE\r\n", b":7\r\n"],
-}];
+const CASES: &[Case] = &[
+    Case {
+        entry: &redis::ENTRY,
+        conversation: redis::tests::conversation,
+        late: [b"*1\r\n$6\r\nDBSIZE\r\n", b":7\r\n"],
+    },
+    Case {
+        entry: &memcached::ENTRY,
+        conversation: memcached::tests::conversation,
+        late: [b"version\r\n", b"VERSION 1.6.18\r\n"],
+    },
+];
 
 fn case() -> impl Strategy<Value = (&'static Case, Talked)> {
     (0..CASES.len()).prop_flat_map(|place| {
