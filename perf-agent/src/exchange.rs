@@ -432,6 +432,8 @@ pub enum Loss {
     PipelineFull,
     /// Bytes that are no message of the connection's protocol.
     Malformed,
+    /// Bytes that were compressed on the wire, so unseen.
+    Compressed,
     /// Records were missing in a stream.
     Gap,
 }

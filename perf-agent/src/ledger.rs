@@ -116,13 +116,14 @@ pub struct Accounting {
 }
 
 /// Every kind of loss, and its word in the API.
-pub const LOSSES: [(Loss, &str); 7] = [
+pub const LOSSES: [(Loss, &str); 8] = [
     (Loss::ResponseWithoutRequest, "response_without_request"),
     (Loss::HeadCut, "head_cut"),
     (Loss::FieldUnknown, "field_unknown"),
     (Loss::FramingUnknown, "framing_unknown"),
     (Loss::PipelineFull, "pipeline_full"),
     (Loss::Malformed, "malformed"),
+    (Loss::Compressed, "compressed"),
     (Loss::Gap, "gap"),
 ];
 

@@ -407,6 +407,23 @@ mod tests {
     }
 
     #[test]
+    fn requests_of_memcached_and_mongodb_are_recognised() {
+        check(b"get key\r\n", looks::MESSAGES);
+        check(b"flush_all\r\n", looks::MESSAGES);
+        check(b"mn\r\n", looks::MESSAGES);
+        check(b"version\r\n", looks::MESSAGES);
+        // The binary protocol: a get of one key, and a no-op.
+        check(
+            b"\x80\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0k",
+            looks::MESSAGES,
+        );
+        check(b"\x80\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", looks::MESSAGES);
+        // An `OP_MSG`, of which servers read the header alone; and an answer.
+        check(b"\x32\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0", looks::MESSAGES);
+        check(b"\x32\0\0\0\x01\0\0\0\x01\0\0\0\xdd\x07\0\0", looks::NOTHING);
+    }
+
+    #[test]
     fn letters_in_a_body_begin_no_message() {
         for (bytes, expected) in [
             (&b"HTTP/1.1"[..], true),

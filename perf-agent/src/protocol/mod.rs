@@ -14,6 +14,7 @@ mod framed;
 pub mod http1;
 pub mod http2;
 pub mod memcached;
+pub mod mongodb;
 #[cfg(test)]
 pub(crate) mod recorder;
 pub mod redis;
@@ -213,8 +214,18 @@ impl DerefMut for AnyDissector {
 /// Does an exchange of this operation wait for something to happen, so that its time says nothing of the server? A blocking
 /// command, a long poll.
 pub fn waits(protocol: Protocol, operation: &str) -> bool {
-    protocol == Protocol::Redis && redis::is_blocking(operation)
+    match protocol {
+        Protocol::Redis => redis::is_blocking(operation),
+        Protocol::Mongodb => mongodb::is_await(operation),
+        _ => false,
+    }
 }
 
 /// All protocols, in the order in which they are asked.
-pub const PROTOCOLS: &[ProtocolEntry] = &[http2::ENTRY, redis::ENTRY, memcached::ENTRY, http1::ENTRY];
+pub const PROTOCOLS: &[ProtocolEntry] = &[
+    http2::ENTRY,
+    redis::ENTRY,
+    memcached::ENTRY,
+    mongodb::ENTRY,
+    http1::ENTRY,
+];

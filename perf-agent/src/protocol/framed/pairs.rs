@@ -156,6 +156,14 @@ impl<N> Talk<'_, N> {
         self.pairs.queue.get_mut(place)
     }
 
+    /// The answer to the request at a place came to its end at this moment.
+    pub(in crate::protocol) fn answered_at(&mut self, place: usize, at_ns: u64) {
+        if let Some(asked) = self.pairs.queue.remove(place) {
+            self.sink
+                .ended(asked.ticket, &asked.ended(Outcome::Answered, at_ns, None));
+        }
+    }
+
     /// What became of the oldest request is not known.
     pub(in crate::protocol) fn given_up(&mut self, at_ns: u64) {
         if let Some(asked) = self.pairs.queue.pop_front() {
