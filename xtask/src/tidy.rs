@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::places;
 
 /// The agent's pure modules: the same records give the same snapshots, so they read nothing but their arguments.
-const CORE: [&str; 11] = [
+const CORE: [&str; 13] = [
     "aggregate",
     "endpoint",
     "event",
