@@ -232,7 +232,8 @@ fn is_postgresql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     }
 }
 
-/// MySQL: a server's greeting, a client's answer to it behind the request for TLS, or a command.
+/// MySQL: a server's greeting, a client's answer to it, a command, or what begins an answer with rows or is an OK packet:
+/// a server reads a command's header by itself, which could be anything.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>
 #[inline(always)]
 #[expect(
@@ -240,22 +241,49 @@ fn is_postgresql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     reason = "called in BPF programs, where a call costs more than the body"
 )]
 fn is_mysql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
-    let [l0, l1, l2, sequence, command, next, ..] = first;
-    if known < 5 {
-        return false;
-    }
+    let [
+        l0,
+        l1,
+        l2,
+        sequence,
+        b4,
+        b5,
+        b6,
+        b7,
+        b8,
+        b9,
+        b10,
+        b11,
+        b12,
+        b13,
+        b14,
+        b15,
+    ] = first;
     let bytes = u32::from_le_bytes([l0, l1, l2, 0]);
+    if known < 5 {
+        // Inside of TLS the first packet is the second one.
+        return known == 4 && length == 4 && sequence == 2 && l2 == 0 && bytes > 32;
+    }
     let whole = bytes + 4 == length;
-    match (sequence, command) {
-        (0, 0x0a) => whole && bytes > 20 && next.is_ascii_digit(),
-        // Flags: protocol 4.1 and TLS.
-        (2, _) => whole && bytes > 32 && next & 0x0a == 0x0a,
-        // A query, or one to prepare.
-        (0, 0x03 | 0x16) => bytes > 1 && (whole || bytes + 4 > length) && (is_text(next) || next < 2),
-        // Execute, long data, close, reset.
-        (0, 0x17) => bytes >= 10 && (whole || bytes + 4 > length),
-        (0, 0x18 | 0x19) => bytes >= 5 && bytes + 4 <= length,
-        (0, 0x01 | 0x0e | 0x1f) => whole && bytes == 1,
+    let piece = bytes + 4 > length && length >= 1024;
+    match (sequence, b4) {
+        (0, 0x0a) => whole && bytes > 20 && b5.is_ascii_digit(),
+        // A query's text, maybe behind attributes of it, or one to prepare, which may be used at once.
+        (0, 0x03) => (whole || piece) && bytes > 1 && (is_text(b5) || b6 == 1),
+        (0, 0x16) => bytes > 1 && is_text(b5),
+        // Execute, once.
+        (0, 0x17) => bytes >= 10 && b9 < 16 && [b10, b11, b12, b13] == [1, 0, 0, 0],
+        // Long data and close: other commands follow. A statement's number is counted up.
+        (0, 0x18) => bytes >= 7 && bytes + 4 <= length && b8 == 0,
+        (0, 0x19) => bytes == 5 && bytes + 4 <= length && b8 == 0,
+        // Fetch, ping, reset.
+        (0, 0x1c) => whole && bytes == 9,
+        (0, 0x0e | 0x1f) => whole && bytes == 1,
+        // One column or more, and the definition of the first.
+        (1, 1..) if bytes == 1 => [b7, b8, b9] == [0, 2, 3] && [b10, b11, b12] == *b"def",
+        (1, 0) if bytes == 7 => length == 11 && b7 & 0x03 != 0,
+        // Flags: protocol 4.1. What is reserved is 0.
+        (1 | 2, _) => whole && bytes >= 32 && b5 & 0x02 != 0 && b13 | b14 | b15 == 0,
         _ => false,
     }
 }
@@ -436,6 +464,35 @@ mod tests {
             let mut first = [0; SNIFF_BYTES];
             first[..bytes.len()].copy_from_slice(bytes);
             assert_eq!(begins_message(first), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn mysql_is_recognised_by_what_either_side_begins_with() {
+        for message in [
+            &b"\x23\0\0\0\x0a8.0.36\0\x05\0\0\0s'c@Sbs<\0\xff\xff\x08\x02\0\xff\xdf\x15\0\0\0\0\0\0"[..],
+            b"\x20\0\0\x01\x85\xae\xff\x19\0\0\0\x01\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            b"\xcf\0\0\x02",
+            b"\x09\0\0\0\x03select 1",
+            b"\x0b\0\0\0\x03\0\x01select 1",
+            b"\x08\0\0\0\x16do ? +1\x0a\0\0\0\x17\xff\xff\xff\xff\0\x01\0\0\0",
+            b"\x0a\0\0\0\x17\x01\0\0\0\0\x01\0\0\0",
+            b"\x05\0\0\0\x19\x01\0\0\0\x01\0\0\0\x0e",
+            b"\x01\0\0\0\x0e",
+            b"\x07\0\0\x01\0\0\0\x02\0\0\0",
+            b"\x01\0\0\x01\x01\x17\0\0\x02\x03def\0\0\0\x011",
+        ] {
+            check(message, looks::MESSAGES);
+        }
+        for other in [
+            &b"\xcf\0\0\0"[..],
+            b"\x01\0\0\0\x0f",
+            b"\x09\0\0\0\x03sel",
+            b"\x0a\0\0\0\x17\x01\0\0\0\0\0\0\0\0",
+            b"\x07\0\0\x01\0\0\0\0\0\0\0",
+            b"\x07\0\0\x02\0\0\0\x02\0\0\0",
+        ] {
+            check(other, looks::NOTHING);
         }
     }
 

@@ -15,9 +15,11 @@ pub mod http1;
 pub mod http2;
 pub mod memcached;
 pub mod mongodb;
+pub mod mysql;
 #[cfg(test)]
 pub(crate) mod recorder;
 pub mod redis;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -227,5 +229,6 @@ pub const PROTOCOLS: &[ProtocolEntry] = &[
     redis::ENTRY,
     memcached::ENTRY,
     mongodb::ENTRY,
+    mysql::ENTRY,
     http1::ENTRY,
 ];

@@ -73,8 +73,8 @@ pub(super) trait Language: Default + Send + std::fmt::Debug {
     /// Forget what was read of a message that is not complete: it is not known what comes next.
     fn forget(&mut self, half: Half);
 
-    /// What goes now in both halves is no row of messages any more; bytes of it are told to [`Language::raw`].
-    fn is_raw(&self) -> bool {
+    /// What goes now in this half is no row of messages any more; bytes of it are told to [`Language::raw`].
+    fn is_raw(&self, _half: Half) -> bool {
         false
     }
 
@@ -262,7 +262,7 @@ impl<L: Language> Framed<L> {
             if rest.is_empty() {
                 break Verdict::Continue;
             }
-            if self.language.is_raw() {
+            if self.language.is_raw(half) {
                 self.language.raw(half, rest.len() as u64, seen.at_ns, &mut talk);
                 break Verdict::Continue;
             }
@@ -329,7 +329,7 @@ impl<L: Language> Dissector for Framed<L> {
         }
         let seen = Seen::of(&chunk);
         let turn = self.turn(chunk.half, seen, sink);
-        if self.language.is_raw() {
+        if self.language.is_raw(chunk.half) {
             let mut talk = Talk {
                 tid: seen.tid,
                 pairs: &mut self.pairs,
@@ -366,7 +366,7 @@ impl<L: Language> Dissector for Framed<L> {
             pairs: &mut self.pairs,
             sink: &mut *sink,
         };
-        if self.language.is_raw() {
+        if self.language.is_raw(gap.half) {
             self.language.raw(gap.half, gap.missing, seen.at_ns, &mut talk);
             return Verdict::Continue;
         }
@@ -475,7 +475,7 @@ impl<L: Language> Dissector for Framed<L> {
             Half::Request => &self.request,
             Half::Response => &self.response,
         };
-        reading.left > 0 || (half == Half::Response && self.adrift.is_some()) || self.language.is_raw()
+        reading.left > 0 || (half == Half::Response && self.adrift.is_some()) || self.language.is_raw(half)
     }
 
     fn heap_bytes(&self) -> usize {

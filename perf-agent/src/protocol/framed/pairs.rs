@@ -160,7 +160,7 @@ impl<N> Talk<'_, N> {
     pub(in crate::protocol) fn answered_at(&mut self, place: usize, at_ns: u64) {
         if let Some(asked) = self.pairs.queue.remove(place) {
             self.sink
-                .ended(asked.ticket, &asked.ended(Outcome::Answered, at_ns, None));
+                .ended(asked.ticket, &asked.ended(Outcome::Answered, at_ns, self.tid, None));
         }
     }
 
@@ -168,7 +168,7 @@ impl<N> Talk<'_, N> {
     pub(in crate::protocol) fn given_up(&mut self, at_ns: u64) {
         if let Some(asked) = self.pairs.queue.pop_front() {
             self.sink
-                .ended(asked.ticket, &asked.ended(Outcome::Unknown, at_ns, None));
+                .ended(asked.ticket, &asked.ended(Outcome::Unknown, at_ns, self.tid, None));
         }
     }
 

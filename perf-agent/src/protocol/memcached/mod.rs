@@ -164,7 +164,7 @@ impl Language for Memcached {
         self.track.forget();
     }
 
-    fn is_raw(&self) -> bool {
+    fn is_raw(&self, _half: Half) -> bool {
         self.watching.is_some()
     }
 

@@ -205,7 +205,7 @@ impl Language for Redis {
         }
     }
 
-    fn is_raw(&self) -> bool {
+    fn is_raw(&self, _half: Half) -> bool {
         self.raw
     }
 

@@ -42,6 +42,11 @@ const CASES: &[Case] = &[
             b"\x22\0\0\0\x01\0\0\0\x01\x02\x03\x74\xdd\x07\0\0\0\0\0\0\0\x0d\0\0\0\x10ok\0\x01\0\0\0\0",
         ],
     },
+    Case {
+        entry: &mysql::ENTRY,
+        conversation: mysql::tests::conversation,
+        late: [b"\x05\0\0\0\x03DO 1", b"\x07\0\0\x01\0\0\0\x02\0\0\0"],
+    },
 ];
 
 fn case() -> impl Strategy<Value = (&'static Case, Talked)> {
