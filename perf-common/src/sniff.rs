@@ -307,8 +307,8 @@ fn is_mongodb(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
         && length >= 16
 }
 
-/// Kafka: a request's header: an API, a version of it, and a client's name.
-/// <https://kafka.apache.org/protocol.html>
+/// Kafka: a request's header: an API, a version of it, and a client's name. Brokers read its size alone, of the small
+/// requests that a connection begins with. <https://kafka.apache.org/protocol.html>
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -318,6 +318,9 @@ fn is_kafka(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [l0, l1, l2, l3, a0, a1, v0, v1, _, _, _, _, n0, n1, ..] = first;
     let bytes = u32::from_be_bytes([l0, l1, l2, l3]);
     let name = u16::from_be_bytes([n0, n1]);
+    if known == 4 && length == 4 {
+        return (10..1 << 12).contains(&bytes);
+    }
     known >= 14
         && a0 == 0
         && a1 < 100
@@ -328,7 +331,7 @@ fn is_kafka(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
         && (name == u16::MAX || (name < 256 && u32::from(name) + 10 <= bytes))
 }
 
-/// DNS over TCP: a question behind its length (RFC 1035, 4.1.1 and 4.2.2).
+/// DNS over TCP: a question behind its length (RFC 1035, 4.1.1 and 4.2.2), or that alone.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -337,10 +340,13 @@ fn is_kafka(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
 fn is_dns(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [l0, l1, _, _, f0, f1, q0, q1, a0, a1, n0, n1, ..] = first;
     let bytes = u32::from(u16::from_be_bytes([l0, l1]));
+    if known == 2 && length == 2 {
+        return (17..1 << 9).contains(&bytes);
+    }
     known >= 14
         && bytes + 2 == length
         && bytes >= 17
-        && f0 & 0xf8 == 0
+        && f0 & 0xfa == 0
         && f1 & 0x4f == 0
         && [q0, q1] == [0, 1]
         && a0 | a1 | n0 | n1 == 0
@@ -491,6 +497,29 @@ mod tests {
             b"\x0a\0\0\0\x17\x01\0\0\0\0\0\0\0\0",
             b"\x07\0\0\x01\0\0\0\0\0\0\0",
             b"\x07\0\0\x02\0\0\0\x02\0\0\0",
+        ] {
+            check(other, looks::NOTHING);
+        }
+    }
+
+    #[test]
+    fn requests_of_brokers_and_name_servers_are_recognised_by_their_sizes_alone() {
+        check(b"\0\0\0\x47\0\x12\0\x03\0\0\0\x01\0\x0e", looks::NOTHING);
+        check(b"\0\0\0\x0e\0\x12\0\0\0\0\0\x01\0\x04kafk", looks::MESSAGES);
+        check(b"\0\0\0\x47", looks::MESSAGES);
+        check(
+            b"\0\x13\x1d\xfa\x01\x20\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01",
+            looks::MESSAGES,
+        );
+        check(b"\0\x13", looks::MESSAGES);
+        for other in [
+            &b"\0\0\0\x09"[..],
+            b"\0\0\x10\0",
+            b"\0\x10",
+            b"\x02\0",
+            b"\0\0\x12",
+            // An answer.
+            b"\0\x13\x1d\xfa\x81\x80\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01",
         ] {
             check(other, looks::NOTHING);
         }

@@ -10,12 +10,15 @@
 //!
 //! Adding a protocol: one file, one line in [`PROTOCOLS`], one fuzz target, one recording.
 
+pub mod dns;
 mod framed;
 pub mod http1;
 pub mod http2;
+pub mod kafka;
 pub mod memcached;
 pub mod mongodb;
 pub mod mysql;
+pub mod postgres;
 #[cfg(test)]
 pub(crate) mod recorder;
 pub mod redis;
@@ -219,6 +222,7 @@ pub fn waits(protocol: Protocol, operation: &str) -> bool {
     match protocol {
         Protocol::Redis => redis::is_blocking(operation),
         Protocol::Mongodb => mongodb::is_await(operation),
+        Protocol::Kafka => kafka::waits(operation),
         _ => false,
     }
 }
@@ -230,5 +234,8 @@ pub const PROTOCOLS: &[ProtocolEntry] = &[
     memcached::ENTRY,
     mongodb::ENTRY,
     mysql::ENTRY,
+    postgres::ENTRY,
+    dns::ENTRY,
+    kafka::ENTRY,
     http1::ENTRY,
 ];

@@ -81,7 +81,7 @@ pub(super) trait Language: Default + Send + std::fmt::Debug {
     /// Bytes that are no messages.
     fn raw(&mut self, _half: Half, _bytes: u64, _at_ns: u64, _talk: &mut Talk<'_, Self::Note>) {}
 
-    /// The connection ended, or observation did: streams end.
+    /// The connection ended, or observation did: streams end. Told before what waits for an answer ends.
     fn over(&mut self, _outcome: Outcome, _at_ns: u64, _talk: &mut Talk<'_, Self::Note>) {}
 
     /// Heap bytes held.
@@ -450,13 +450,13 @@ impl<L: Language> Dissector for Framed<L> {
             talk.answered(at.at_ns);
             talk.sink.lost(Loss::FramingUnknown);
         }
-        talk.end_all(outcome, at_ns);
         let mut talk = Talk {
             tid: self.tid(),
             pairs: &mut self.pairs,
             sink,
         };
         self.language.over(Outcome::Answered, at_ns, &mut talk);
+        talk.end_all(outcome, at_ns);
     }
 
     fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink) {
@@ -466,8 +466,8 @@ impl<L: Language> Dissector for Framed<L> {
             pairs: &mut self.pairs,
             sink,
         };
-        talk.end_all(outcome, at_ns);
         self.language.over(outcome, at_ns, &mut talk);
+        talk.end_all(outcome, at_ns);
     }
 
     fn awaits(&self, half: Half) -> bool {

@@ -224,6 +224,11 @@ impl<N> Pairs<N> {
         self.queue.is_empty() && self.unkept == 0
     }
 
+    /// Requests that are kept.
+    pub(in crate::protocol) fn in_flight(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn queue_is_one(&self) -> bool {
         self.queue.len() == 1 && self.unkept == 0
     }

@@ -40,15 +40,15 @@ type Slots = [(u16, u8); SLOTS];
 static RESERVED_SLOTS: Slots = index(RESERVED.as_bytes());
 static COMMAND_SLOTS: Slots = index(COMMANDS.as_bytes());
 
-/// The first slot to look for a word in; letters' case does not matter.
+/// The first slot to look for a word in, by its length and some of its letters; their case does not matter.
 const fn first_slot(word: &[u8]) -> usize {
-    let mut hash = 0x811c_9dc5_u32;
-    let mut place = 0;
-    while place < word.len() {
-        hash = (hash ^ word[place].to_ascii_uppercase() as u32).wrapping_mul(0x0100_0193);
-        place += 1;
+    let length = word.len();
+    if length == 0 {
+        return 0;
     }
-    (hash ^ (hash >> 15)) as usize % SLOTS
+    let letters = [word[0], word[length / 2], word[length - 1], word[length / 3]];
+    let letters = (u32::from_le_bytes(letters) & 0x1f1f_1f1f) as usize;
+    ((letters ^ (length << 5)).wrapping_mul(0x9e37_79b1) >> 16) % SLOTS
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lists are short")]

@@ -51,8 +51,20 @@ fn begins_word(byte: u8) -> bool {
 }
 
 fn goes_on_word(byte: u8) -> bool {
-    begins_word(byte) || byte.is_ascii_digit() || byte == b'$'
+    GOES_ON_WORD[usize::from(byte)]
 }
+
+static GOES_ON_WORD: [bool; 256] = {
+    let mut goes_on = [false; 256];
+    let mut byte = 0u8;
+    loop {
+        goes_on[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80;
+        if byte == u8::MAX {
+            break goes_on;
+        }
+        byte += 1;
+    }
+};
 
 fn is_blank(byte: u8) -> bool {
     byte <= b' ' || byte == 0x7f
@@ -92,13 +104,19 @@ impl<'a> Lexer<'a> {
         }
         let token = self.token(after_operand)?;
         self.reached_end = self.at >= self.bytes.len();
-        self.blanks();
+        // Most pieces are apart by one space or none.
+        if self.byte(0) == Some(b' ') {
+            self.at += 1;
+        }
+        if self.byte(0).is_some_and(|byte| !byte.is_ascii_alphanumeric()) {
+            self.blanks();
+        }
         Some(token)
     }
 
     fn blanks(&mut self) {
+        let mysql = self.dialect == Dialect::Mysql;
         while let Some(byte) = self.byte(0) {
-            let mysql = self.dialect == Dialect::Mysql;
             match byte {
                 _ if is_blank(byte) => self.at += 1,
                 b'-' if self.byte(1) == Some(b'-') && (!mysql || self.byte(2).is_none_or(is_blank)) => self.line(),
@@ -160,7 +178,6 @@ impl<'a> Lexer<'a> {
             b')' | b']' => self.one(Token::Close(byte)),
             b'$' if next.is_ascii_digit() => self.number(),
             b'$' if !mysql => self.dollars(),
-            b'$' => self.word(),
             b'@' if mysql && (next == b'@' || goes_on_word(next)) => self.word(),
             b':' if next == b':' => {
                 self.at += 2;
@@ -169,11 +186,11 @@ impl<'a> Lexer<'a> {
             b':' if begins_word(next) && !after_operand => self.number(),
             b'%' if !after_operand && self.is_format() => self.format(),
             b'?' if !self.is_question() => self.one(Token::Value),
-            _ if self.upcoming().starts_with(REST.as_bytes()) => {
+            0x80.. if self.upcoming().starts_with(REST.as_bytes()) => {
                 self.at = self.bytes.len();
                 Token::Rest
             }
-            _ if begins_word(byte) => self.word(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$' | 0x80.. => self.word(),
             _ => self.operator(),
         })
     }
@@ -280,12 +297,15 @@ impl<'a> Lexer<'a> {
         while self.byte(0) == Some(b'@') {
             self.at += 1;
         }
-        while let Some(byte) = self.byte(0) {
-            if !goes_on_word(byte) || (byte == REST.as_bytes()[0] && self.upcoming().starts_with(REST.as_bytes())) {
-                break;
-            }
-            self.at += 1;
+        let rest = self.upcoming();
+        let mut length = rest.iter().take_while(|&&byte| goes_on_word(byte)).count();
+        let word = &rest[..length];
+        if !word.is_ascii()
+            && let Some(end) = memmem::find(word, REST.as_bytes())
+        {
+            length = end;
         }
+        self.at += length;
         let word = &self.bytes[begin..self.at];
         match (word, self.byte(0)) {
             (b"e" | b"E", Some(b'\'')) => self.string(b'\'', true),

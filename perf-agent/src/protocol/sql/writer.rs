@@ -232,21 +232,36 @@ impl<'a> Writer<'a> {
     }
 
     /// A word, a value or an operator.
-    fn text(&mut self, text: &[u8], last: Last) -> Written {
-        let before = self.place();
-        let fits = |bytes: usize| before.end + bytes + SEPARATOR <= MAX_WORDS;
-        if !fits(text.len()) {
+    fn text(&mut self, text: &str, last: Last) -> Written {
+        if self.out.len() + text.len() + SEPARATOR > MAX_WORDS {
             return Written::Full;
         }
         self.separate(self.is_apart());
+        self.out.push_str(text);
+        self.last = last;
+        self.signs = None;
+        Written::Yes
+    }
+
+    /// The same of bytes that may be anything.
+    fn bytes(&mut self, bytes: &[u8], last: Last) -> Written {
+        // Of what is not in quotes, no byte is a control character.
+        let is_quoted = matches!(bytes.last(), Some(b'"' | b'`'));
+        if let Ok(text) = str::from_utf8(bytes)
+            && !(is_quoted && bytes.iter().any(u8::is_ascii_control))
+        {
+            return self.text(text, last);
+        }
+        let before = self.place();
+        let fits = |length: usize| before.end + length + SEPARATOR <= MAX_WORDS;
+        if !fits(bytes.len()) {
+            return Written::Full;
+        }
+        let written = self.text("", last);
         let begin = self.out.len();
-        for chunk in text.utf8_chunks() {
-            if chunk.valid().bytes().any(|byte| byte.is_ascii_control()) {
-                let shown = |letter: char| if letter.is_ascii_control() { ' ' } else { letter };
-                self.out.extend(chunk.valid().chars().map(shown));
-            } else {
-                self.out.push_str(chunk.valid());
-            }
+        let shown = |letter: char| if letter.is_ascii_control() { ' ' } else { letter };
+        for chunk in bytes.utf8_chunks() {
+            self.out.extend(chunk.valid().chars().map(shown));
             if !chunk.invalid().is_empty() {
                 self.out.push(char::REPLACEMENT_CHARACTER);
             }
@@ -255,9 +270,7 @@ impl<'a> Writer<'a> {
             self.back_to(before);
             return Written::Full;
         }
-        self.last = last;
-        self.signs = None;
-        Written::Yes
+        written
     }
 
     fn punctuation(&mut self, text: &str, spaced: bool, last: Last) -> Written {
@@ -307,13 +320,13 @@ impl<'a> Writer<'a> {
             "TO" | "ROLE" | "AUTHORIZATION" if self.made_up == MadeUp::Later => self.made_up = MadeUp::All,
             _ => {}
         }
-        self.text(keyword.as_bytes(), last)
+        self.text(keyword, last)
     }
 
     fn name(&mut self, name: &[u8]) -> Written {
         match self.made_up {
             MadeUp::All | MadeUp::Next => self.value(),
-            MadeUp::None | MadeUp::Later => self.text(name, Last::Name),
+            MadeUp::None | MadeUp::Later => self.bytes(name, Last::Name),
         }
     }
 
@@ -324,7 +337,7 @@ impl<'a> Writer<'a> {
         if let Some(place) = self.signs.take() {
             self.back_to(place);
         }
-        self.text(b"?", Last::Value)
+        self.text("?", Last::Value)
     }
 
     fn operator(&mut self, operator: &[u8]) -> Written {
@@ -333,7 +346,7 @@ impl<'a> Writer<'a> {
         if operator == b"=" && self.made_up == MadeUp::Later {
             self.made_up = MadeUp::All;
         }
-        let written = self.text(operator, Last::Operator);
+        let written = self.bytes(operator, Last::Operator);
         self.signs = signs;
         written
     }

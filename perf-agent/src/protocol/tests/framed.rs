@@ -47,6 +47,27 @@ const CASES: &[Case] = &[
         conversation: mysql::tests::conversation,
         late: [b"\x05\0\0\0\x03DO 1", b"\x07\0\0\x01\0\0\0\x02\0\0\0"],
     },
+    Case {
+        entry: &kafka::ENTRY,
+        conversation: kafka::tests::conversation,
+        late: [
+            b"\0\0\0\x0e\0\x12\0\0\x7f\0\0\0\0\x04late",
+            b"\0\0\0\x0a\x7f\0\0\0\0\0\0\0\0\0",
+        ],
+    },
+    Case {
+        entry: &dns::ENTRY,
+        conversation: dns::tests::conversation,
+        late: [
+            b"\0\x16\xff\xff\x01\0\0\x01\0\0\0\0\0\0\x04late\0\0\x01\0\x01",
+            b"\0\x16\xff\xff\x81\x80\0\x01\0\0\0\0\0\0\x04late\0\0\x01\0\x01",
+        ],
+    },
+    Case {
+        entry: &postgres::ENTRY,
+        conversation: postgres::tests::conversation,
+        late: [b"Q\0\0\0\rROLLBACK\0", b"C\0\0\0\rROLLBACK\0Z\0\0\0\x05I"],
+    },
 ];
 
 fn case() -> impl Strategy<Value = (&'static Case, Talked)> {

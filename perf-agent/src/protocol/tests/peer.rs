@@ -1,6 +1,7 @@
 //! A connection of which a test says, call by call, what goes over it.
 
 use super::*;
+use crate::exchange::Tally;
 
 /// A conversation under test; each call is a millisecond later.
 pub(in crate::protocol) struct Peer {
@@ -57,7 +58,7 @@ impl Peer {
         self.dissector.gap(gap, &mut self.sink);
     }
 
-    /// Operation, outcome, error, hits and misses of each exchange.
+    /// Operation, outcome, error, rows or hits and misses of each exchange.
     #[track_caller]
     pub(in crate::protocol) fn check(&self, expected: &[&str]) {
         let told = |told: &crate::protocol::recorder::Told| {
@@ -69,6 +70,7 @@ impl Peer {
                 .map_or(String::new(), |error| format!(" {}", error.as_str()));
             let tally = match ended.tally {
                 tally if tally.is_empty() => String::new(),
+                Tally { rows: Some(rows), .. } => format!(" {rows} rows"),
                 tally => format!(" {}/{}", tally.hits, tally.misses),
             };
             format!("{} {}{error}{tally}", told.path, ended.outcome.name())
