@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 12;
-/// Bytes of a name as text, at most: two less than as labels (RFC 1035, 2.3.4).
-pub const MAX_NAME: usize = 253;
+/// Bytes of a name at most, as labels (RFC 1035, 2.3.4).
+pub const MAX_NAME: usize = 255;
+/// So many pointers may lead to a name's labels, of which there are no more.
+const MAX_POINTERS: u8 = 127;
 /// So many addresses of an answer are told.
 pub const MAX_ADDRESSES: usize = 16;
 /// So many records of an answer are looked through for them.
@@ -49,74 +51,122 @@ impl Header {
     }
 }
 
-/// A name as text, in small letters, without the last dot. What is not printable in a label, and a dot in it, is `?`.
+/// A name of a message, which was read once to its end. As text it is in small letters, without the last dot; what is not
+/// printable in a label, and a dot in it, is `?`.
 #[derive(Clone, Copy)]
-pub struct Name {
-    text: [u8; MAX_NAME],
-    length: u8,
+pub struct Name<'a> {
+    message: &'a [u8],
+    at: usize,
 }
 
-impl Name {
-    /// Empty for the root.
-    pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default()
+impl<'a> Name<'a> {
+    /// The name at this place of a message, and the place behind it.
+    fn of(message: &'a [u8], at: usize) -> Option<(Self, usize)> {
+        let mut labels = Labels::at(message, at);
+        let mut bytes = 1;
+        loop {
+            let label = labels.read()?;
+            if label.is_empty() {
+                break;
+            }
+            bytes += 1 + label.len();
+            if bytes > MAX_NAME {
+                return None;
+            }
+        }
+        Some((Self { message, at }, labels.behind.unwrap_or(labels.place)))
     }
 
-    /// The name at this place of a message, and the place behind it.
-    fn of(message: &[u8], at: usize) -> Option<(Self, usize)> {
-        let mut name = Self {
-            text: [0; MAX_NAME],
-            length: 0,
-        };
-        let (mut place, mut behind, mut length) = (at, None, 0);
-        // The least place that was read: a pointer goes before it, so they come to an end.
-        let mut least = at;
+    /// Its labels, as they stand there; none of the root.
+    pub fn labels(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut labels = Labels::at(self.message, self.at);
+        std::iter::from_fn(move || labels.read().filter(|label| !label.is_empty()))
+    }
+}
+
+/// A label's bytes as text.
+pub fn text(label: &[u8]) -> impl Iterator<Item = char> {
+    label.iter().map(|&byte| match byte {
+        b'.' | ..=b' ' | 0x7f.. => '?',
+        _ => char::from(byte.to_ascii_lowercase()),
+    })
+}
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, label) in self.labels().enumerate() {
+            if place > 0 {
+                f.write_str(".")?;
+            }
+            text(label).try_for_each(|letter| write!(f, "{letter}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+struct Labels<'a> {
+    message: &'a [u8],
+    place: usize,
+    /// The least place that a pointer led to: the next one leads before it, so they come to an end.
+    least: usize,
+    /// The place behind the first pointer.
+    behind: Option<usize>,
+    /// Pointers that may still come.
+    pointers: u8,
+}
+
+impl<'a> Labels<'a> {
+    fn at(message: &'a [u8], place: usize) -> Self {
+        Self {
+            message,
+            place,
+            least: place,
+            behind: None,
+            pointers: MAX_POINTERS,
+        }
+    }
+
+    /// The next label; the empty one is the root's, and the last. Nothing if there is no name.
+    fn read(&mut self) -> Option<&'a [u8]> {
         loop {
-            let label = usize::from(*message.get(place)?);
-            match label {
-                0 => break,
+            let length = usize::from(*self.message.get(self.place)?);
+            match length {
+                0 => {
+                    self.place += 1;
+                    return Some(&[]);
+                }
                 1..=63 => {
-                    let bytes = message.get(place + 1..place + 1 + label)?;
-                    let dot = usize::from(length > 0);
-                    let to = name.text.get_mut(length..length + dot + label)?;
-                    to[0] = b'.';
-                    for (to, &byte) in to[dot..].iter_mut().zip(bytes) {
-                        *to = match byte {
-                            b'.' | ..=b' ' | 0x7f.. => b'?',
-                            _ => byte.to_ascii_lowercase(),
-                        };
-                    }
-                    length += dot + label;
-                    place += 1 + label;
+                    let begin = self.place + 1;
+                    self.place = begin + length;
+                    return self.message.get(begin..self.place);
                 }
                 192.. => {
-                    let low = usize::from(*message.get(place + 1)?);
-                    behind.get_or_insert(place + 2);
-                    place = (label & 0x3f) << 8 | low;
-                    if place >= least {
+                    let low = usize::from(*self.message.get(self.place + 1)?);
+                    self.behind.get_or_insert(self.place + 2);
+                    self.place = (length & 0x3f) << 8 | low;
+                    if self.place >= self.least || self.pointers == 0 {
                         return None;
                     }
-                    least = place;
+                    self.pointers -= 1;
+                    self.least = self.place;
                 }
                 _ => return None,
             }
         }
-        name.length = u8::try_from(length).ok()?;
-        Some((name, behind.unwrap_or(place + 1)))
-    }
-}
-
-impl std::fmt::Debug for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.as_str())
     }
 }
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Question {
+pub struct Question<'a> {
     /// Of this name.
-    pub name: Name,
+    pub name: Name<'a>,
     /// Type of the records.
     pub kind: u16,
     /// Their class; 1 is the internet's.
@@ -129,7 +179,7 @@ pub struct Message<'a> {
     /// Its header.
     pub header: Header,
     /// Its first question, if it has one and that is there.
-    pub question: Option<Question>,
+    pub question: Option<Question<'a>>,
     bytes: &'a [u8],
     /// Where the question ends.
     behind: usize,
@@ -219,7 +269,7 @@ mod tests {
         assert_eq!(header.counts, [1, 3, 0, 0]);
         let question = message.question.unwrap();
         assert_eq!(
-            (question.name.as_str(), question.kind, question.class),
+            (&*question.name.to_string(), question.kind, question.class),
             ("www.example.com", 1, 1)
         );
         let addresses: Vec<_> = message.addresses().map(|address| address.to_string()).collect();
@@ -260,18 +310,14 @@ mod tests {
     #[test]
     fn a_name_is_no_longer_than_names_can_be() {
         let header = b"\0\x01\x01\0\0\x01\0\0\0\0\0\0";
-        let name = |labels: usize, last: usize| {
-            let mut bytes = header.to_vec();
-            (0..labels).for_each(|_| bytes.extend(b"\x01a"));
-            bytes.push(u8::try_from(last).unwrap());
-            bytes.extend(vec![b'.'; last]);
-            bytes.extend(b"\0\0\x01\0\x01");
-            Message::of(&bytes).unwrap().question.map(|question| question.name)
+        let name = |last: &[u8]| {
+            let bytes = [header, &b"\x01a".repeat(126)[..], last, b"\0\0\x01\0\x01"].concat();
+            Message::of(&bytes)?.question.map(|question| question.name.to_string())
         };
-        let longest = name(126, 1).unwrap();
-        assert_eq!(longest.as_str().len(), MAX_NAME);
-        assert!(longest.as_str().ends_with(".a.?"));
-        assert!(name(126, 2).is_none());
+        let longest = name(b"\x01.").unwrap();
+        assert_eq!(longest.len(), MAX_NAME - 2);
+        assert!(longest.ends_with(".a.?"));
+        assert!(name(b"\x02..").is_none());
     }
 
     #[test]
@@ -279,7 +325,7 @@ mod tests {
         let mut bytes = b"\0\x01\x81\x80\0\x01\xff\xff\0\0\0\0\0\0\x01\0\x01".to_vec();
         (0..100).for_each(|_| bytes.extend(b"\0\0\x01\0\x01\0\0\0\0\0\x04\x7f\0\0\x01"));
         let message = Message::of(&bytes).unwrap();
-        assert_eq!(message.question.unwrap().name.as_str(), "");
+        assert_eq!(message.question.unwrap().name.to_string(), "");
         assert_eq!(message.addresses().count(), MAX_ADDRESSES);
     }
 }

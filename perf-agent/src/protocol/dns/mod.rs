@@ -84,7 +84,7 @@ fn is_request(header: Header) -> bool {
 pub(super) struct Note {
     id: u16,
     /// Stands for the question.
-    question: u32,
+    question: u64,
 }
 
 /// A half of which a length was read, and who moved it.
@@ -218,14 +218,19 @@ impl Language for Dns {
     }
 }
 
-/// Stands for a question (FNV-1a).
-fn question_hash(question: &Question) -> u32 {
-    let name = question.name.as_str().bytes();
-    name.chain(question.kind.to_be_bytes())
-        .chain(question.class.to_be_bytes())
-        .fold(0x811c_9dc5, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        })
+/// Stands for a question among those that wait.
+fn question_hash(question: &Question<'_>) -> u64 {
+    let [kind, class] = [question.kind, question.class].map(u64::from);
+    let words = question.name.labels().flat_map(|label| label.chunks(8)).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        // In letters of either case.
+        u64::from_ne_bytes(word) | 0x2020_2020_2020_2020
+    });
+    // The multiplier is 2^64 by the golden ratio.
+    words.fold(kind << 16 | class, |hash, word| {
+        (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31)
+    })
 }
 
 impl Dns {

@@ -1,7 +1,7 @@
 //! What a query is called: its type and its name, of which the parts that may be anything are left out. So a name that
 //! differs in every query, because it holds an address or a number drawn for it, is one operation.
 
-use super::message::Question;
+use super::message::{Name, Question, text};
 
 /// Names of types, <https://www.iana.org/assignments/dns-parameters>: those that are asked for. Others are `TYPE` and the
 /// number (RFC 3597, 5).
@@ -38,7 +38,7 @@ pub(super) fn rcode(code: u8) -> Option<crate::exchange::ErrorCode> {
 }
 
 /// Writes the operation of a request.
-pub(super) fn operation(opcode: u8, question: &Question, to: &mut String) {
+pub(super) fn operation(opcode: u8, question: &Question<'_>, to: &mut String) {
     use std::fmt::Write as _;
     to.clear();
     match OPCODES.iter().find(|(number, _)| *number == opcode) {
@@ -55,53 +55,79 @@ pub(super) fn operation(opcode: u8, question: &Question, to: &mut String) {
         None => _ = write!(to, "TYPE{}", question.kind),
     }
     to.push(' ');
-    name(question.name.as_str(), to);
+    name(&question.name, to);
 }
 
-fn name(name: &str, to: &mut String) {
-    if name.is_empty() {
-        to.push('.');
-        return;
-    }
-    for reverse in ["in-addr.arpa", "ip6.arpa"] {
-        if name.strip_suffix(reverse).is_some_and(|rest| rest.ends_with('.')) {
-            to.push_str("*.");
-            to.push_str(reverse);
-            return;
-        }
-    }
-    let labels = 1 + memchr::memchr_iter(b'.', name.as_bytes()).count();
+fn name(name: &Name<'_>, to: &mut String) {
+    let labels = name.labels().count();
+    // Names of addresses.
+    let mut last = name.labels().skip(labels.saturating_sub(2));
+    let mut ends = |with: &[&str]| {
+        let label = last.next().unwrap_or_default();
+        with.iter().any(|with| label.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    let is_reverse = ends(&["in-addr", "ip6"]) && ends(&["arpa"]);
     let mut stands_for_some = false;
-    for (place, label) in name.split('.').enumerate() {
+    for (place, label) in name.labels().enumerate() {
         let left = labels - place;
-        let left_out = left > MAX_LABELS || is_drawn(label) || left > 2 && is_numbered(label);
+        let left_out = match left {
+            1 | 2 => Kinds::of(label).is_drawn(),
+            ..=MAX_LABELS if !is_reverse => {
+                let kinds = Kinds::of(label);
+                kinds.is_drawn() || kinds.is_numbered()
+            }
+            _ => true,
+        };
         if left_out && stands_for_some {
             continue;
         }
         if place > 0 {
             to.push('.');
         }
-        to.push_str(if left_out { "*" } else { label });
+        if left_out {
+            to.push('*');
+        } else {
+            to.extend(text(label));
+        }
         stands_for_some = left_out;
+    }
+    if labels == 0 {
+        to.push('.');
     }
 }
 
-/// Is it a UUID, a hash or the like: hexadecimal digits, of both kinds?
-fn is_drawn(label: &str) -> bool {
-    let digits = digits(label);
-    let is_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-    label.len() > 32 || label.len() >= 8 && digits > 0 && digits < label.len() && label.bytes().all(is_hex)
+/// What a label's bytes are.
+#[derive(Default)]
+struct Kinds {
+    all: usize,
+    digits: usize,
+    letters: usize,
+    /// Hexadecimal digits, and hyphens.
+    hex: usize,
 }
 
-/// Is it a number, an address (`ip-10-0-0-1`), or letters and many digits?
-fn is_numbered(label: &str) -> bool {
-    let digits = digits(label);
-    let letters = label.bytes().filter(u8::is_ascii_alphabetic).count();
-    digits > 0 && (letters == 0 || label.len() >= 6 && digits >= letters || label.len() >= 16 && digits >= 4)
-}
+impl Kinds {
+    fn of(label: &[u8]) -> Self {
+        let mut kinds = Self::default();
+        for byte in label {
+            kinds.all += 1;
+            kinds.digits += usize::from(byte.is_ascii_digit());
+            kinds.letters += usize::from(byte.is_ascii_alphabetic());
+            kinds.hex += usize::from(byte.is_ascii_hexdigit() || *byte == b'-');
+        }
+        kinds
+    }
 
-fn digits(label: &str) -> usize {
-    label.bytes().filter(u8::is_ascii_digit).count()
+    /// A UUID, a hash or the like: hexadecimal digits, of both kinds. Or longer than anybody calls anything.
+    fn is_drawn(&self) -> bool {
+        self.all > 32 || self.all >= 8 && self.hex == self.all && (1..self.all).contains(&self.digits)
+    }
+
+    /// A number, an address (`ip-10-0-0-1`), or letters and many digits.
+    fn is_numbered(&self) -> bool {
+        let is_mostly_digits = self.all >= 6 && self.digits >= self.letters;
+        self.digits > 0 && (self.letters == 0 || is_mostly_digits || self.all >= 16 && self.digits >= 4)
+    }
 }
 
 #[cfg(test)]
