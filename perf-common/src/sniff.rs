@@ -50,6 +50,10 @@ pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     if is_message(first, known, length) {
         return looks::MESSAGES;
     }
+    // PostgreSQL's answer to a request for TLS; methods beginning so that are sent byte by byte are rarer.
+    if length == 1 && (first[0] == b'N' || first[0] == b'S') {
+        return looks::NOTHING;
+    }
     let letters = method_letters(first);
     let ended = letters < SNIFF_BYTES && first[letters] == b' ';
     let cut = letters == SNIFF_BYTES || (known < SNIFF_BYTES && letters == known);
@@ -535,6 +539,7 @@ mod tests {
         check(b"EHLO host\r\n", looks::HTTP1_REQUEST);
         // PostgreSQL's request for TLS: what follows its answer is TLS, or the session's start.
         check(b"\0\0\0\x08\x04\xd2\x16\x2f", looks::NOTHING);
+        check(b"N", looks::NOTHING);
         check(b"SSH-2.0-OpenSSH", looks::NOTHING);
         check(b" GET /", looks::NOTHING);
         check(b"", looks::NOTHING);

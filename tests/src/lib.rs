@@ -5,7 +5,7 @@
 //! (programs that end with their test), [`agent`] and [`api`] (the program under test), [`rows`] (what is compared),
 //! then where the truth comes from: [`wire`] and [`ways`] (both ends of a connection, scripted byte by byte),
 //! [`client`] and [`server`] (threads that keep a log), [`nginx`], [`python`] and [`wrk`] (programs that others wrote),
-//! [`tls`] (those that speak over TLS).
+//! [`tls`] (those that speak over TLS), [`store`] (databases and caches), [`work`] (applications that call them).
 //!
 //! Nothing here sleeps for a fixed time in the hope that something has happened by then.
 
@@ -21,10 +21,12 @@ pub mod python;
 pub mod rows;
 pub mod server;
 pub mod socket;
+pub mod store;
 pub mod tape;
 pub mod tls;
 pub mod uring;
 pub mod wait;
 pub mod ways;
 pub mod wire;
+pub mod work;
 pub mod wrk;

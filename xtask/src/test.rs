@@ -13,7 +13,7 @@ use crate::need::{Need, Remedy};
 use crate::steps::{Failed, Outcome, Steps, Tests};
 use crate::toolchain::{Compiler, Toolchain};
 use crate::vm::{self, Kernel};
-use crate::{agent, bpf, command, licences, need, old, places, python, tidy, toolchain};
+use crate::{agent, bpf, command, licences, need, node, old, places, python, tidy, toolchain};
 
 /// Which steps.
 pub(crate) struct Options {
@@ -116,6 +116,7 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
         needs.push(Need::packages("BoringSSL", why, ["android-libboringssl-dev"]));
     }
     needs.extend(python::needs());
+    needs.extend(node::needs());
     needs.extend(old::needs());
     if with_vms {
         needs.extend(vm::needs());

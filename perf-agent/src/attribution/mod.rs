@@ -12,7 +12,8 @@
 //!
 //! Where more than one request could be the one, nothing is guessed: the call is *ambiguous*. That is so if a loop read
 //! several messages before it said anything; or if a call goes out on the connection on which an answer came just now, while
-//! another request waits for something that is not seen, which may be that connection. What no request is known for is
+//! another request waits for something that is not seen, which may be that connection; or if a loop has several requests
+//! open, and calls on a connection that it shares among them. What no request is known for is
 //! *unattributed*: calls behind the answer, of timers, of threads that were handed their work in memory.
 
 mod parts;
@@ -26,7 +27,7 @@ use crate::exchange::Ticket;
 
 /// Tasks of which is kept for whom they work; beyond, those that were idle for longest are forgotten.
 const TASKS: usize = 65_536;
-/// Messages that a loop reads with less time between them may be of one turn of it.
+/// A loop that neither reads nor writes for so long has turned: what it read before, it has dealt with.
 const ONE_TURN_NS: u64 = 1_000_000;
 /// Requests that a loop read in one turn and that are told apart.
 const TURN: usize = 32;
@@ -87,6 +88,16 @@ impl Account {
     }
 }
 
+/// Where a call goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The connection's id.
+    pub connection: u64,
+    /// Several calls were in flight on it at once: a client that shares it among requests may write what they ask for
+    /// later, and together.
+    pub is_shared: bool,
+}
+
 /// What a task is at.
 #[derive(Debug, Default)]
 struct Work {
@@ -94,16 +105,18 @@ struct Work {
     current: Option<Inbound>,
     /// It has said something since it heard of that.
     spoke: bool,
-    /// When that was.
-    heard_ns: u64,
+    /// When it was last seen to do something.
+    active_ns: u64,
     /// The connection on which it heard an answer; 0 for a request.
     heard_on: u64,
-    /// Others that it heard of in the same turn, and has said nothing since.
+    /// Others that it heard of in the same turn: it may not have said yet what follows from that.
     turn: Vec<Inbound>,
     /// Requests that it received and that wait for something that is not seen.
     stalled: u32,
     /// It has received requests itself.
     receives: bool,
+    /// Of them, those that are not answered yet.
+    open: u32,
     /// Calls of which it is not known for whom it made them.
     calls: Vec<Call>,
 }
@@ -119,6 +132,8 @@ pub struct Served {
     outstanding: u32,
     /// It waits for something that is not seen; in the count of this task.
     stalled: Option<Task>,
+    /// Who received it, and counts it as open.
+    receiver: Option<Task>,
     /// Calls that may have been its own.
     ambiguous: u32,
 }
@@ -187,17 +202,22 @@ impl Attribution {
     #[inline]
     pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
         if self.callers.has(task.tgid) {
-            self.heard(task, Some(inbound), 0, at_ns, requests).receives = true;
+            let work = self.heard(task, Some(inbound), 0, at_ns, requests);
+            work.receives = true;
+            work.open += 1;
+            if let Some(served) = requests.served(inbound) {
+                served.receiver = Some(task);
+            }
         }
     }
 
     /// A task asks another program, on this connection. Whose call is it?
-    pub fn calls(&mut self, task: Task, connection: u64, requests: &mut impl Requests) -> Cause {
+    pub fn calls(&mut self, task: Task, on: Line, at_ns: u64, requests: &mut impl Requests) -> Cause {
         self.callers.add(task.tgid);
         let Some(work) = self.tasks.get_mut(&task) else {
             return Cause::Unknown;
         };
-        work.turn.retain(|other| requests.served(*other).is_some());
+        work.age(task, at_ns, requests);
         let mut turn = std::mem::take(&mut work.turn);
         let current = work.current.filter(|current| requests.served(*current).is_some());
         // Where the newest was answered already, one that is left of its turn is the one.
@@ -205,11 +225,12 @@ impl Attribution {
             return Cause::Unknown;
         };
         let stalled = work.stalled;
-        let again = connection != 0 && connection == work.heard_on;
+        let again = on.connection != 0 && on.connection == work.heard_on;
+        let later = on.is_shared && task.is_thread() && work.open > 1;
         let Some(served) = requests.served(inbound) else {
             return Cause::Unknown;
         };
-        if turn.is_empty() && !(again && stalled > u32::from(served.stalled == Some(task))) {
+        if turn.is_empty() && !later && !(again && stalled > u32::from(served.stalled == Some(task))) {
             work.spoke = true;
             served.outstanding += 1;
             self.resumes(inbound, requests);
@@ -279,6 +300,11 @@ impl Attribution {
             return None;
         }
         let mut served = served;
+        if let Some(receiver) = served.receiver.take()
+            && let Some(work) = self.tasks.get_mut(&receiver)
+        {
+            work.open = work.open.saturating_sub(1);
+        }
         if let Some(stalled) = served.stalled.take()
             && let Some(work) = self.tasks.get_mut(&stalled)
         {
@@ -316,27 +342,15 @@ impl Attribution {
         }
         self.make_room();
         let work = self.tasks.entry(task).or_default();
-        if work.spoke {
-            work.turn.clear();
-        }
+        work.turn.retain(|other| Some(*other) != inbound);
         if let Some(before) = work.current.filter(|before| Some(*before) != inbound && !work.spoke)
-            && let Some(served) = requests.served(before)
-            && served.outstanding == 0
-            && served.stalled.is_none()
+            && work.turn.len() < TURN
         {
-            if at_ns.saturating_sub(work.heard_ns) < ONE_TURN_NS {
-                if work.turn.len() < TURN {
-                    work.turn.push(before);
-                }
-            } else {
-                // The loop has turned since, and nothing came of it.
-                served.stalled = Some(task);
-                work.stalled += 1;
-            }
+            work.turn.push(before);
         }
+        work.age(task, at_ns, requests);
         work.current = inbound;
         work.spoke = false;
-        work.heard_ns = at_ns;
         work.heard_on = connection;
         work
     }
@@ -356,13 +370,34 @@ impl Attribution {
         if self.tasks.len() < TASKS {
             return;
         }
-        let mut times: Vec<u64> = self.tasks.values().map(|work| work.heard_ns).collect();
+        let mut times: Vec<u64> = self.tasks.values().map(|work| work.active_ns).collect();
         let (_, median, _) = times.select_nth_unstable(TASKS / 2);
         let median = *median;
-        self.tasks.retain(|_, work| work.heard_ns > median);
+        self.tasks.retain(|_, work| work.active_ns > median);
         if self.tasks.len() >= TASKS {
             self.tasks.clear();
         }
+    }
+}
+
+impl Work {
+    /// Of what was heard of in earlier turns of the loop nothing came: those wait for something that is not seen.
+    fn age(&mut self, task: Task, now_ns: u64, requests: &mut impl Requests) {
+        let turned = now_ns.saturating_sub(self.active_ns) >= ONE_TURN_NS;
+        self.active_ns = self.active_ns.max(now_ns);
+        let Self { turn, stalled, .. } = self;
+        turn.retain(|&other| {
+            let Some(served) = requests.served(other) else {
+                return false;
+            };
+            let waits = served.outstanding == 0 && served.stalled.is_none();
+            if waits && turned {
+                served.stalled = Some(task);
+                *stalled += 1;
+                return false;
+            }
+            waits
+        });
     }
 }
 

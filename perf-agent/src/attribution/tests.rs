@@ -55,7 +55,11 @@ impl Program {
 
     /// Asks for `what` on a connection.
     fn asks(&mut self, tid: u32, what: u64, on: u64, at: u64) -> Asked {
-        let cause = self.attribution.calls(task(tid), on, &mut self.served);
+        let line = Line {
+            connection: on,
+            is_shared: false,
+        };
+        let cause = self.attribution.calls(task(tid), line, at * MS, &mut self.served);
         Asked(task(tid), cause, what, on, at * MS)
     }
 

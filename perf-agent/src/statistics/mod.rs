@@ -22,7 +22,7 @@ use compact_str::CompactString;
 
 use crate::aggregate::network::Sample;
 use crate::aggregate::{Aggregate, ErrorRule};
-use crate::attribution::{Attribution, Call, Cause, Inbound, Requests, Served, Spent, Task};
+use crate::attribution::{Attribution, Call, Cause, Inbound, Line, Requests, Served, Spent, Task};
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::{Network, Peers};
 use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
@@ -85,6 +85,8 @@ pub struct Origin {
     connection: u64,
     /// Requests in flight on it.
     in_flight: u32,
+    /// More than one was, at some time.
+    is_shared: bool,
     /// The endpoint that it was used for last, and how often endpoints had got new numbers by then.
     endpoint: Option<(u64, u32)>,
     /// What its socket said last.
@@ -127,6 +129,7 @@ impl Origin {
             tls: false,
             connection: 0,
             in_flight: 0,
+            is_shared: false,
             endpoint: None,
             network: Network::default(),
             counted: None,
@@ -282,6 +285,8 @@ impl Statistics {
 
     /// What a connection's socket says of its packets.
     pub fn network(&mut self, origin: &mut Origin, network: &Network, at_ns: u64) {
+        // What is not yet used for anything is told with the next word of it.
+        let Some(endpoint) = self.used_for(origin) else { return };
         let before = std::mem::replace(&mut origin.network, *network);
         let us = |us: u32| u64::from(us) * 1000;
         let sample = Sample {
@@ -290,12 +295,11 @@ impl Statistics {
             retransmits: network.retransmits.saturating_sub(before.retransmits),
             connect_ns: network.connect_us.filter(|_| before.connect_us.is_none()).map(us),
         };
-        if let Some(endpoint) = self.used_for(origin) {
-            self.endpoints.get_mut(endpoint).aggregate.network(&sample, at_ns);
+        let endpoint = self.endpoints.get_mut(endpoint);
+        endpoint.aggregate.network(&sample, at_ns);
+        if origin.role == Role::Server && endpoint.named().key.protocol.has_statuses() {
+            self.total.network(&sample, at_ns);
             self.shared_total = None;
-            if origin.role == Role::Server && self.endpoints.get(endpoint).named().key.protocol.has_statuses() {
-                self.total.network(&sample, at_ns);
-            }
         }
     }
 
@@ -509,7 +513,12 @@ impl Sink for ConnectionSink<'_> {
                 {
                     pool.used(true);
                 }
-                let cause = this.attribution.calls(task, self.origin.connection, &mut this.open);
+                self.origin.is_shared |= self.origin.in_flight > 1;
+                let line = Line {
+                    connection: self.origin.connection,
+                    is_shared: self.origin.is_shared,
+                };
+                let cause = this.attribution.calls(task, line, request.first_ns, &mut this.open);
                 this.open.caused(ticket, cause);
             }
         }

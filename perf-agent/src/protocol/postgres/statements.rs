@@ -9,7 +9,7 @@ use super::messages::NAME;
 pub(super) const PREPARED: &str = "(prepared)";
 /// Statements with a name that are kept, and bytes of their operations in all.
 const MAX_STATEMENTS: usize = 256;
-const MAX_BYTES: usize = 48 * 1024;
+const MAX_BYTES: usize = 32 * 1024;
 /// Portals with a name that are kept.
 const MAX_PORTALS: usize = 32;
 

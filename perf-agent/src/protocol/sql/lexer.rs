@@ -163,6 +163,9 @@ impl<'a> Lexer<'a> {
 
     fn token(&mut self, after_operand: bool) -> Option<Token<'a>> {
         let byte = self.byte(0)?;
+        if byte.is_ascii_alphabetic() {
+            return Some(self.word());
+        }
         let next = self.byte(1).unwrap_or_default();
         let mysql = self.dialect == Dialect::Mysql;
         Some(match byte {
@@ -297,16 +300,22 @@ impl<'a> Lexer<'a> {
         while self.byte(0) == Some(b'@') {
             self.at += 1;
         }
-        let rest = self.upcoming();
-        let mut length = rest.iter().take_while(|&&byte| goes_on_word(byte)).count();
-        let word = &rest[..length];
-        if !word.is_ascii()
-            && let Some(end) = memmem::find(word, REST.as_bytes())
+        let mut all = 0;
+        while let Some(&byte) = self.bytes.get(self.at)
+            && goes_on_word(byte)
         {
-            length = end;
+            all |= byte;
+            self.at += 1;
         }
-        self.at += length;
+        if !all.is_ascii()
+            && let Some(end) = memmem::find(&self.bytes[begin..self.at], REST.as_bytes())
+        {
+            self.at = begin + end;
+        }
         let word = &self.bytes[begin..self.at];
+        if !matches!(self.byte(0), Some(b'\'' | b'&')) {
+            return Token::Word(word);
+        }
         match (word, self.byte(0)) {
             (b"e" | b"E", Some(b'\'')) => self.string(b'\'', true),
             (b"b" | b"B" | b"x" | b"X" | b"n" | b"N", Some(b'\'')) => {

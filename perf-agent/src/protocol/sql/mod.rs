@@ -21,12 +21,14 @@
 
 mod keywords;
 mod lexer;
+mod memo;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use self::lexer::{Lexer, Token};
+pub(super) use self::memo::Memo;
 pub use self::summary::summary;
 use self::writer::{Writer, Written};
 

@@ -1,0 +1,94 @@
+//! Which request caused which calls, and where its time went: applications of several kinds, which write down themselves
+//! what they did for each request.
+
+use std::time::Duration;
+
+use perf_agent_tests::agent::Agent;
+use perf_agent_tests::need;
+use perf_agent_tests::rows;
+use perf_agent_tests::work::{Application, Backends, Score, compare};
+
+/// Requests per second do not matter here: a client thinks so long between two requests.
+const THINKS: Duration = Duration::from_millis(2);
+
+/// Warms the application up, measures, and hands over what came of it.
+#[track_caller]
+fn measure(start: impl FnOnce() -> Application, [requests, at_once]: [u32; 2]) -> Score {
+    let agent = Agent::start_with(["--request-log", "40000"]);
+    let application = start();
+    // Pools are filled, statements prepared, processes looked at.
+    application.load("warm", [10 * at_once.max(8), at_once], THINKS);
+    std::thread::sleep(Duration::from_millis(1_500));
+    application.load("warm", [4 * at_once.max(8), at_once], THINKS);
+    application.load("measured", [requests, at_once], THINKS);
+    let score = compare(&agent, &application, "measured");
+    eprintln!(
+        "{} calls, {} right, {} wrong, {} ambiguous, by class {:?}; {} of {} times off, differences {:?} ms",
+        score.calls,
+        score.right,
+        score.wrong,
+        score.ambiguous,
+        score.by_class,
+        score.times_off,
+        score.times,
+        [50, 500, 950].map(|permille| score.difference_ms(permille))
+    );
+    assert!(score.requests >= u64::from(requests) * 9 / 10, "{score:?}");
+    rows::accounting_closes(&agent.api().accounting()).unwrap_or_else(|why| panic!("{why}"));
+    agent.stop();
+    score
+}
+
+#[test]
+fn processes_that_serve_one_request_at_a_time_own_all_their_calls() {
+    need!(Agent, Root, Venv, PostgreSql, MariaDb, Redis);
+    let backends = Backends::start(true);
+    let score = measure(|| Application::flask(&backends, false), [300, 4]);
+    assert_eq!((score.right, score.wrong), (score.calls, 0), "{score:?}");
+}
+
+#[test]
+fn threads_own_all_their_calls() {
+    need!(Agent, Root, Venv, PostgreSql, MariaDb, Redis);
+    let backends = Backends::start(true);
+    let score = measure(|| Application::flask(&backends, true), [300, 8]);
+    assert_eq!((score.right, score.wrong), (score.calls, 0), "{score:?}");
+}
+
+#[test]
+fn coroutines_of_asyncio_own_their_calls() {
+    need!(Agent, Root, Venv, PostgreSql, Redis);
+    let backends = Backends::start(false);
+    let score = measure(|| Application::fastapi(&backends), [600, 32]);
+    assert!(score.right_part() >= 0.95 && score.wrong_part() <= 0.01, "{score:?}");
+}
+
+/// Node says nothing of which request a callback is for, and clients share one connection among requests: most calls of many
+/// requests at once are ambiguous. Few may be given to a wrong one.
+#[test]
+fn callbacks_of_node_are_ambiguous_rather_than_wrong() {
+    need!(Agent, Root, Node, NodeModules, PostgreSql, Redis);
+    let backends = Backends::start(false);
+    let one = measure(|| Application::node(&backends), [100, 1]);
+    assert!(one.right_part() >= 0.95 && one.wrong_part() <= 0.01, "{one:?}");
+    let many = measure(|| Application::node(&backends), [600, 32]);
+    assert!(many.wrong_part() <= 0.03, "{many:?}");
+}
+
+/// Each goroutine owns what it asks itself. What `net/http` asks for it, in a goroutine of the connection's, is given to
+/// nobody.
+#[test]
+fn goroutines_own_what_they_ask_themselves() {
+    need!(Agent, Root, Go, PostgreSql, Redis);
+    let backends = Backends::start(false);
+    let score = measure(|| Application::go(&backends), [600, 32]);
+    let [_, (asked, right), (others, others_right)] = score.by_class;
+    assert!(
+        asked > 0 && right * 100 >= asked * 99 && score.wrong_part() <= 0.01,
+        "{score:?}"
+    );
+    assert!(
+        others > 0 && others_right == 0,
+        "a hand-over between goroutines is followed: say so in the README"
+    );
+}
