@@ -35,6 +35,25 @@ pub mod looks {
     reason = "called in BPF programs, where a call costs more than the body"
 )]
 pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
+    let looks = as_http(&first, known, length);
+    let certain = looks != looks::NOTHING && looks != looks::HTTP1_REQUEST;
+    let message = |is: fn(&[u8; SNIFF_BYTES], usize, u32) -> bool| is(&first, known, length);
+    let is_message = [is_resp, is_memcached, is_postgresql, is_mysql, as_broker]
+        .into_iter()
+        .any(message);
+    if !certain && is_message {
+        return looks::MESSAGES;
+    }
+    looks
+}
+
+/// The part of [`sniff`] that knows HTTP and TLS. What it takes for a request of HTTP/1 may be one of another protocol.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+pub fn as_http(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     if is_response(first) {
         return looks::HTTP1_RESPONSE;
     }
@@ -46,9 +65,6 @@ pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     }
     if known >= FRAME_BYTES && is_header_block(first) {
         return looks::HTTP2_FRAMES;
-    }
-    if is_message(first, known, length) {
-        return looks::MESSAGES;
     }
     // PostgreSQL's answer to a request for TLS; methods beginning so that are sent byte by byte are rarer.
     if length == 1 && (first[0] == b'N' || first[0] == b'S') {
@@ -64,6 +80,16 @@ pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     }
 }
 
+/// The part of [`sniff`] that knows what names its answers: document stores, brokers, name servers.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+pub fn as_broker(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    is_mongodb(first, known, length) || is_kafka(first, known, length) || is_dns(first, known, length)
+}
+
 /// Do these bytes, which follow others of the same direction, begin a new message? Stricter than [`sniff`], since the
 /// middle of a body may hold any letters: a method must be seen with its space.
 #[inline(always)]
@@ -72,8 +98,8 @@ pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     reason = "called in BPF programs, where a call costs more than the body"
 )]
 pub fn begins_message(first: [u8; SNIFF_BYTES]) -> bool {
-    let letters = method_letters(first);
-    is_response(first) || ((3..SNIFF_BYTES).contains(&letters) && first[letters] == b' ')
+    let letters = method_letters(&first);
+    is_response(&first) || ((3..SNIFF_BYTES).contains(&letters) && first[letters] == b' ')
 }
 
 #[inline(always)]
@@ -81,7 +107,7 @@ pub fn begins_message(first: [u8; SNIFF_BYTES]) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_response(first: [u8; SNIFF_BYTES]) -> bool {
+fn is_response(first: &[u8; SNIFF_BYTES]) -> bool {
     first[0] == b'H' && first[1] == b'T' && first[2] == b'T' && first[3] == b'P' && first[4] == b'/'
 }
 
@@ -99,8 +125,8 @@ const MOST_BYTES: u16 = 16_384 + 2048;
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_tls(first: [u8; SNIFF_BYTES], known: usize) -> bool {
-    let [kind, 3, minor, high, low, message, ..] = first else {
+fn is_tls(first: &[u8; SNIFF_BYTES], known: usize) -> bool {
+    let [kind, 3, minor, high, low, message, ..] = *first else {
         return false;
     };
     let record_bytes = u16::from_be_bytes([high, low]);
@@ -125,8 +151,8 @@ const FRAME_BYTES: usize = 8;
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_header_block(first: [u8; SNIFF_BYTES]) -> bool {
-    let [a, b, c, kind, flags, stream, ..] = first;
+fn is_header_block(first: &[u8; SNIFF_BYTES]) -> bool {
+    let [a, b, c, kind, flags, stream, ..] = *first;
     a == 0 && b < 0x40 && (b | c) != 0 && kind == 1 && flags & 0x04 != 0 && flags & !0x2d == 0 && stream == 0
 }
 
@@ -135,7 +161,7 @@ fn is_header_block(first: [u8; SNIFF_BYTES]) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn starts_with(first: [u8; SNIFF_BYTES], begins: [u8; 8]) -> bool {
+fn starts_with(first: &[u8; SNIFF_BYTES], begins: [u8; 8]) -> bool {
     let mut place = 0;
     while place < begins.len() {
         if first[place] != begins[place] {
@@ -146,29 +172,13 @@ fn starts_with(first: [u8; SNIFF_BYTES], begins: [u8; 8]) -> bool {
     true
 }
 
-/// A request of one of the protocols that [`looks::MESSAGES`] stands for.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
-fn is_message(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
-    is_resp(first, known)
-        || is_memcached(first, known, length)
-        || is_postgresql(first, known, length)
-        || is_mysql(first, known, length)
-        || is_mongodb(first, known, length)
-        || is_kafka(first, known, length)
-        || is_dns(first, known, length)
-}
-
 /// RESP: an array of bulk strings, `*2\r\n$4\r\n`, or the inline command `PING`.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_resp(first: [u8; SNIFF_BYTES], known: usize) -> bool {
+pub fn is_resp(first: &[u8; SNIFF_BYTES], known: usize, _length: u32) -> bool {
     if first[0] != b'*' {
         let word = [first[0] | 0x20, first[1] | 0x20, first[2] | 0x20, first[3] | 0x20];
         return word == *b"ping" && first[4] == b'\r' && first[5] == b'\n';
@@ -188,8 +198,8 @@ fn is_resp(first: [u8; SNIFF_BYTES], known: usize) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_memcached(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
-    let [magic, opcode, _, _, extras, kind, _, _, b8, b9, b10, b11, ..] = first;
+pub fn is_memcached(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [magic, opcode, _, _, extras, kind, _, _, b8, b9, b10, b11, ..] = *first;
     if magic == 0x80 {
         let body = u32::from_be_bytes([b8, b9, b10, b11]);
         return known >= 12 && kind == 0 && extras <= 20 && opcode < 0x60 && body <= 1 << 20 && length >= 24;
@@ -212,12 +222,12 @@ fn is_memcached(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_postgresql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
-    let [kind, l0, l1, l2, l3, next, ..] = first;
+pub fn is_postgresql(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [kind, l0, l1, l2, l3, next, ..] = *first;
     if known < 6 {
         return false;
     }
-    let [w0, w1, w2, w3, c0, c1, c2, c3, ..] = first;
+    let [w0, w1, w2, w3, c0, c1, c2, c3, ..] = *first;
     if known >= 8 && u32::from_be_bytes([w0, w1, w2, w3]) == length {
         // Versions 3.0 and 3.2, and the request to cancel a query.
         let code = u32::from_be_bytes([c0, c1, c2, c3]);
@@ -244,7 +254,7 @@ fn is_postgresql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_mysql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+pub fn is_mysql(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [
         l0,
         l1,
@@ -262,7 +272,7 @@ fn is_mysql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
         b13,
         b14,
         b15,
-    ] = first;
+    ] = *first;
     let bytes = u32::from_le_bytes([l0, l1, l2, 0]);
     if known < 5 {
         // Inside of TLS the first packet is the second one.
@@ -299,8 +309,8 @@ fn is_mysql(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_mongodb(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
-    let [l0, l1, l2, l3, _, _, _, _, r0, r1, r2, r3, o0, o1, o2, o3] = first;
+fn is_mongodb(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [l0, l1, l2, l3, _, _, _, _, r0, r1, r2, r3, o0, o1, o2, o3] = *first;
     let bytes = u32::from_le_bytes([l0, l1, l2, l3]);
     let code = u32::from_le_bytes([o0, o1, o2, o3]);
     known == SNIFF_BYTES
@@ -318,8 +328,8 @@ fn is_mongodb(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_kafka(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
-    let [l0, l1, l2, l3, a0, a1, v0, v1, _, _, _, _, n0, n1, ..] = first;
+fn is_kafka(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [l0, l1, l2, l3, a0, a1, v0, v1, _, _, _, _, n0, n1, ..] = *first;
     let bytes = u32::from_be_bytes([l0, l1, l2, l3]);
     let name = u16::from_be_bytes([n0, n1]);
     if known == 4 && length == 4 {
@@ -341,8 +351,8 @@ fn is_kafka(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn is_dns(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
-    let [l0, l1, _, _, f0, f1, q0, q1, a0, a1, n0, n1, ..] = first;
+fn is_dns(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
+    let [l0, l1, _, _, f0, f1, q0, q1, a0, a1, n0, n1, ..] = *first;
     let bytes = u32::from(u16::from_be_bytes([l0, l1]));
     if known == 2 && length == 2 {
         return (17..1 << 9).contains(&bytes);
@@ -372,7 +382,7 @@ fn is_text(byte: u8) -> bool {
     clippy::inline_always,
     reason = "called in BPF programs, where a call costs more than the body"
 )]
-fn method_letters(first: [u8; SNIFF_BYTES]) -> usize {
+fn method_letters(first: &[u8; SNIFF_BYTES]) -> usize {
     let mut letters = 0;
     while letters < SNIFF_BYTES {
         let byte = first[letters];

@@ -426,16 +426,13 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
         return true;
     }
     let looks = looks_like(source, segment.length);
+    // MySQL asks for TLS behind the server's greeting.
+    if looks == looks::TLS && ends.stream != Stream::Tls && (!opened || state.flags & flags::WHOLE != 0) {
+        tls::begin(state, ends.socket, segment);
+        return false;
+    }
     if opened {
         state.misses += 1;
-        if state.flags & flags::WHOLE != 0 {
-            // MySQL asks for TLS behind the server's greeting.
-            let encrypts = looks == looks::TLS && ends.stream != Stream::Tls;
-            if encrypts {
-                tls::begin(state, ends.socket, segment);
-            }
-            return !encrypts;
-        }
         if looks == looks::HTTP2_PREFACE && frames::begin(state, segment, false) {
             state.flags |= flags::FRAMES;
         }
@@ -446,10 +443,6 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
         looks::HTTP1_REQUEST | looks::HTTP2_PREFACE => flags::SERVER,
         looks::HTTP1_RESPONSE if sent => flags::SERVER,
         looks::HTTP1_RESPONSE => flags::CLIENT,
-        looks::TLS if ends.stream != Stream::Tls => {
-            tls::begin(state, ends.socket, segment);
-            return false;
-        }
         // Which way requests go is for the dissector to tell.
         looks::HTTP2_FRAMES => 0,
         looks::MESSAGES => flags::WHOLE,
@@ -479,7 +472,11 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
 /// Does a segment that follows others of its direction begin a new message? A few letters alone could be anything.
 #[inline(always)]
 fn begins_message(source: Source, length: u32) -> bool {
-    length >= SNIFF_BYTES as u32 && first_bytes(source, length).is_some_and(|(first, _)| sniff::begins_message(first))
+    length >= SNIFF_BYTES as u32
+        && first_bytes(source, length).is_some_and(|(first, _)| {
+            let first = Beginning::of(first);
+            judge_continuation(first.low, first.high) != 0
+        })
 }
 
 /// What a segment's first bytes look like.
@@ -487,24 +484,137 @@ fn begins_message(source: Source, length: u32) -> bool {
 fn looks_like(source: Source, length: u32) -> u8 {
     match first_bytes(source, length) {
         Some((first, size)) => {
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = first;
-            let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-            let high = u64::from_le_bytes([i, j, k, l, m, n, o, p]);
-            judge_beginning(low, high, size as u32, length) as u8
+            let first = Beginning::of(first);
+            let known_length = u64::from(size as u32) << 32 | u64::from(length);
+            judge_beginning(first.low, first.high, known_length) as u8
         }
         None => looks::NOTHING,
     }
 }
 
-/// [`sniff::sniff`], with the first bytes as two little-endian numbers.
-// VERIFIER: a global function is walked once by itself: its many comparisons would multiply what is behind them.
+/// A segment's first bytes as two little-endian numbers.
+struct Beginning {
+    low: u64,
+    high: u64,
+}
+
+impl Beginning {
+    #[inline(always)]
+    fn of(first: [u8; SNIFF_BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = first;
+        Self {
+            low: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            high: u64::from_le_bytes([i, j, k, l, m, n, o, p]),
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> [u8; SNIFF_BYTES] {
+        let [a, b, c, d, e, f, g, h] = self.low.to_le_bytes();
+        let [i, j, k, l, m, n, o, p] = self.high.to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+}
+
+/// [`sniff::sniff`], by its parts. `known_length`: bytes known (high half), and length of the segment.
+// VERIFIER: global functions are walked once by themselves: so many comparisons would multiply what is behind them. Several,
+// since one needs more stack than the callers leave.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn judge_beginning(low: u64, high: u64, known: u32, length: u32) -> u32 {
-    let [a, b, c, d, e, f, g, h] = low.to_le_bytes();
-    let [i, j, k, l, m, n, o, p] = high.to_le_bytes();
-    let first = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p];
-    u32::from(sniff::sniff(first, known as usize, length))
+pub extern "C" fn judge_beginning(low: u64, high: u64, known_length: u64) -> u32 {
+    let looks = judge_http(low, high, known_length);
+    let certain = looks != u32::from(looks::NOTHING) && looks != u32::from(looks::HTTP1_REQUEST);
+    if !certain
+        && (judge_resp(low, high, known_length) != 0
+            || judge_memcached(low, high, known_length) != 0
+            || judge_postgresql(low, known_length) != 0
+            || judge_mysql(low, high, known_length) != 0
+            || judge_broker(low, high, known_length) != 0)
+    {
+        u32::from(looks::MESSAGES)
+    } else {
+        looks
+    }
+}
+
+/// See [`judge_beginning`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_http(low: u64, high: u64, known_length: u64) -> u32 {
+    let first = Beginning { low, high }.bytes();
+    u32::from(sniff::as_http(
+        &first,
+        (known_length >> 32) as usize,
+        known_length as u32,
+    ))
+}
+
+/// [`sniff::begins_message`].
+// VERIFIER: as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_continuation(low: u64, high: u64) -> u32 {
+    u32::from(sniff::begins_message(Beginning { low, high }.bytes()))
+}
+
+/// See [`judge_beginning`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_resp(low: u64, high: u64, known_length: u64) -> u32 {
+    let first = Beginning { low, high }.bytes();
+    u32::from(sniff::is_resp(
+        &first,
+        (known_length >> 32) as usize,
+        known_length as u32,
+    ))
+}
+
+/// See [`judge_beginning`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_memcached(low: u64, high: u64, known_length: u64) -> u32 {
+    let first = Beginning { low, high }.bytes();
+    u32::from(sniff::is_memcached(
+        &first,
+        (known_length >> 32) as usize,
+        known_length as u32,
+    ))
+}
+
+/// See [`judge_beginning`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_postgresql(low: u64, known_length: u64) -> u32 {
+    let first = Beginning { low, high: 0 }.bytes();
+    u32::from(sniff::is_postgresql(
+        &first,
+        (known_length >> 32) as usize,
+        known_length as u32,
+    ))
+}
+
+/// See [`judge_beginning`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_mysql(low: u64, high: u64, known_length: u64) -> u32 {
+    let first = Beginning { low, high }.bytes();
+    u32::from(sniff::is_mysql(
+        &first,
+        (known_length >> 32) as usize,
+        known_length as u32,
+    ))
+}
+
+/// See [`judge_beginning`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_broker(low: u64, high: u64, known_length: u64) -> u32 {
+    let first = Beginning { low, high }.bytes();
+    u32::from(sniff::as_broker(
+        &first,
+        (known_length >> 32) as usize,
+        known_length as u32,
+    ))
 }
 
 /// A segment's first bytes, and how many there are.

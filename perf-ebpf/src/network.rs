@@ -10,6 +10,7 @@ use perf_common::{
 use crate::{
     emit,
     kernel::{Address, Socket, read},
+    maps::CONNECTIONS,
 };
 
 /// It is told no more often than this, and at the connection's end.
@@ -27,37 +28,29 @@ pub fn moved(state: &mut ConnectionState, socket: Socket, at_ns: u64) {
 /// Tells of the socket that this is the state of.
 #[inline(always)]
 pub fn tell(state: &ConnectionState, socket: Socket, at_ns: u64) {
-    let link = if state.link == 0 { 0 } else { connection_of(state.link) };
-    let connection = if link == 0 { state.connection } else { link };
     // VERIFIER: an address that it knows the type of is not passed to a global function; what a helper copies is a number.
     let key = socket.key();
     // SAFETY: the address is that of a variable.
     let Ok(socket) = (unsafe { bpf_probe_read_kernel(&raw const key) }) else {
         return;
     };
-    tell_network(
-        socket,
-        connection,
-        u64::from(state.ring) << 32 | u64::from(state.connect_us),
-        at_ns,
-    );
+    let ring_and_connect = u64::from(state.ring) << 32 | u64::from(state.connect_us);
+    tell_network(socket, state.connection, state.link, ring_and_connect, at_ns);
 }
 
-/// The connection that a key's state is of; 0 if there is none.
-#[inline(always)]
-fn connection_of(key: u64) -> u64 {
-    match crate::maps::CONNECTIONS.get_ptr(key) {
-        // SAFETY: a map value stays readable while the program runs.
-        Some(state) => unsafe { (*state).connection },
-        None => 0,
-    }
-}
-
-/// `ring_and_connect`: the ring buffer's number (high half), and the time that it took to connect.
+/// `link`: the key of the session's state whose connection is told of instead, 0 for none. `ring_and_connect`: the ring
+/// buffer's number (high half), and the time that it took to connect.
 // VERIFIER: a global function, see `process::tell_process`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn tell_network(socket: u64, connection: u64, ring_and_connect: u64, at_ns: u64) -> u32 {
+pub extern "C" fn tell_network(socket: u64, connection: u64, link: u64, ring_and_connect: u64, at_ns: u64) -> u32 {
+    let mut connection = connection;
+    if link != 0
+        && let Some(session) = CONNECTIONS.get_ptr(link)
+    {
+        // SAFETY: a map value stays readable while the program runs.
+        connection = unsafe { (*session).connection };
+    }
     let Some((ring, mut entry)) = emit::reserve::<NetworkRecord>((ring_and_connect >> 32) as u16) else {
         return 0;
     };
