@@ -3,6 +3,7 @@
 //! Making one is cheap: what did not change since the last one is shared with it, and windows are merged only when
 //! somebody asks for one ([`EndpointSnapshot::window`]).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -79,12 +80,18 @@ pub struct EndpointSnapshot {
 
 impl EndpointSnapshot {
     /// What a status that its answers are counted by is called.
-    pub fn status_name(&self, status: u16) -> String {
+    fn status_name(&self, status: u16) -> String {
         if self.key.protocol.has_statuses() {
             status.to_string()
         } else {
             self.codes.name(status).to_owned()
         }
+    }
+
+    /// How many ended with which status, by what each is called; those counted together are not in it.
+    pub fn statuses(&self, view: &WindowView) -> BTreeMap<String, u64> {
+        let named = |(&status, &count): (&u16, &u64)| (self.status_name(status), count);
+        view.statuses.iter().map(named).collect()
     }
 
     /// Counts and distributions over a window that ends at `at_ns` (the snapshot's).

@@ -58,6 +58,15 @@ pub struct Targets {
 }
 
 impl Sum {
+    /// Over all that was asked of one class; `None` if nothing was.
+    pub fn of<'a>(views: impl Iterator<Item = (&'a EndpointSnapshot, &'a WindowView)>, class: Class) -> Option<Self> {
+        let mut sum = None;
+        for (endpoint, view) in views.filter(|(endpoint, view)| is_asked(endpoint, class) && view.requests > 0) {
+            sum.get_or_insert_with(Self::default).add(endpoint, view);
+        }
+        sum
+    }
+
     fn add(&mut self, endpoint: &EndpointSnapshot, view: &WindowView) {
         self.requests += view.requests;
         self.errors += view.errors;
@@ -67,8 +76,8 @@ impl Sum {
         } else {
             self.response_time.merge(&view.response_time);
         }
-        for (&status, count) in &view.statuses {
-            *self.statuses.entry(endpoint.status_name(status)).or_default() += count;
+        for (status, count) in endpoint.statuses(view) {
+            *self.statuses.entry(status).or_default() += count;
         }
     }
 
@@ -82,6 +91,12 @@ impl Sum {
             *self.statuses.entry(status.clone()).or_default() += count;
         }
     }
+}
+
+/// Is this what a service asked a peer of one class for?
+fn is_asked(endpoint: &EndpointSnapshot, class: Class) -> bool {
+    let key = &endpoint.key;
+    key.role == Role::Client && key.peer.is_some() && key.protocol.class() == class
 }
 
 impl Targets {

@@ -1,6 +1,11 @@
 //! Which first bytes are of interest: pure functions over a fixed array, called in the kernel for the first bytes of a
 //! message and tested here. They answer "could this be", quickly; the dissectors decide.
 
+#![expect(
+    clippy::inline_always,
+    reason = "called in BPF programs, where a call costs more than the body"
+)]
+
 /// Bytes looked at.
 pub const SNIFF_BYTES: usize = 16;
 
@@ -30,10 +35,6 @@ pub mod looks {
 /// Where the window ends before the space does, because the method is long (`PROPPATCH`) or the bytes come one by one,
 /// letters alone are enough.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     let looks = as_http(&first, known, length);
     let certain = looks != looks::NOTHING && looks != looks::HTTP1_REQUEST;
@@ -49,10 +50,6 @@ pub fn sniff(first: [u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
 
 /// The part of [`sniff`] that knows HTTP and TLS. What it takes for a request of HTTP/1 may be one of another protocol.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn as_http(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
     if is_response(first) {
         return looks::HTTP1_RESPONSE;
@@ -82,10 +79,6 @@ pub fn as_http(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> u8 {
 
 /// The part of [`sniff`] that knows what names its answers: document stores, brokers, name servers.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn as_broker(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     is_mongodb(first, known, length) || is_kafka(first, known, length) || is_dns(first, known, length)
 }
@@ -93,20 +86,12 @@ pub fn as_broker(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
 /// Do these bytes, which follow others of the same direction, begin a new message? Stricter than [`sniff`], since the
 /// middle of a body may hold any letters: a method must be seen with its space.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn begins_message(first: [u8; SNIFF_BYTES]) -> bool {
     let letters = method_letters(&first);
     is_response(&first) || ((3..SNIFF_BYTES).contains(&letters) && first[letters] == b' ')
 }
 
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn is_response(first: &[u8; SNIFF_BYTES]) -> bool {
     first[0] == b'H' && first[1] == b'T' && first[2] == b'T' && first[3] == b'P' && first[4] == b'/'
 }
@@ -121,10 +106,6 @@ const MOST_BYTES: u16 = 16_384 + 2048;
 /// Do these bytes begin a TLS record? A handshake begins with one side's hello; a connection that is joined later shows
 /// application data. Programs often read a record's header of five bytes alone.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn is_tls(first: &[u8; SNIFF_BYTES], known: usize) -> bool {
     let [kind, 3, minor, high, low, message, ..] = *first else {
         return false;
@@ -147,20 +128,12 @@ const FRAME_BYTES: usize = 8;
 /// A frame's header of type HEADERS, as far as it shows: shorter than the least limit of frames, the block whole, no flags
 /// but its own, one of the first 2^24 streams.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn is_header_block(first: &[u8; SNIFF_BYTES]) -> bool {
     let [a, b, c, kind, flags, stream, ..] = *first;
     a == 0 && b < 0x40 && (b | c) != 0 && kind == 1 && flags & 0x04 != 0 && flags & !0x2d == 0 && stream == 0
 }
 
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn starts_with(first: &[u8; SNIFF_BYTES], begins: [u8; 8]) -> bool {
     let mut place = 0;
     while place < begins.len() {
@@ -174,10 +147,6 @@ fn starts_with(first: &[u8; SNIFF_BYTES], begins: [u8; 8]) -> bool {
 
 /// RESP: an array of bulk strings, `*2\r\n$4\r\n`, or the inline command `PING`.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn is_resp(first: &[u8; SNIFF_BYTES], known: usize, _length: u32) -> bool {
     if first[0] != b'*' {
         let word = [first[0] | 0x20, first[1] | 0x20, first[2] | 0x20, first[3] | 0x20];
@@ -194,10 +163,6 @@ pub fn is_resp(first: &[u8; SNIFF_BYTES], known: usize, _length: u32) -> bool {
 /// Memcached: a verb of small letters and a space or the line's end, or the binary protocol's header.
 /// <https://docs.memcached.org/protocols/>
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn is_memcached(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [magic, opcode, _, _, extras, kind, _, _, b8, b9, b10, b11, ..] = *first;
     if magic == 0x80 {
@@ -218,10 +183,6 @@ pub fn is_memcached(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> boo
 /// PostgreSQL: the start of a session, or a message of a client that may begin a query.
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn is_postgresql(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [kind, l0, l1, l2, l3, next, ..] = *first;
     if known < 6 {
@@ -250,10 +211,6 @@ pub fn is_postgresql(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bo
 /// a server reads a command's header by itself, which could be anything.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html>
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 pub fn is_mysql(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [
         l0,
@@ -305,10 +262,6 @@ pub fn is_mysql(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
 /// MongoDB: `OP_MSG`, `OP_COMPRESSED` or `OP_QUERY` of a client, whose `responseTo` is 0.
 /// <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn is_mongodb(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [l0, l1, l2, l3, _, _, _, _, r0, r1, r2, r3, o0, o1, o2, o3] = *first;
     let bytes = u32::from_le_bytes([l0, l1, l2, l3]);
@@ -324,10 +277,6 @@ fn is_mongodb(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
 /// Kafka: a request's header: an API, a version of it, and a client's name. Brokers read its size alone, of the small
 /// requests that a connection begins with. <https://kafka.apache.org/protocol.html>
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn is_kafka(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [l0, l1, l2, l3, a0, a1, v0, v1, _, _, _, _, n0, n1, ..] = *first;
     let bytes = u32::from_be_bytes([l0, l1, l2, l3]);
@@ -347,10 +296,6 @@ fn is_kafka(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
 
 /// DNS over TCP: a question behind its length (RFC 1035, 4.1.1 and 4.2.2), or that alone.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn is_dns(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
     let [l0, l1, _, _, f0, f1, q0, q1, a0, a1, n0, n1, ..] = *first;
     let bytes = u32::from(u16::from_be_bytes([l0, l1]));
@@ -368,20 +313,12 @@ fn is_dns(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
 
 /// What an SQL statement may begin with.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn is_text(byte: u8) -> bool {
     byte.is_ascii_graphic() || byte == b' ' || byte == b'\n' || byte == b'\t' || byte == b'\r'
 }
 
 /// Bytes at the beginning that a method may consist of.
 #[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "called in BPF programs, where a call costs more than the body"
-)]
 fn method_letters(first: &[u8; SNIFF_BYTES]) -> usize {
     let mut letters = 0;
     while letters < SNIFF_BYTES {

@@ -31,7 +31,7 @@ const TASKS: usize = 65_536;
 const ONE_TURN_NS: u64 = 1_000_000;
 /// Requests that a loop read in one turn and that are told apart.
 const TURN: usize = 32;
-/// Calls of one request, or of a task of which it is not known for whom, that are kept; the rest is counted only.
+/// Calls of one request, or of a task of which it is not known for whom, that are kept; the rest is in the account only.
 const CALLS: usize = 1024;
 
 /// Who moves bytes: a thread, or what runs on it.
@@ -126,8 +126,6 @@ struct Work {
 pub struct Served {
     /// Its calls that ended.
     calls: Vec<Call>,
-    /// More of them.
-    unkept: u32,
     /// Calls that have not ended.
     outstanding: u32,
     /// It waits for something that is not seen; in the count of this task.
@@ -233,7 +231,7 @@ impl Attribution {
         if turn.is_empty() && !later && !(again && stalled > u32::from(served.stalled == Some(task))) {
             work.spoke = true;
             served.outstanding += 1;
-            self.resumes(inbound, requests);
+            self.goes_on(served);
             return Cause::Request(inbound);
         }
         served.ambiguous += 1;
@@ -305,11 +303,7 @@ impl Attribution {
         {
             work.open = work.open.saturating_sub(1);
         }
-        if let Some(stalled) = served.stalled.take()
-            && let Some(work) = self.tasks.get_mut(&stalled)
-        {
-            work.stalled = work.stalled.saturating_sub(1);
-        }
+        self.goes_on(&mut served);
         if let Some(task) = task
             && let Some(work) = self.tasks.get_mut(&task)
         {
@@ -337,8 +331,8 @@ impl Attribution {
         at_ns: u64,
         requests: &mut impl Requests,
     ) -> &mut Work {
-        if let Some(inbound) = inbound {
-            self.resumes(inbound, requests);
+        if let Some(served) = inbound.and_then(|inbound| requests.served(inbound)) {
+            self.goes_on(served);
         }
         self.make_room();
         let work = self.tasks.entry(task).or_default();
@@ -355,10 +349,9 @@ impl Attribution {
         work
     }
 
-    /// A request goes on.
-    fn resumes(&mut self, inbound: Inbound, requests: &mut impl Requests) {
-        if let Some(served) = requests.served(inbound)
-            && let Some(task) = served.stalled.take()
+    /// A request waits no more for what is not seen.
+    fn goes_on(&mut self, served: &mut Served) {
+        if let Some(task) = served.stalled.take()
             && let Some(work) = self.tasks.get_mut(&task)
         {
             work.stalled = work.stalled.saturating_sub(1);
@@ -405,8 +398,6 @@ impl Served {
     fn add(&mut self, call: Call) {
         if self.calls.len() < CALLS {
             self.calls.push(call);
-        } else {
-            self.unkept = self.unkept.saturating_add(1);
         }
     }
 

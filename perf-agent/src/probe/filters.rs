@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData};
@@ -146,6 +147,17 @@ impl Marks {
             .filter_map(|inode| self.exes.get(&key(inode, name)))
             .fold(0, |all, bits| all | bits)
     }
+}
+
+/// Adds a mark to those that a process has while the programs run. Nothing is added where the table is full.
+pub fn add_mark(ebpf: &Mutex<Ebpf>, tgid: u32, what: u32) {
+    let mut ebpf = ebpf.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(map) = ebpf.map_mut("PROCESSES") else { return };
+    let Ok(mut processes) = BpfHashMap::<_, u32, u32>::try_from(map) else {
+        return;
+    };
+    let marks = processes.get(&tgid, 0).unwrap_or(0);
+    let _full = processes.insert(&tgid, &(marks | what), 0);
 }
 
 fn write<K: aya::Pod + Eq + std::hash::Hash>(

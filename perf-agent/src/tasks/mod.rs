@@ -22,8 +22,9 @@ use perf_common::settings::mark;
 
 use crate::clock;
 use crate::privileges::{self, Purpose};
+use crate::probe::filters::add_mark;
 use crate::tls::image::{Runtime, runtime};
-use crate::tls::maps::{FileId, mapped_files};
+use crate::tls::maps::{FileId, executable, mapped_files};
 
 /// Processes that wait to be looked at; more are taken for programs of threads.
 const WAITING: usize = 1024;
@@ -121,10 +122,10 @@ impl Looker {
     fn look(&mut self, tgid: u32) -> bool {
         // Gone already.
         let Ok(files) = mapped_files(tgid) else { return false };
+        let program = executable(tgid);
         for mapped in files {
-            let name = mapped.name();
-            let is_program = crate::tls::maps::executable(tgid).is_some_and(|path| path == mapped.path);
-            if !is_program && !name.starts_with("libpython") {
+            let is_program = program.as_ref() == Some(&mapped.path);
+            if !is_program && !mapped.name().starts_with("libpython") {
                 continue;
             }
             let Ok((file, metadata)) = mapped.open(tgid) else {
@@ -140,7 +141,8 @@ impl Looker {
             match found {
                 None => {}
                 Some(Runtime::Go) => {
-                    self.mark(tgid, mark::GOROUTINES);
+                    // A full table: its threads are its tasks.
+                    add_mark(&self.ebpf, tgid, mark::GOROUTINES);
                     return false;
                 }
                 Some(Runtime::Python(symbols)) => {
@@ -176,17 +178,6 @@ impl Looker {
             let _full = tasks.insert(&key, place, 0);
         }
         drop(ebpf);
-        self.mark(tgid, mark::COROUTINES);
-    }
-
-    fn mark(&self, tgid: u32, what: u32) {
-        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(map) = ebpf.map_mut("PROCESSES") else { return };
-        let Ok(mut processes) = BpfHashMap::<_, u32, u32>::try_from(map) else {
-            return;
-        };
-        let marks = processes.get(&tgid, 0).unwrap_or(0);
-        // A full table: its threads are its tasks.
-        let _full = processes.insert(&tgid, &(marks | what), 0);
+        add_mark(&self.ebpf, tgid, mark::COROUTINES);
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aya::Ebpf;
-use aya::maps::{HashMap as BpfHashMap, MapData, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use aya::programs::UProbe;
 use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::{EXECUTED, PERHAPS_UNSERVED, UNSERVED, mark};
@@ -26,6 +26,7 @@ use super::maps::{Changed, FileId, MappedFile, executable, mapped_files};
 use super::uprobes::{Way, hang};
 use crate::clock;
 use crate::privileges;
+use crate::probe::filters::add_mark;
 use crate::source::TlsCoverage;
 
 /// Files that are kept; more are not probed.
@@ -570,14 +571,8 @@ impl Looker {
 
     /// Says to the kernel side that it need not ask again.
     fn mark(&self, tgid: u32) {
-        let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(map) = ebpf.map_mut("PROCESSES") else { return };
-        let Ok(mut processes) = BpfHashMap::<_, u32, u32>::try_from(map) else {
-            return;
-        };
-        let marks = processes.get(&tgid, 0).unwrap_or(0);
         // A full table: it asks again.
-        let _full = processes.insert(&tgid, &(marks | mark::TLS_COVERED), 0);
+        add_mark(&self.ebpf, tgid, mark::TLS_COVERED);
     }
 }
 

@@ -191,11 +191,7 @@ impl Endpoint {
     pub fn new(endpoint: &EndpointSnapshot, view: &WindowView) -> Self {
         let key = &endpoint.key;
         let operation = &key.operation;
-        let mut statuses: BTreeMap<_, _> = view
-            .statuses
-            .iter()
-            .map(|(&status, count)| (endpoint.status_name(status), *count))
-            .collect();
+        let mut statuses = endpoint.statuses(view);
         if view.statuses_other > 0 {
             statuses.insert("other".to_owned(), view.statuses_other);
         }

@@ -179,7 +179,17 @@ impl From<&Distribution> for Summary {
     }
 }
 
-/// The same, null where nothing was measured.
+/// The sum of times.
+fn total_ms(times: &Distribution) -> f64 {
+    times.sum_ns() as f64 / 1e6
+}
+
+/// Their mean, null where nothing was measured.
+fn mean_ms(times: &Distribution) -> Option<f64> {
+    times.summary().map(|summary| ms_of(summary.mean_ns))
+}
+
+/// A distribution, null where nothing was measured.
 fn measured(distribution: &Distribution) -> Option<Summary> {
     distribution.summary().as_ref().map(Summary::from)
 }

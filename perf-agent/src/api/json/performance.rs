@@ -9,11 +9,11 @@ use utoipa::ToSchema;
 use super::endpoint::{Concurrency, Endpoint};
 use super::stream::Streams;
 use super::time::ThroughputTrend;
-use super::{Summary, WindowName, measured, ms_of, rounded, timestamp};
+use super::{Summary, WindowName, mean_ms, measured, rounded, timestamp, total_ms};
 use crate::aggregate::Window;
 use crate::exchange::Class;
 use crate::snapshot::Snapshot;
-use crate::targets::Targets;
+use crate::targets::Sum;
 
 /// Where the time of the observed services' exchanges went. Parts that this version does not measure are null.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -81,10 +81,15 @@ impl Performance {
             measured(&breakdown.classes[class as usize])
         };
         let trend = snapshot.total.throughput_trend(window, snapshot.at_ns);
-        let mut endpoints: Vec<_> = snapshot
+        let views: Vec<_> = snapshot
             .endpoints
             .iter()
-            .map(|endpoint| Endpoint::new(endpoint, &endpoint.window(window, snapshot.at_ns)))
+            .map(|endpoint| (endpoint, endpoint.window(window, snapshot.at_ns)))
+            .collect();
+        let asked = |class| Sum::of(views.iter().map(|(endpoint, view)| (&***endpoint, view)), class);
+        let mut endpoints: Vec<_> = views
+            .iter()
+            .map(|(endpoint, view)| Endpoint::new(endpoint, view))
             .collect();
         endpoints.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.id.cmp(&b.id)));
         endpoints.truncate(Self::ENDPOINTS);
@@ -104,8 +109,8 @@ impl Performance {
             concurrency: (&view).into(),
             streams: (&view).into(),
             error_rate: view.error_rate().map(rounded),
-            cache: CacheUse::new(&Targets::of(snapshot, window, Class::Cache)),
-            database: DatabaseUse::new(&Targets::of(snapshot, window, Class::Database)),
+            cache: asked(Class::Cache).map(|sum| CacheUse::new(&sum)),
+            database: asked(Class::Database).map(|sum| DatabaseUse::new(&sum)),
             system: None,
             health_score: None,
             recommendations: None,
@@ -138,24 +143,22 @@ pub struct DatabaseUse {
 }
 
 impl CacheUse {
-    fn new(targets: &Targets) -> Option<Self> {
-        let tallies = targets.sum.as_ref()?.tallies;
-        Some(Self {
-            hits: tallies.hits,
-            misses: tallies.misses,
-            hit_rate: tallies.hit_rate().map(rounded),
-        })
+    fn new(sum: &Sum) -> Self {
+        Self {
+            hits: sum.tallies.hits,
+            misses: sum.tallies.misses,
+            hit_rate: sum.tallies.hit_rate().map(rounded),
+        }
     }
 }
 
 impl DatabaseUse {
-    fn new(targets: &Targets) -> Option<Self> {
-        let times = &targets.sum.as_ref()?.response_time;
-        Some(Self {
-            query_count: targets.sum.as_ref()?.requests,
-            total_time_ms: times.sum_ns() as f64 / 1e6,
-            avg_query_time_ms: times.summary().map(|summary| ms_of(summary.mean_ns)),
-        })
+    fn new(sum: &Sum) -> Self {
+        Self {
+            query_count: sum.requests,
+            total_time_ms: total_ms(&sum.response_time),
+            avg_query_time_ms: mean_ms(&sum.response_time),
+        }
     }
 }
 

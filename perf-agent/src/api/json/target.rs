@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::endpoint::Peer;
-use super::{Summary, WindowName, ms_of, rounded};
-use crate::aggregate::{Distribution, Window};
+use super::{Summary, WindowName, mean_ms, rounded, total_ms};
+use crate::aggregate::Window;
 use crate::targets::{self, Sum, Target};
 
 /// Connections of the services to a target, as far as exchanges were seen on them. How long a thread waited for one in its own
@@ -73,14 +73,6 @@ impl TargetName {
     }
 }
 
-fn total_ms(times: &Distribution) -> f64 {
-    times.sum_ns() as f64 / 1e6
-}
-
-fn mean_ms(times: &Distribution) -> Option<f64> {
-    times.summary().map(|summary| ms_of(summary.mean_ns))
-}
-
 fn rate(part: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| rounded(part as f64 / all as f64))
 }
@@ -136,11 +128,7 @@ fn operations(target: &Target) -> Vec<TargetOperation> {
             avg_time_ms: mean_ms(&view.response_time),
             response_time_ms: Summary::from(&view.response_time),
             errors: view.errors,
-            statuses: view
-                .statuses
-                .iter()
-                .map(|(&status, &count)| (endpoint.status_name(status), count))
-                .collect(),
+            statuses: endpoint.statuses(view),
             rows: (tallies.rows_told > 0).then_some(tallies.rows),
             hits: asked.then_some(tallies.hits),
             misses: asked.then_some(tallies.misses),

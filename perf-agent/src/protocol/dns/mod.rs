@@ -5,7 +5,7 @@
 //! (`A example.com`), without the parts of the name that may be anything (see [`names`]). A response code that is not
 //! NOERROR is the error, NXDOMAIN too; the rows are the records of the answer.
 //!
-//! Each length is a message of its own to [`Framed`], and what it is the length of the next one: servers read them apart.
+//! Each length is a message of its own to [`framed`], and what it is the length of the next one: servers read them apart.
 //!
 //! What it deliberately does not do: a transfer of a zone (AXFR, IXFR) is answered by messages of which the last one shows
 //! only in its last record, so that its connection is given up, and the exchange is of unknown end. Stateful operations (RFC
@@ -17,16 +17,16 @@ mod names;
 pub(super) mod tests;
 
 use self::message::{HEADER_BYTES, Header, Message as Content, Question};
-use super::framed::{Framed, Language, Measure, Message, Talk};
-use super::{AnyDissector, Beginning, Half, ProtocolEntry, Seen, Verdict};
+use super::framed::{self, Language, Measure, Message, Talk};
+use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
-use crate::exchange::{Loss, Protocol, Request};
+use crate::exchange::{Loss, Protocol};
 
 /// How to recognise DNS and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "dns",
     detect,
-    dissector: |_| AnyDissector::Framed(Box::new(Framed::<Dns>::new())),
+    dissector: framed::dissector::<Dns>,
 };
 
 /// Bytes of a message's length.
@@ -240,22 +240,11 @@ impl Dns {
             return Verdict::Continue;
         };
         names::operation(query.header.opcode, question, &mut self.operation);
-        let request = Request {
-            protocol: Protocol::Dns,
-            method: "",
-            path: &self.operation,
-            query: "",
-            host: None,
-            request_id: None,
-            first_ns: first.at_ns,
-            tgid: first.tgid,
-            tid: first.tid,
-        };
         let note = Note {
             id: query.header.id,
             question: question_hash(question),
         };
-        talk.open(&request, first, bytes, note);
+        talk.open((Protocol::Dns, &self.operation), first, bytes, note);
         self.opened = true;
         if TRANSFERS.contains(&question.kind) && query.header.opcode == QUERY {
             Verdict::Opaque

@@ -14,7 +14,7 @@ mod pairs;
 
 use self::pairs::Pairs;
 pub(super) use self::pairs::Talk;
-use super::{Chunk, Dissector, Gap, Half, Seen, Verdict, closed_first};
+use super::{AnyDissector, Chunk, Dissector, Gap, Half, Seen, Verdict, closed_first};
 use crate::event::Change;
 use crate::exchange::{Loss, Outcome, Sink};
 
@@ -46,6 +46,16 @@ pub(super) struct Message<'a> {
     pub(super) length: u64,
     /// Who moved its first byte, and when.
     pub(super) first: Seen,
+}
+
+/// The line at the beginning of these bytes, with its end; `None` if it is not whole.
+pub(super) fn line(bytes: &[u8]) -> Option<&[u8]> {
+    memchr::memchr(b'\n', bytes).map(|end| &bytes[..=end])
+}
+
+/// A dissector of a language, for a new connection.
+pub(super) fn dissector<L: Language + 'static>(_from_start: bool) -> AnyDissector {
+    AnyDissector::Framed(Box::new(Framed::<L>::new()))
 }
 
 /// What a protocol says.
@@ -121,7 +131,7 @@ pub(super) struct Framed<L: Language> {
 }
 
 impl<L: Language> Framed<L> {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             language: L::default(),
             pairs: Pairs::default(),
@@ -179,12 +189,7 @@ impl<L: Language> Framed<L> {
 
     /// The half's place is not known any more. `on_purpose`: bytes of it were left out, none were lost.
     fn lose(&mut self, half: Half, on_purpose: bool, at: Seen, sink: &mut dyn Sink) {
-        let reading = self.reading(half);
-        reading.lost = true;
-        reading.in_message = false;
-        reading.left = 0;
-        reading.kept.clear();
-        self.language.forget(half);
+        self.lose_place(half);
         if half == Half::Response && on_purpose && self.pairs.queue_is_one() && !self.request.lost {
             self.adrift = Some(at);
             return;
@@ -197,13 +202,17 @@ impl<L: Language> Framed<L> {
             Half::Response => Half::Request,
         };
         if self.pairs.pipelined || half == Half::Request {
-            let reading = self.reading(other);
-            reading.lost = true;
-            reading.in_message = false;
-            reading.left = 0;
-            reading.kept.clear();
-            self.language.forget(other);
+            self.lose_place(other);
         }
+    }
+
+    fn lose_place(&mut self, half: Half) {
+        let reading = self.reading(half);
+        reading.lost = true;
+        reading.in_message = false;
+        reading.left = 0;
+        reading.kept.clear();
+        self.language.forget(half);
     }
 
     /// Can a half that lost its place go on with these bytes?

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::exchange::{
-    Ended, ErrorCode, Loss, Outcome, Request, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Ticket, Times,
+    Ended, ErrorCode, Loss, Outcome, Protocol, Request, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Ticket,
+    Times,
 };
 use crate::protocol::Seen;
 
@@ -89,8 +90,14 @@ pub(in crate::protocol) struct Talk<'a, N> {
 }
 
 impl<N> Talk<'_, N> {
-    /// A request is known. `first` moved its first byte; `bytes` of it are known so far.
-    pub(in crate::protocol) fn open(&mut self, request: &Request<'_>, first: Seen, bytes: u64, note: N) {
+    /// A request for an operation is known. `first` moved its first byte; `bytes` of it are known so far.
+    pub(in crate::protocol) fn open(
+        &mut self,
+        (protocol, operation): (Protocol, &str),
+        first: Seen,
+        bytes: u64,
+        note: N,
+    ) {
         let pairs = &mut *self.pairs;
         if pairs.queue.len() >= MAX_PENDING || pairs.unkept > 0 {
             pairs.unkept += 1;
@@ -98,7 +105,17 @@ impl<N> Talk<'_, N> {
             return;
         }
         pairs.pipelined |= !pairs.queue.is_empty();
-        let ticket = self.sink.opened(request);
+        let ticket = self.sink.opened(&Request {
+            protocol,
+            method: "",
+            path: operation,
+            query: "",
+            host: None,
+            request_id: None,
+            first_ns: first.at_ns,
+            tgid: first.tgid,
+            tid: first.tid,
+        });
         pairs.queue.push_back(Asked {
             ticket,
             arrival_ns: first.arrival_ns,

@@ -6,7 +6,7 @@
 //! told its name, it is `Fetch (topic id)`; where nothing of topics is known, `Fetch`. A Fetch that goes on with a session
 //! is about the session's topics, whether or not it names them.
 //!
-//! Each size is a message of its own to [`Framed`], and what it is the size of the next one: many programs read them apart,
+//! Each size is a message of its own to [`framed`], and what it is the size of the next one: many programs read them apart,
 //! so that a conversation may also begin behind its first size.
 //!
 //! What it deliberately does not do: it reads no record, no key, no group's or member's name, and nothing of SASL. Of errors
@@ -27,16 +27,16 @@ use std::fmt::Write as _;
 use self::ids::Ids;
 use self::reader::Reader;
 use self::request::{Header, Records, Topic, Topics};
-use super::framed::{Framed, Language, Measure, Message, Talk};
-use super::{AnyDissector, Beginning, Half, ProtocolEntry, Seen, Verdict};
+use super::framed::{self, Language, Measure, Message, Talk};
+use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
-use crate::exchange::{Loss, Protocol, Request};
+use crate::exchange::{Loss, Protocol};
 
 /// How to recognise Kafka and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "kafka",
     detect,
-    dissector: |_| AnyDissector::Framed(Box::new(Framed::<Kafka>::new())),
+    dissector: framed::dissector::<Kafka>,
 };
 
 /// Bytes of a size.
@@ -259,23 +259,12 @@ impl Kafka {
         if let Some(records) = records {
             self.name_topics(&records, header.key == api::FETCH, &mut operation);
         }
-        let request = Request {
-            protocol: Protocol::Kafka,
-            method: "",
-            path: &operation,
-            query: "",
-            host: None,
-            request_id: None,
-            first_ns: first.at_ns,
-            tgid: first.tgid,
-            tid: first.tid,
-        };
         let note = Note {
             id: header.id,
             key: header.key,
             version: header.version,
         };
-        talk.open(&request, first, bytes, note);
+        talk.open((Protocol::Kafka, &operation), first, bytes, note);
         self.operation = operation;
         self.opened = true;
     }

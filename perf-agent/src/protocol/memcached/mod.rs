@@ -28,16 +28,16 @@ use self::answers::{Answer, Note, Word};
 use self::binary::Header;
 use self::commands::{Command, Kind, Line, MAX_KEY};
 use self::track::Track;
-use super::framed::{Framed, Language, MAX_HEAD, Measure, Message, Talk};
-use super::{AnyDissector, Beginning, Half, ProtocolEntry, Seen, Verdict};
+use super::framed::{self, Language, MAX_HEAD, Measure, Message, Talk, line};
+use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
-use crate::exchange::{Loss, Outcome, Protocol, Request, StreamKind, Ticket};
+use crate::exchange::{Loss, Outcome, Protocol, StreamKind, Ticket};
 
 /// How to recognise memcached and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "memcached",
     detect,
-    dissector: |_| AnyDissector::Framed(Box::new(Framed::<Memcached>::new())),
+    dissector: framed::dissector::<Memcached>,
 };
 
 /// Longest line, but that of a get, which may ask for any number of keys.
@@ -55,11 +55,6 @@ fn detect(beginning: &Beginning<'_>) -> Option<Direction> {
         line(bytes).is_some_and(commands::is_request)
     };
     is_request.then_some(beginning.direction)
-}
-
-/// The line at the beginning of these bytes, with its end; `None` if it is not whole.
-fn line(bytes: &[u8]) -> Option<&[u8]> {
-    memchr::memchr(b'\n', bytes).map(|end| &bytes[..=end])
 }
 
 /// The request that is being read.
@@ -328,17 +323,6 @@ impl Memcached {
             self.run = self.run.wrapping_add(1);
         }
         let Command { name, quiet, .. } = line.command;
-        let request = Request {
-            protocol: Protocol::Memcached,
-            method: "",
-            path: if line.quiet && !quiet.is_empty() { quiet } else { name },
-            query: "",
-            host: None,
-            request_id: None,
-            first_ns: first.at_ns,
-            tgid: first.tgid,
-            tid: first.tid,
-        };
         let note = Note {
             command: line.command,
             quiet: line.quiet,
@@ -350,7 +334,15 @@ impl Memcached {
             items: 0,
             run: self.run,
         };
-        talk.open(&request, first, message.length, note);
+        talk.open(
+            (
+                Protocol::Memcached,
+                if line.quiet && !quiet.is_empty() { quiet } else { name },
+            ),
+            first,
+            message.length,
+            note,
+        );
         self.asking.opened = true;
         if talk.newest().is_none() {
             self.asking.opened = false;

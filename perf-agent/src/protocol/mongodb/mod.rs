@@ -19,16 +19,16 @@ use self::bson::{int32, length};
 pub(crate) use self::operation::is_await;
 use self::operation::{Operation, is_of_commands, namespace};
 use self::reply::Reply;
-use super::framed::{Framed, Language, Measure, Message, Talk};
-use super::{AnyDissector, Beginning, Half, ProtocolEntry, Seen, Verdict};
+use super::framed::{self, Language, Measure, Message, Talk};
+use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
-use crate::exchange::{ErrorCode, Loss, Outcome, Protocol, Request, StreamKind, Ticket};
+use crate::exchange::{ErrorCode, Loss, Outcome, Protocol, StreamKind, Ticket};
 
 /// How to recognise MongoDB and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "mongodb",
     detect,
-    dissector: |_| AnyDissector::Framed(Box::new(Framed::<Mongodb>::new())),
+    dissector: framed::dissector::<Mongodb>,
 };
 
 /// Bytes of a message's header.
@@ -299,23 +299,17 @@ impl Mongodb {
             // The others have no answer.
             _ => return,
         };
-        let request = Request {
-            protocol: Protocol::Mongodb,
-            method: "",
-            path: operation.as_str(),
-            query: "",
-            host: None,
-            request_id: None,
-            first_ns: first.at_ns,
-            tgid: first.tgid,
-            tid: first.tid,
-        };
         let note = Note {
             id: header.id,
             kind,
             more: false,
         };
-        talk.open(&request, first, HEADER as u64 + message.length, note);
+        talk.open(
+            (Protocol::Mongodb, operation.as_str()),
+            first,
+            HEADER as u64 + message.length,
+            note,
+        );
         self.opened = true;
     }
 

@@ -1,7 +1,7 @@
 //! MySQL and MariaDB: the client/server protocol, <https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html> and
 //! <https://mariadb.com/kb/en/clientserver-protocol/>.
 //!
-//! Each packet is a message to [`Framed`]; only its beginning is read. The operation is a statement's text without its
+//! Each packet is a message to [`framed`]; only its beginning is read. The operation is a statement's text without its
 //! values, be it sent as it is or prepared before, or a command's name; of values, names of users and passwords nothing is
 //! read. `CONNECT` is the client's answer to the server's greeting, and all that follows until the server lets it in.
 //!
@@ -23,17 +23,17 @@ use self::answers::Answering;
 use self::commands::{Answer, Command, Names};
 use self::packet::{HEADER_BYTES, Header, capabilities, status};
 use self::statements::Statements;
-use super::framed::{Framed, Language, Measure, Message, Talk};
+use super::framed::{self, Language, Measure, Message, Talk};
 use super::sql::{self, Dialect};
-use super::{AnyDissector, Beginning, Half, ProtocolEntry, Seen, Verdict};
+use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
-use crate::exchange::{Loss, Outcome, Protocol, Request, Ticket};
+use crate::exchange::{Loss, Outcome, Protocol, Ticket};
 
 /// How to recognise MySQL and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "mysql",
     detect,
-    dissector: |_| AnyDissector::Framed(Box::new(Framed::<Mysql>::new())),
+    dissector: framed::dissector::<Mysql>,
 };
 
 /// Bytes of a statement that are read.
@@ -483,23 +483,12 @@ impl Mysql {
         talk: &mut Talk<'_, Note>,
     ) {
         let first = message.first;
-        let request = Request {
-            protocol: Protocol::Mysql,
-            method: "",
-            path: operation,
-            query: "",
-            host: None,
-            request_id: None,
-            first_ns: first.at_ns,
-            tgid: first.tgid,
-            tid: first.tid,
-        };
         let note = Note {
             answer,
             sequence: header.sequence.wrapping_add(1),
             statement,
         };
         self.asking.counted = true;
-        talk.open(&request, first, message.length, note);
+        talk.open((Protocol::Mysql, operation), first, message.length, note);
     }
 }

@@ -26,9 +26,9 @@ mod statements;
 pub(super) mod tests;
 
 use self::statements::Statements;
-use super::framed::{Framed, Language, Measure, Message, Talk};
+use super::framed::{self, Language, Measure, Message, Talk};
 use super::sql::Memo;
-use super::{AnyDissector, Beginning, Half, ProtocolEntry, Seen, Verdict};
+use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
 use crate::exchange::{Outcome, Ticket};
 
@@ -36,7 +36,7 @@ use crate::exchange::{Outcome, Ticket};
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "postgresql",
     detect,
-    dissector: |_| AnyDissector::Framed(Box::new(Framed::<Postgres>::new())),
+    dissector: framed::dissector::<Postgres>,
 };
 
 /// Exchanges in flight on one connection; those beyond are not told apart.

@@ -3,7 +3,7 @@
 use super::messages::{HEADER, Untyped, text};
 use super::statements::PREPARED;
 use super::{EMPTY, Kind, MAX_IN_FLIGHT, Note, Postgres, START_REPLICATION, Stage};
-use crate::exchange::{Loss, Protocol, Request};
+use crate::exchange::{Loss, Protocol};
 use crate::protocol::Seen;
 use crate::protocol::framed::{Message, Talk};
 use crate::protocol::sql::{Dialect, fingerprint};
@@ -212,18 +212,7 @@ fn open(operation: &str, first: Seen, bytes: u64, note: Note, talk: &mut Talk<'_
         talk.sink.lost(Loss::PipelineFull);
         return;
     }
-    let request = Request {
-        protocol: Protocol::Postgresql,
-        method: "",
-        path: operation,
-        query: "",
-        host: None,
-        request_id: None,
-        first_ns: first.at_ns,
-        tgid: first.tgid,
-        tid: first.tid,
-    };
-    talk.open(&request, first, bytes, note);
+    talk.open((Protocol::Postgresql, operation), first, bytes, note);
 }
 
 /// No message will be added to the newest exchange.

@@ -1,7 +1,7 @@
 //! Redis and its like (Valkey, KeyDB): RESP2 and RESP3, <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 //!
 //! A request is an array of bulk strings, or a line of words (an *inline* command); an answer is a value, which may hold
-//! others. Each header of a value is a message to [`Framed`], so nothing is kept of values. The operation is the command,
+//! others. Each header of a value is a message to [`framed`], so nothing is kept of values. The operation is the command,
 //! with its subcommand where it has one (`CONFIG GET`), and ` BLOCK` behind it where it was asked to wait; no argument is
 //! read beyond that.
 //!
@@ -14,16 +14,16 @@ pub(super) mod tests;
 
 pub(crate) use self::commands::is_blocking;
 use self::commands::{Command, Keys, Kind};
-use super::framed::{Framed, Language, Measure, Message, Talk};
-use super::{AnyDissector, Beginning, Half, ProtocolEntry, Seen, Verdict};
+use super::framed::{self, Language, Measure, Message, Talk, line};
+use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
-use crate::exchange::{ErrorCode, Outcome, Protocol, Request, StreamKind, Ticket};
+use crate::exchange::{ErrorCode, Outcome, Protocol, StreamKind, Ticket};
 
 /// How to recognise Redis and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
     name: "redis",
     detect,
-    dissector: |_| AnyDissector::Framed(Box::new(Framed::<Redis>::new())),
+    dissector: framed::dissector::<Redis>,
 };
 
 /// Digits of a length, sign included: `i64::MIN`.
@@ -229,11 +229,6 @@ fn of_half(half: Half, bytes: u64) -> [u64; 2] {
     }
 }
 
-/// The line at the beginning of these bytes, with its end; `None` if it is not whole.
-fn line(bytes: &[u8]) -> Option<&[u8]> {
-    memchr::memchr(b'\n', bytes).map(|end| &bytes[..=end])
-}
-
 /// A value's header, and the text behind it where it is one.
 fn measure_value(bytes: &[u8]) -> Measure {
     let Some(line) = line(bytes) else {
@@ -437,18 +432,12 @@ impl Redis {
             answers: if kind == Kind::Unsubscribe { others.max(1) } else { 1 },
         };
         let mut name = [0; Command::MAX_OPERATION];
-        let request = Request {
-            protocol: Protocol::Redis,
-            method: "",
-            path: command.operation(&mut name),
-            query: "",
-            host: None,
-            request_id: None,
-            first_ns: first.at_ns,
-            tgid: first.tgid,
-            tid: first.tid,
-        };
-        talk.open(&request, first, asking.bytes, note);
+        talk.open(
+            (Protocol::Redis, command.operation(&mut name)),
+            first,
+            asking.bytes,
+            note,
+        );
         asking.bytes = 0;
     }
 
