@@ -185,6 +185,17 @@ pub enum Event<'a> {
         /// What its socket says.
         network: Network,
     },
+    /// A task of a process begins to work for whom another one works (a hand-over record).
+    Handover {
+        /// The process.
+        tgid: u32,
+        /// When.
+        at_ns: u64,
+        /// Who hands over, as in [`Segment::tid`].
+        from: u32,
+        /// Who takes over.
+        to: u32,
+    },
     /// A process ended (`executed: false`) or replaced its program.
     Exit {
         /// The process.
@@ -288,6 +299,12 @@ impl<'a> Event<'a> {
                     retransmits: record.retransmits,
                     connect_us: (record.connect_us != 0).then_some(record.connect_us),
                 },
+            },
+            Record::Handover(record) => Self::Handover {
+                tgid: record.tgid,
+                at_ns: record.header.at_ns,
+                from: record.from,
+                to: record.to,
             },
             Record::Exit(record) => Self::Exit {
                 tgid: record.tgid,

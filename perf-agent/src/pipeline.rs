@@ -32,8 +32,8 @@ impl Settings {
     pub const CONNECTIONS: usize = 65_536;
 }
 
-/// What the kernel side may be told. `socket` is the key of its connection state, and `connection` tells whether that
-/// state is still this connection's.
+/// What the source may be told. `socket` is the key of the kernel side's connection state, and `connection` tells whether
+/// that state is still this connection's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// Nothing of interest will follow on this connection.
@@ -56,6 +56,11 @@ pub enum Hint {
         socket: u64,
         /// The connection's id.
         connection: u64,
+    },
+    /// Of many calls of this process it is not known for whom they are made: its tasks may hand over to each other.
+    FollowHandovers {
+        /// The process.
+        tgid: u32,
     },
 }
 
@@ -227,11 +232,18 @@ impl Pipeline {
                     self.statistics.network(origin, &network, at_ns);
                 }
             }
+            Event::Handover { tgid, at_ns, from, to } => {
+                self.now_ns = self.now_ns.max(at_ns);
+                self.statistics.handed_over(tgid, [from, to], at_ns);
+            }
             Event::Exit { tgid, executed } => self.statistics.exited(tgid, executed),
             Event::Process { tgid, exe, cgroup } => self.statistics.process(tgid, &exe, &cgroup),
             Event::Tick { at_ns, wall_ns } => {
                 self.now_ns = self.now_ns.max(at_ns);
                 self.statistics.tick(at_ns, wall_ns);
+                for tgid in self.statistics.puzzling() {
+                    self.hint(Hint::FollowHandovers { tgid });
+                }
             }
             Event::Counters(values) => self.statistics.ledger().kernel_counters(values),
         }
@@ -307,8 +319,11 @@ impl Pipeline {
     }
 
     fn hint(&mut self, hint: Hint) {
-        let (Hint::Ignore { socket, .. } | Hint::PollBulk { socket, .. } | Hint::StopBulk { socket, .. }) = hint;
-        if socket != 0 && self.hints.len() < MAX_HINTS {
+        let unknown = matches!(
+            hint,
+            Hint::Ignore { socket: 0, .. } | Hint::PollBulk { socket: 0, .. } | Hint::StopBulk { socket: 0, .. }
+        );
+        if !unknown && self.hints.len() < MAX_HINTS {
             self.hints.push(hint);
         }
     }

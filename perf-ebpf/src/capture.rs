@@ -149,7 +149,7 @@ pub fn moved(moved: Moved) {
         position_end: end,
         length,
         tgid: thread.tgid,
-        tid: task::mover(thread),
+        tid: task::mover(thread, moved.direction),
         direction: moved.direction,
         flags: match moved.meaning {
             Length::Asked => flag::ASKED,
@@ -256,7 +256,7 @@ pub fn tell_end(state: &mut ConnectionState, thread: Thread) {
         return;
     }
     connection::flush_direction(state, direction::RECEIVED);
-    let (tgid, tid) = (thread.tgid, task::mover(thread));
+    let (tgid, tid) = (thread.tgid, task::running(thread));
     let segment = Segment {
         at_ns: emit::now(),
         arrival_ns: 0,

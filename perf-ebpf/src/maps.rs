@@ -1,6 +1,9 @@
 //! Every map and every global, in one place: who writes it, who reads it, what evicts.
 
-use crate::tls::{Call, Caller, Touched};
+use crate::{
+    kernel::Thread,
+    tls::{Call, Caller, Touched},
+};
 use aya_ebpf::{
     EbpfContext,
     btf_maps::{ArrayOfMaps, RingBuf},
@@ -58,10 +61,36 @@ pub static TOUCHED: LruHashMap<Caller, Touched> = LruHashMap::with_max_entries(1
 #[map]
 pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(32_768, 0);
 
-/// Where in a process's memory stands what runs on a thread: an address, by process (high half) and thread. Written by the
-/// user side, for processes with [`perf_common::settings::mark::COROUTINES`].
+/// Where a process's threads keep what runs on them: the place of the address of the thread's state, counted from the
+/// thread's storage (low half, signed), and the place in that of the address of what runs. Written by the user side, for
+/// processes with [`perf_common::settings::mark::COROUTINES`].
 #[map]
-pub static TASKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16_384, 0);
+pub static TASKS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Something that a task hands over: by its address.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Handed {
+    what: u64,
+    tgid: u64,
+}
+
+impl Handed {
+    /// Of the thread's process.
+    #[inline(always)]
+    pub fn new(thread: Thread, what: u64) -> Self {
+        let tgid = u64::from(thread.tgid);
+        Self { what, tgid }
+    }
+}
+
+/// Which task put it down last. Written and read here alone; what was put down least lately goes first.
+#[map]
+pub static HANDED: LruHashMap<Handed, u32> = LruHashMap::with_max_entries(16_384, 0);
+
+/// For which task a thread sends, by process (high half) and thread; 0 for itself. Written and read here alone.
+#[map]
+pub static FLUSHES: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
 
 /// Marks by port. Written by the user side. Preallocated like all maps: a kernel before 6.1 warns in its log of any map
 /// that is not.

@@ -603,14 +603,15 @@ pub fn finished(thread: Thread, caller: Caller, call: Call, length: u32) {
         state.moved_ns = 0;
         state.flags |= session.flags & flags::CLIENT;
     }
+    let moved = if sent { direction::SENT } else { direction::RECEIVED };
     let segment = Segment {
         at_ns: if at_ns == 0 { emit::now() } else { at_ns },
         arrival_ns: if sent { 0 } else { arrival_ns },
         position_end,
         length,
         tgid: thread.tgid,
-        tid: task::mover(thread),
-        direction: if sent { direction::SENT } else { direction::RECEIVED },
+        tid: task::mover(thread, moved),
+        direction: moved,
         flags: 0,
         tail: [0; TAIL_BYTES],
     };

@@ -1,20 +1,26 @@
 """A FastAPI application that calls a database, a cache and another service as the path says, and writes down what it did.
 
-PORT LOG POSTGRES REDIS OTHER: its port, a file, two ports and a URL.
+PORT LOG POSTGRES REDIS OTHER LOOP: its port, a file, two ports, a URL and a loop (asyncio, uvloop). Each call is made by
+the task that serves the request (/work), by one of its own (/tasks), or all by a thread of a pool (/threads).
 """
 
+import asyncio
 import json
 import sys
+import threading
 import time
+import urllib.request
 from contextlib import asynccontextmanager
 
 import asyncpg
 import httpx
+import psycopg
+import redis as redis_of_threads
 import redis.asyncio as redis
 import uvicorn
 from fastapi import FastAPI, Request
 
-PORT, LOG, POSTGRES, REDIS, OTHER = sys.argv[1:6]
+PORT, LOG, POSTGRES, REDIS, OTHER, LOOP = sys.argv[1:7]
 CONNECTIONS = 40
 log = open(LOG, "a", buffering=1)
 
@@ -40,27 +46,80 @@ async def no_reset(connection):
 app = FastAPI(lifespan=lifespan)
 
 
+async def in_place(call):
+    await call
+
+
+async def in_a_task(call):
+    await asyncio.gather(call)
+
+
 @app.get("/work/{databases}/{caches}/{externals}")
 async def work(databases: int, caches: int, externals: int, request: Request):
+    return await serve([databases, caches, externals], request, in_place)
+
+
+@app.get("/tasks/{databases}/{caches}/{externals}")
+async def tasks(databases: int, caches: int, externals: int, request: Request):
+    return await serve([databases, caches, externals], request, in_a_task)
+
+
+async def serve(counts, request, run):
+    databases, caches, externals = counts
     calls = []
 
     async def timed(kind, call):
         began = time.monotonic_ns()
-        await call
+        await run(call)
         calls.append([kind, began, time.monotonic_ns()])
 
+    async def query():
+        async with state.database.acquire() as connection:
+            await connection.fetchval("SELECT pg_sleep(0.005)")
+
     state = request.app.state
-    for turn in range(max(databases, caches, externals)):
+    for turn in range(max(counts)):
         if turn < databases:
-            async with state.database.acquire() as connection:
-                await timed("database", connection.fetchval("SELECT pg_sleep(0.005)"))
+            await timed("database", query())
         if turn < caches:
             await timed("cache", state.cache.get(f"key{turn}"))
         if turn < externals:
             await timed("external", state.other.get(OTHER))
-    log.write(json.dumps({"id": request.headers["x-request-id"], "calls": calls}) + "\n")
+    return done(request, calls)
+
+
+own = threading.local()
+
+
+@app.get("/threads/{databases}/{caches}/{externals}")
+def threads(databases: int, caches: int, externals: int, request: Request):
+    calls = []
+
+    def timed(kind, call):
+        began = time.monotonic_ns()
+        call()
+        calls.append([kind, began, time.monotonic_ns()])
+
+    fresh = not hasattr(own, "database")
+    if fresh:
+        own.database = psycopg.connect(
+            host="127.0.0.1", port=int(POSTGRES), user="postgres", autocommit=True, prepare_threshold=None
+        )
+        own.cache = redis_of_threads.Redis(port=int(REDIS))
+    for turn in range(max(databases, caches, externals)):
+        if turn < databases:
+            timed("database", lambda: own.database.execute("SELECT pg_sleep(0.005)").fetchall())
+        if turn < caches:
+            timed("cache", lambda: own.cache.get(f"key{turn}"))
+        if turn < externals:
+            timed("external", lambda: urllib.request.urlopen(OTHER).read())
+    return done(request, calls, fresh)
+
+
+def done(request, calls, fresh=False):
+    log.write(json.dumps({"id": request.headers["x-request-id"], "calls": calls, "fresh": fresh}) + "\n")
     return {"done": True}
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(PORT), log_level="warning", loop="asyncio")
+    uvicorn.run(app, host="127.0.0.1", port=int(PORT), log_level="warning", loop=LOOP)

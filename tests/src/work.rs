@@ -32,6 +32,8 @@ pub struct Application {
     _child: Child,
     port: u16,
     log: PathBuf,
+    /// The first part of the paths.
+    way: &'static str,
     _directory: Workdir,
 }
 
@@ -58,6 +60,13 @@ impl Backends {
             mariadb: with_mariadb.then(Store::mariadb),
             other: other(),
         }
+    }
+
+    /// Their ports and URL, as most applications want them.
+    fn arguments(&self, with_database: bool) -> impl Iterator<Item = String> {
+        let database = with_database.then(|| self.postgresql.port().to_string());
+        let others = [self.redis.port().to_string(), self.other_url()];
+        database.into_iter().chain(others)
     }
 
     fn other_url(&self) -> String {
@@ -91,11 +100,13 @@ fn other() -> u16 {
 }
 
 impl Application {
-    /// `FastAPI` on uvicorn and asyncio, with asyncpg, redis and httpx.
+    /// `FastAPI` on uvicorn and a loop, with asyncpg, redis and httpx. The calls are made in one of the ways that it has.
     #[track_caller]
-    pub fn fastapi(backends: &Backends) -> Self {
+    pub fn fastapi(backends: &Backends, event_loop: &str, way: &'static str) -> Self {
         let command = Command::new(need::venv().join("bin/python"));
-        Self::start("fastapi", command, "work_fastapi.py", backends, true)
+        let arguments = backends.arguments(true).chain([event_loop.to_owned()]);
+        let started = Self::start("fastapi", command, "work_fastapi.py", arguments);
+        Self { way, ..started }
     }
 
     /// Node, with pg and redis.
@@ -103,14 +114,14 @@ impl Application {
     pub fn node(backends: &Backends) -> Self {
         let mut command = Command::new("node");
         command.env("NODE_PATH", need::node_modules());
-        Self::start("node", command, "work_node.js", backends, true)
+        Self::start("node", command, "work_node.js", backends.arguments(true))
     }
 
     /// Go's standard library, a goroutine for each connection.
     #[track_caller]
     pub fn go(backends: &Backends) -> Self {
         let program = go::build(Go::Newest, &source("work_go.go"), false);
-        Self::start("go", Command::new(program), "", backends, false)
+        Self::start("go", Command::new(program), "", backends.arguments(false))
     }
 
     /// Flask on gunicorn, with psycopg, `PyMySQL` and redis: four processes, or one with threads.
@@ -141,35 +152,30 @@ impl Application {
             .env("MYSQL", mariadb.port().to_string())
             .env("REDIS", backends.redis.port().to_string())
             .env("OTHER", backends.other_url());
-        let mut child = Child::start("flask", command, directory.path());
-        wait_for_port(&mut child, port);
-        Self {
-            _child: child,
-            port,
-            log,
-            _directory: directory,
-        }
+        Self::running("flask", command, port, log, directory)
     }
 
     #[track_caller]
-    fn start(name: &str, command: Command, program: &str, backends: &Backends, with_database: bool) -> Self {
+    fn start(name: &str, command: Command, program: &str, arguments: impl Iterator<Item = String>) -> Self {
         let (port, directory) = (free_port(), Workdir::new());
         let log = directory.join("truth");
         let mut command = command;
         if !program.is_empty() {
             command.arg(source(program));
         }
-        command.arg(port.to_string()).arg(&log);
-        if with_database {
-            command.arg(backends.postgresql.port().to_string());
-        }
-        command.arg(backends.redis.port().to_string()).arg(backends.other_url());
+        command.arg(port.to_string()).arg(&log).args(arguments);
+        Self::running(name, command, port, log, directory)
+    }
+
+    #[track_caller]
+    fn running(name: &str, command: Command, port: u16, log: PathBuf, directory: Workdir) -> Self {
         let mut child = Child::start(name, command, directory.path());
         wait_for_port(&mut child, port);
         Self {
             _child: child,
             port,
             log,
+            way: "work",
             _directory: directory,
         }
     }
@@ -200,7 +206,8 @@ impl Application {
                         let mixed = number.wrapping_mul(0x9e37_79b9) >> 16;
                         let (databases, caches, externals) = (mixed % 4, mixed / 4 % 5, mixed / 20 % 3);
                         let request = format!(
-                            "GET /work/{databases}/{caches}/{externals} HTTP/1.1\r\nHost: work\r\nX-Request-Id: {name}-{number}\r\n\r\n"
+                            "GET /{}/{databases}/{caches}/{externals} HTTP/1.1\r\nHost: work\r\nX-Request-Id: {name}-{number}\r\n\r\n",
+                            self.way
                         );
                         let reply = connection.exchange(request.as_bytes(), false).expect("it answers");
                         assert_eq!(reply.status, 200, "{request}");

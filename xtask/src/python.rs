@@ -23,6 +23,7 @@ const PACKAGES: &[&str] = &[
     "psycopg",
     "psycopg-binary",
     "pymysql",
+    "uvloop",
 ];
 
 /// What is missing of the environment.

@@ -9,12 +9,15 @@
 //! - Who sends the answer to a request has worked for it: calls that it made since the request came, for whom was not known
 //!   then, are that request's. So it is with goroutines and coroutines that are started for a request that another one read,
 //!   and with threads of a pool.
+//! - Where a runtime is seen to hand over (a coroutine that is started, a goroutine that sends what another one asks), who
+//!   takes over works for whom the other one works. If that is not known yet, what the one did is the other's, once the
+//!   other answers.
 //!
 //! Where more than one request could be the one, nothing is guessed: the call is *ambiguous*. That is so if a loop read
 //! several messages before it said anything; or if a call goes out on the connection on which an answer came just now, while
 //! another request waits for something that is not seen, which may be that connection; or if a loop has several requests
 //! open, and calls on a connection that it shares among them. What no request is known for is
-//! *unattributed*: calls behind the answer, of timers, of threads that were handed their work in memory.
+//! *unattributed*: calls behind the answer, of timers, of threads that were handed their work unseen.
 
 mod parts;
 #[cfg(test)]
@@ -31,6 +34,16 @@ const TASKS: usize = 65_536;
 const ONE_TURN_NS: u64 = 1_000_000;
 /// Requests that a loop read in one turn and that are told apart.
 const TURN: usize = 32;
+/// Tasks with calls of their own that took over from one and that are kept; the oldest go first.
+const CHILDREN: usize = 64;
+/// Generations that are asked for their calls when one answers.
+const GENERATIONS: u32 = 4;
+/// Processes of which is kept how much is known of their calls.
+const PROCESSES: usize = 4096;
+/// A process is puzzling from so many calls on of which it is not known for whom, if they are one of so many.
+const PUZZLING: u64 = 100;
+/// See [`PUZZLING`].
+const PUZZLING_OF: u64 = 10;
 /// Calls of one request, or of a task of which it is not known for whom, that are kept; the rest is in the account only.
 const CALLS: usize = 1024;
 
@@ -98,9 +111,24 @@ pub struct Line {
     pub is_shared: bool,
 }
 
+/// How much is known of a process's calls.
+#[derive(Debug, Default)]
+struct Known {
+    /// It receives requests.
+    serves: bool,
+    /// Calls that ended.
+    calls: u64,
+    /// Of them, those of one request.
+    attributed: u64,
+    /// It was told that it is puzzling.
+    told: bool,
+}
+
 /// What a task is at.
 #[derive(Debug, Default)]
 struct Work {
+    /// Which one it is of those that had this name.
+    birth: u64,
     /// For whom it works.
     current: Option<Inbound>,
     /// It has said something since it heard of that.
@@ -119,6 +147,10 @@ struct Work {
     open: u32,
     /// Calls of which it is not known for whom it made them.
     calls: Vec<Call>,
+    /// The task that it took over from while it was not known for whom that one works, and its birth.
+    parent: Option<(Task, u64)>,
+    /// Tasks that took over from it in this way and made calls, likewise.
+    children: Vec<(Task, u64)>,
 }
 
 /// What is known of a request that is being served.
@@ -148,6 +180,8 @@ pub struct Attribution {
     tasks: HashMap<Task, Work>,
     /// Processes that make calls: by a hash of their numbers, so that others cost next to nothing. There may be some more.
     callers: Callers,
+    processes: HashMap<u32, Known>,
+    births: u64,
     account: Account,
 }
 
@@ -185,14 +219,30 @@ impl Attribution {
 
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
-        let calls: usize = self.tasks.values().map(|work| work.calls.capacity()).sum();
-        self.tasks.allocation_size() + calls * size_of::<Call>()
+        let held = |work: &Work| {
+            work.calls.capacity() * size_of::<Call>() + work.children.capacity() * size_of::<(Task, u64)>()
+        };
+        self.tasks.allocation_size() + self.processes.allocation_size() + self.tasks.values().map(held).sum::<usize>()
+    }
+
+    /// Processes that serve requests and of whose calls it is not known, of too many, for whom they are made. Each is told
+    /// once.
+    pub fn puzzling(&mut self) -> Vec<u32> {
+        let processes = self.processes.iter_mut();
+        processes
+            .filter_map(|(tgid, known)| {
+                let lost = known.calls - known.attributed;
+                let puzzling = known.serves && lost >= PUZZLING && lost * PUZZLING_OF >= known.calls;
+                (puzzling && !std::mem::replace(&mut known.told, puzzling)).then_some(*tgid)
+            })
+            .collect()
     }
 
     /// A process ended or runs another program.
     pub fn exited(&mut self, tgid: u32) {
         if self.callers.has(tgid) {
             self.tasks.retain(|task, _| task.tgid != tgid);
+            self.processes.remove(&tgid);
         }
     }
 
@@ -200,11 +250,47 @@ impl Attribution {
     #[inline]
     pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
         if self.callers.has(task.tgid) {
+            if let Some(known) = self.processes.get_mut(&task.tgid) {
+                known.serves = true;
+            }
             let work = self.heard(task, Some(inbound), 0, at_ns, requests);
             work.receives = true;
             work.open += 1;
             if let Some(served) = requests.served(inbound) {
                 served.receiver = Some(task);
+            }
+        }
+    }
+
+    /// A task hands over to another one, which begins to work for whom it works.
+    pub fn handed_over(&mut self, from: Task, to: Task, at_ns: u64, requests: &mut impl Requests) {
+        if !self.callers.has(from.tgid) || from == to {
+            return;
+        }
+        self.births += 1;
+        let birth = self.births;
+        let work = self.work(from);
+        work.active_ns = work.active_ns.max(at_ns);
+        // A loop that reads for many begets as well what has nothing to do with what it read last.
+        let current = work.current.filter(|_| work.turn.is_empty() && work.open <= 1);
+        let current = current.filter(|current| requests.served(*current).is_some());
+        let parent = current.is_none().then_some((from, work.birth));
+        let begotten = Work {
+            birth,
+            current,
+            parent,
+            active_ns: at_ns,
+            ..Work::default()
+        };
+        let before = std::mem::replace(self.work(to), begotten);
+        // One is gone that had this name, and what it did is its parent's affair.
+        if let Some((parent, parent_birth)) = before.parent
+            && let Some(work) = self.tasks.get_mut(&parent).filter(|work| work.birth == parent_birth)
+        {
+            work.keep(before.calls);
+            work.children.retain(|child| *child != (to, before.birth));
+            for child in before.children {
+                work.add_child(child);
             }
         }
     }
@@ -257,25 +343,23 @@ impl Attribution {
         requests: &mut impl Requests,
     ) {
         self.account.calls += 1;
+        if self.processes.len() < PROCESSES || self.processes.contains_key(&asker.tgid) {
+            self.processes.entry(asker.tgid).or_default().calls += 1;
+        }
         let mut owner = None;
         match cause {
             Cause::Request(inbound) => {
                 if let Some(served) = requests.served(inbound) {
                     served.outstanding = served.outstanding.saturating_sub(1);
                     served.add(call);
-                    self.account.attributed += 1;
+                    self.attributed(asker.tgid, 1);
                     owner = Some(inbound);
                 }
             }
             Cause::Ambiguous => self.account.ambiguous += 1,
             Cause::Unknown => {
-                self.make_room();
-                let work = self.tasks.entry(asker).or_default();
-                // What is as old as that was made for nobody whose answer is still to come.
-                if work.calls.len() >= CALLS {
-                    work.calls.drain(..CALLS / 2);
-                }
-                work.calls.push(call);
+                self.tell_ancestors(asker);
+                self.work(asker).keep([call]);
             }
         }
         // A coroutine's answers are read by others, whose business they are not.
@@ -312,14 +396,62 @@ impl Attribution {
                 work.spoke = true;
             }
             if !task.is_thread() || !work.receives {
-                let calls = std::mem::take(&mut work.calls);
-                for call in calls.into_iter().filter(|call| call.begin_ns >= since_ns) {
-                    served.add(call);
-                    self.account.attributed += 1;
-                }
+                let birth = work.birth;
+                self.adopt((task, birth), since_ns, &mut served, GENERATIONS);
             }
         }
         Some(served)
+    }
+
+    /// A task has made a call of which it is not known for whom: those that it took over from may come to know.
+    fn tell_ancestors(&mut self, task: Task) {
+        let mut child = task;
+        for _ in 1..GENERATIONS {
+            let Some(work) = self.tasks.get(&child) else { return };
+            let (birth, Some((parent, parent_birth))) = (work.birth, work.parent) else {
+                return;
+            };
+            let Some(ancestor) = self.tasks.get_mut(&parent).filter(|work| work.birth == parent_birth) else {
+                return;
+            };
+            if ancestor.children.contains(&(child, birth)) {
+                return;
+            }
+            ancestor.add_child((child, birth));
+            child = parent;
+        }
+    }
+
+    /// What this task, and those that took over from it, did since then is the request's.
+    fn adopt(&mut self, (task, birth): (Task, u64), since_ns: u64, served: &mut Served, generations: u32) {
+        let Some(work) = self.tasks.get_mut(&task).filter(|work| work.birth == birth) else {
+            return;
+        };
+        let (calls, children) = (std::mem::take(&mut work.calls), std::mem::take(&mut work.children));
+        let mut attributed = 0;
+        for call in calls.into_iter().filter(|call| call.begin_ns >= since_ns) {
+            served.add(call);
+            attributed += 1;
+        }
+        self.attributed(task.tgid, attributed);
+        if generations > 1 {
+            for child in children {
+                self.adopt(child, since_ns, served, generations - 1);
+            }
+        }
+    }
+
+    fn attributed(&mut self, tgid: u32, calls: u64) {
+        self.account.attributed += calls;
+        if let Some(known) = self.processes.get_mut(&tgid) {
+            known.attributed += calls;
+        }
+    }
+
+    /// What a task is at.
+    fn work(&mut self, task: Task) -> &mut Work {
+        self.make_room();
+        self.tasks.entry(task).or_default()
     }
 
     /// A task learnt of something that is this request's.
@@ -334,8 +466,7 @@ impl Attribution {
         if let Some(served) = inbound.and_then(|inbound| requests.served(inbound)) {
             self.goes_on(served);
         }
-        self.make_room();
-        let work = self.tasks.entry(task).or_default();
+        let work = self.work(task);
         work.turn.retain(|other| Some(*other) != inbound);
         if let Some(before) = work.current.filter(|before| Some(*before) != inbound && !work.spoke)
             && work.turn.len() < TURN
@@ -374,6 +505,22 @@ impl Attribution {
 }
 
 impl Work {
+    /// Calls of which it is not known for whom it made them.
+    fn keep(&mut self, calls: impl IntoIterator<Item = Call>) {
+        // What is as old as that was made for nobody whose answer is still to come.
+        if self.calls.len() >= CALLS {
+            self.calls.drain(..CALLS / 2);
+        }
+        self.calls.extend(calls);
+    }
+
+    fn add_child(&mut self, child: (Task, u64)) {
+        if self.children.len() >= CHILDREN {
+            self.children.remove(0);
+        }
+        self.children.push(child);
+    }
+
     /// Of what was heard of in earlier turns of the loop nothing came: those wait for something that is not seen.
     fn age(&mut self, task: Task, now_ns: u64, requests: &mut impl Requests) {
         let turned = now_ns.saturating_sub(self.active_ns) >= ONE_TURN_NS;

@@ -75,6 +75,11 @@ impl Program {
             .called((by, Some(task(tid))), cause, on, call, &mut self.served);
     }
 
+    fn hands_over(&mut self, from: u32, to: u32, at: u64) {
+        self.attribution
+            .handed_over(task(from), task(to), at * MS, &mut self.served);
+    }
+
     fn answers(&mut self, tid: u32, name: &'static str) {
         let (inbound, since_ns) = self.names[name];
         let served = self.served.0.remove(&inbound.ticket.0).expect("open");
@@ -211,6 +216,77 @@ fn calls_behind_the_answer_are_nobodys() {
     let later = program.asks(1, 11, 5, 6);
     program.hears(1, later, 7);
     program.check(&[("a", &[])], [0, 0, 2]);
+}
+
+#[test]
+fn who_takes_over_works_for_the_same_request() {
+    let (writer, child) = (TASK | 1, TASK | 2);
+    let mut program = Program::new();
+    program.reads(1, "a", 0);
+    program.reads(2, "b", 0);
+    program.hands_over(1, writer, 1);
+    let one = program.asks(writer, 10, 5, 2);
+    program.hands_over(2, writer, 2);
+    let two = program.asks(writer, 20, 6, 3);
+    program.hands_over(2, child, 3);
+    program.answers(2, "b");
+    // Behind the answer it works for nobody.
+    let late = program.asks(child, 21, 7, 4);
+    for call in [one, two, late] {
+        program.hears(TASK | 9, call, 5);
+    }
+    program.answers(1, "a");
+    program.check(&[("b", &[]), ("a", &[10])], [1, 0, 2]);
+}
+
+#[test]
+fn what_children_did_is_the_request_of_the_one_that_answers() {
+    let (loops, one, other) = (TASK | 1, TASK | 2, TASK | 3);
+    let (child, grandchild, stranger) = (TASK | 4, TASK | 5, TASK | 6);
+    let mut program = Program::new();
+    // The loop reads both at once, and begets those who answer: for which request is not known.
+    program.reads(loops, "a", 0);
+    program.reads(loops, "b", 0);
+    for task in [one, other] {
+        program.hands_over(loops, task, 1);
+    }
+    program.hands_over(one, child, 2);
+    program.hands_over(child, grandchild, 2);
+    program.hands_over(other, stranger, 2);
+    let calls = [
+        program.asks(one, 10, 5, 3),
+        program.asks(child, 11, 6, 3),
+        program.asks(grandchild, 12, 7, 3),
+        program.asks(stranger, 20, 8, 3),
+    ];
+    for call in calls {
+        program.hears(loops, call, 4);
+    }
+    // Others have the names now, and made none of those calls: whose names they had is gone.
+    program.hands_over(loops, stranger, 5);
+    program.hands_over(loops, child, 5);
+    let late = program.asks(stranger, 99, 5, 6);
+    program.hears(loops, late, 7);
+    program.answers(other, "b");
+    program.answers(one, "a");
+    program.check(&[("b", &[20]), ("a", &[10, 11, 12])], [4, 0, 1]);
+}
+
+#[test]
+fn a_process_of_whose_calls_little_is_known_is_puzzling_once() {
+    let mut program = Program::new();
+    let calls = |program: &mut Program, tid| {
+        for at in 0..PUZZLING {
+            let call = program.asks(tid, 10, 5, at);
+            program.hears(tid, call, at);
+        }
+    };
+    calls(&mut program, 1);
+    assert!(program.attribution.puzzling().is_empty(), "it serves nobody");
+    program.reads(2, "a", 0);
+    calls(&mut program, 2);
+    assert_eq!(program.attribution.puzzling(), [7]);
+    assert!(program.attribution.puzzling().is_empty());
 }
 
 #[test]

@@ -19,7 +19,8 @@ use crate::config::CaptureSettings;
 use crate::source::{
     Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, Report, SourceError,
 };
-use crate::tls::coverage::PROGRAMS;
+use crate::tasks;
+use crate::tls::coverage;
 use crate::tls::uprobes::Way;
 
 /// Programs that run, and what is known of them. Dropping it detaches and frees them all.
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub ebpf: Arc<Mutex<Ebpf>>,
     /// The programs for TLS libraries are loaded, and may be hung on what is found, this way.
     pub tls: Option<Way>,
+    /// How programs hang on functions in which tasks hand over; `None` if they cannot.
+    pub handovers: Option<Way>,
     /// The processors' ring buffers.
     pub rings: Vec<RingBuf<MapData>>,
     /// What was attached and what not.
@@ -320,6 +323,7 @@ pub(super) fn attach(
         hooks.push(report);
     }
     let tls = load_tls(&mut ebpf, machine.way, settings, &mut hooks, &mut blind_spots).then_some(machine.way);
+    let handovers = load_handovers(&mut ebpf, machine.way, &mut hooks, &mut blind_spots).then_some(machine.way);
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
@@ -333,6 +337,7 @@ pub(super) fn attach(
     Ok(Loaded {
         ebpf: Arc::new(Mutex::new(ebpf)),
         tls,
+        handovers,
         rings,
         report,
     })
@@ -367,36 +372,70 @@ fn load_tls(
         });
         return false;
     }
-    let mut report = HookReport {
-        name: format!(
+    let report = load_uprobes(
+        ebpf,
+        &coverage::PROGRAMS,
+        format!(
             "TLS calls: {}, on the libraries of processes that speak TLS",
             way.name()
         ),
-        family: HookFamily::Uprobe,
-        state: HookState::Used,
-        reason: None,
-        fix: None,
-    };
+    );
+    if let Some(reason) = &report.reason {
+        blind_spots.push(BlindSpot {
+            what: "TLS".to_owned(),
+            why: format!("{reason}: nothing of encrypted connections is seen"),
+        });
+    }
+    let loaded = report.state == HookState::Used;
+    hooks.push(report);
+    loaded
+}
+
+/// Loads the programs for functions in which tasks hand over; they are hung on what needs it later. True if that is possible.
+fn load_handovers(ebpf: &mut Ebpf, way: Way, hooks: &mut Vec<HookReport>, blind_spots: &mut Vec<BlindSpot>) -> bool {
+    let report = load_uprobes(
+        ebpf,
+        &tasks::PROGRAMS,
+        format!(
+            "hand-overs between tasks: {}, on the runtimes of processes that need it",
+            way.name()
+        ),
+    );
+    if let Some(reason) = &report.reason {
+        blind_spots.push(BlindSpot {
+            what: "hand-overs between tasks".to_owned(),
+            why: format!("{reason}: calls of tasks that are started for a request may be unattributed"),
+        });
+    }
+    let loaded = report.state == HookState::Used;
+    hooks.push(report);
+    loaded
+}
+
+/// Loads programs that hang on functions of files.
+fn load_uprobes(ebpf: &mut Ebpf, programs: &[&str], name: String) -> HookReport {
     raise_descriptors();
-    let loaded = PROGRAMS.iter().try_for_each(|name| {
+    let loaded = programs.iter().try_for_each(|name| {
         let program: &mut UProbe = ebpf
             .program_mut(name)
             .expect("a test holds that every program of the table is in the object")
             .try_into()?;
         program.load()
     });
-    if let Err(error) = &loaded {
-        let reason = format!("cannot load the programs for TLS calls: {}", root_cause(error));
-        blind_spots.push(BlindSpot {
-            what: "TLS".to_owned(),
-            why: format!("{reason}: nothing of encrypted connections is seen"),
-        });
-        report.state = HookState::Unavailable;
-        report.reason = Some(reason);
-        report.fix = Some("needs CONFIG_UPROBES".to_owned());
+    let reason = loaded
+        .err()
+        .map(|error| format!("cannot load the programs: {}", root_cause(&error)));
+    HookReport {
+        name,
+        family: HookFamily::Uprobe,
+        state: if reason.is_none() {
+            HookState::Used
+        } else {
+            HookState::Unavailable
+        },
+        fix: reason.as_ref().map(|_| "needs CONFIG_UPROBES".to_owned()),
+        reason,
     }
-    hooks.push(report);
-    loaded.is_ok()
 }
 
 /// The verifier says in any case why it refuses a program. The way there is long, and told only to those who debug: it
@@ -549,7 +588,9 @@ mod tests {
         }
         for name in object {
             assert!(
-                POINTS.iter().any(|point| point.program == name) || PROGRAMS.contains(&name.as_str()),
+                POINTS.iter().any(|point| point.program == name)
+                    || coverage::PROGRAMS.contains(&name.as_str())
+                    || tasks::PROGRAMS.contains(&name.as_str()),
                 "{name} has no row in the table"
             );
         }

@@ -22,8 +22,8 @@ use crate::config::CaptureSettings;
 use crate::probe::filters::Marks;
 use crate::probe::load::{Loaded, Machine, load};
 use crate::probe::points::POINTS;
-use crate::tasks::Tasks;
-use crate::tls::coverage::{Coverage, PROGRAMS};
+use crate::tasks::{self, Tasks};
+use crate::tls::coverage::{self, Coverage};
 
 /// Records handed over by one call, so that the caller's clock goes on under any load.
 const BATCH: usize = 8192;
@@ -190,7 +190,7 @@ impl KernelSource {
         } else {
             None
         };
-        let tasks = Tasks::start(Arc::clone(&loaded.ebpf)).map_err(|source| SourceError::Load {
+        let tasks = Tasks::start(Arc::clone(&loaded.ebpf), loaded.handovers).map_err(|source| SourceError::Load {
             what: "start a thread".to_owned(),
             source: Box::new(source),
         })?;
@@ -527,6 +527,11 @@ impl Source for KernelSource {
                     });
                 }
             }
+            Hint::FollowHandovers { tgid } => {
+                if let Some(tasks) = &self.tasks {
+                    tasks.follow_handovers(tgid);
+                }
+            }
             Hint::StopBulk { socket, connection } => {
                 self.bulk
                     .retain(|bulk| (bulk.socket, bulk.connection) != (socket, connection));
@@ -582,7 +587,8 @@ impl Source for KernelSource {
 
 /// All programs that may be loaded.
 fn names() -> impl Iterator<Item = &'static str> {
-    POINTS.iter().map(|point| point.program).chain(PROGRAMS)
+    let points = POINTS.iter().map(|point| point.program);
+    points.chain(coverage::PROGRAMS).chain(tasks::PROGRAMS)
 }
 
 /// Calls in which the kernel did not run one of these programs, as it was in the middle of it already. (The loader's own

@@ -262,6 +262,12 @@ impl Statistics {
         self.processes.learn(tgid, exe, cgroup);
     }
 
+    /// A task of a process begins to work for whom another one works (a hand-over record).
+    pub fn handed_over(&mut self, tgid: u32, tasks: [u32; 2], at_ns: u64) {
+        let [from, to] = tasks.map(|tid| Task { tgid, tid });
+        self.attribution.handed_over(from, to, at_ns, &mut self.open);
+    }
+
     /// A process ended, or replaced its program (an exit record).
     pub fn exited(&mut self, tgid: u32, executed: bool) {
         self.processes.exited(tgid, executed);
@@ -335,6 +341,11 @@ impl Statistics {
             self.shared_total = None;
         }
         self.endpoints.tick(at_ns);
+    }
+
+    /// Processes whose calls are not known for whom they are made, each once.
+    pub fn puzzling(&mut self) -> Vec<u32> {
+        self.attribution.puzzling()
     }
 
     #[inline]

@@ -47,7 +47,7 @@ impl Way {
     }
 
     /// What the thread that probes has to be allowed.
-    pub(super) fn purpose(self) -> Purpose {
+    pub fn purpose(self) -> Purpose {
         match self {
             Self::Multi => Purpose::Probe,
             Self::Single => Purpose::ProbeByPerfEvents,
@@ -67,7 +67,7 @@ impl Way {
 ///
 /// # Errors
 /// If the kernel refuses one of them; then the program hangs on none.
-pub(super) fn hang(program: &mut UProbe, file: &Path, places: &[u64]) -> Result<UProbeLink, ProgramError> {
+pub fn hang(program: &mut UProbe, file: &Path, places: &[u64]) -> Result<UProbeLink, ProgramError> {
     let link = program.attach(places, file, UProbeScope::AllProcesses)?;
     program.take_link(link)
 }
@@ -89,9 +89,9 @@ mod tests {
 
     use super::*;
     use crate::probe::OBJECT;
-    use crate::tls::coverage::PROGRAMS;
+    use crate::{tasks, tls::coverage};
 
-    /// Each program of [`PROGRAMS`]: its name, whether it is for returns, and whether it is for many places.
+    /// Each program that hangs on functions of files: its name, whether it is for returns, and whether it is for many places.
     fn uprobes(object: &Object) -> Vec<(String, bool, bool)> {
         let programs = object.programs.iter();
         let mut found: Vec<_> = programs
@@ -120,7 +120,7 @@ mod tests {
                 (name, returns, false)
             })
             .collect();
-        assert_eq!(expected.len(), PROGRAMS.len());
+        assert_eq!(expected.len(), coverage::PROGRAMS.len() + tasks::PROGRAMS.len());
         assert_eq!(uprobes(&single), expected);
 
         for (key, function) in &multi.functions {

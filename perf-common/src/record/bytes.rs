@@ -1,8 +1,8 @@
 //! Records as bytes: decoding what arrives, and the images of the records that the user side writes itself.
 
 use super::{
-    CountersRecord, DataRecord, ExitRecord, NetworkRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord,
-    TickRecord, UNIX_PATH_BYTES, flag, kind,
+    CountersRecord, DataRecord, ExitRecord, HandoverRecord, NetworkRecord, OpenRecord, ProcessRecord, RecordHeader,
+    StateRecord, TickRecord, UNIX_PATH_BYTES, flag, kind,
 };
 
 /// One decoded record; payloads and texts are borrowed from the input.
@@ -16,6 +16,8 @@ pub enum Record<'a> {
     State(StateRecord),
     /// See [`NetworkRecord`].
     Network(NetworkRecord),
+    /// See [`HandoverRecord`].
+    Handover(HandoverRecord),
     /// See [`ExitRecord`].
     Exit(ExitRecord),
     /// See [`ProcessRecord`].
@@ -146,6 +148,16 @@ fn other(kind: u16, bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
                 rtt_variance_us: fields.u32(),
                 retransmits: fields.u32(),
                 connect_us: fields.u32(),
+            }))
+        }
+        kind::HANDOVER => {
+            let (mut fields, _) = Fields::<{ size_of::<HandoverRecord>() }>::of(bytes)?;
+            Ok(Record::Handover(HandoverRecord {
+                header: fields.header(),
+                tgid: fields.u32(),
+                from: fields.u32(),
+                to: fields.u32(),
+                reserved: fields.u32(),
             }))
         }
         kind::EXIT => {
@@ -362,6 +374,18 @@ impl StateRecord {
     }
 }
 
+impl HandoverRecord {
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.tgid.to_le_bytes())
+            .put(self.from.to_le_bytes())
+            .put(self.to.to_le_bytes())
+            .put(self.reserved.to_le_bytes())
+            .done()
+    }
+}
+
 impl ExitRecord {
     /// The record's bytes.
     pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
@@ -486,6 +510,18 @@ mod tests {
             connect_us: 5,
         };
         assert_eq!(decode(&record.to_bytes()), Ok(Record::Network(record)));
+    }
+
+    #[test]
+    fn a_hand_over_comes_back_as_it_was_written() {
+        let record = HandoverRecord {
+            header: RecordHeader::of::<HandoverRecord>(kind::HANDOVER, 0, 9),
+            tgid: 1,
+            from: 2,
+            to: 3,
+            reserved: 0,
+        };
+        assert_eq!(decode(&record.to_bytes()), Ok(Record::Handover(record)));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Records: what one hook hit puts into the ring buffer, and what a recorded file is a sequence of.
 //!
 //! Every record starts with a [`RecordHeader`]. The kernel side writes [`DataRecord`], [`OpenRecord`],
-//! [`StateRecord`], [`NetworkRecord`], [`ExitRecord`] and [`ProcessRecord`] in place; the user side adds [`TickRecord`] and [`CountersRecord`]
-//! to the same stream, so that a recording replays without the machine it was made on.
+//! [`StateRecord`], [`NetworkRecord`], [`HandoverRecord`], [`ExitRecord`] and [`ProcessRecord`] in place; the user side adds
+//! [`TickRecord`] and [`CountersRecord`] to the same stream, so that a recording replays without the machine it was made on.
 //!
 //! All integers are in the byte order of the machine (little endian on every supported architecture). Times are
 //! `CLOCK_MONOTONIC` nanoseconds.
@@ -25,6 +25,8 @@ pub mod kind {
     pub const PROCESS: u16 = 5;
     /// How a connection's packets fare. See [`super::NetworkRecord`].
     pub const NETWORK: u16 = 6;
+    /// A task begins to work for another one. See [`super::HandoverRecord`].
+    pub const HANDOVER: u16 = 7;
     /// Time went on; written by the user side once a second. See [`super::TickRecord`].
     pub const TICK: u16 = 17;
     /// The kernel side's counters; written by the user side with each tick. See [`super::CountersRecord`].
@@ -259,6 +261,23 @@ pub struct NetworkRecord {
     pub connect_us: u32,
 }
 
+/// A task of a process begins to work for whom another one works: a coroutine that is started, a goroutine that is given
+/// something to send.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandoverRecord {
+    /// `kind` is [`kind::HANDOVER`].
+    pub header: RecordHeader,
+    /// The process.
+    pub tgid: u32,
+    /// Who hands over, as in [`DataRecord::tid`].
+    pub from: u32,
+    /// Who takes over, likewise.
+    pub to: u32,
+    /// Explicit padding, 0.
+    pub reserved: u32,
+}
+
 /// Who a process is; comes before the first [`OpenRecord`] of the program that it runs. Followed by the names on the way
 /// from the executable up to the root of the file system, then by those from its control group up to the root of the
 /// hierarchy: innermost first, each ended by a NUL, the root's own name empty (`curl\0bin\0usr\0\0`). A list without that
@@ -305,6 +324,7 @@ const _: () = assert!(size_of::<OpenRecord>() == 224);
 const _: () = assert!(size_of::<StateRecord>() == 32);
 const _: () = assert!(size_of::<ExitRecord>() == 24);
 const _: () = assert!(size_of::<NetworkRecord>() == 40);
+const _: () = assert!(size_of::<HandoverRecord>() == 32);
 const _: () = assert!(size_of::<ProcessRecord>() == 24);
 const _: () = assert!(size_of::<TickRecord>() == 24);
 const _: () = assert!(size_of::<CountersRecord>() == 24);

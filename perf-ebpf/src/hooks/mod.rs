@@ -3,6 +3,7 @@
 
 mod fentry;
 mod go;
+mod handover;
 mod kprobe;
 mod lifecycle;
 mod process;

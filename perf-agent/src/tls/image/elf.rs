@@ -223,29 +223,34 @@ impl<'file> Elf<'file> {
         dynamic.into_iter().chain(of_kind(elf::SHT_SYMTAB)).collect()
     }
 
-    /// The addresses of symbols that the dynamic linker knows; `None` unless all are there.
-    pub(super) fn exported<const N: usize>(&self, names: [&str; N]) -> Option<[u64; N]> {
-        let table = self.symbol_tables().into_iter().find(|table| table.dynamic)?;
+    /// The addresses of symbols that the file defines, in one of the tables that are wanted; `None` unless all are there.
+    pub(super) fn defined<const N: usize>(
+        &self,
+        names: [&str; N],
+        wanted: impl Fn(&SymbolTable) -> bool,
+    ) -> Option<[u64; N]> {
         let mut found = [None; N];
-        let mut name = [0; 32];
-        let read = self.entries::<Symbol>(table.symbols, |_, symbol| {
-            let at = u64::from(symbol.st_name.get(LE));
-            let there = usize::try_from(table.names.size.saturating_sub(at))
-                .unwrap_or(0)
-                .min(name.len());
-            if symbol.st_value.get(LE) != 0 && self.fill(table.names, at, &mut name[..there]).is_ok() {
-                let end = memchr::memchr(0, &name[..there]).unwrap_or(there);
-                if let Some(place) = names.iter().position(|wanted| wanted.as_bytes() == &name[..end]) {
-                    found[place] = Some(symbol.st_value.get(LE));
+        let mut name = [0; 64];
+        for table in self.symbol_tables().into_iter().filter(wanted) {
+            let read = self.entries::<Symbol>(table.symbols, |_, symbol| {
+                let at = u64::from(symbol.st_name.get(LE));
+                let there = usize::try_from(table.names.size.saturating_sub(at))
+                    .unwrap_or(0)
+                    .min(name.len());
+                if symbol.st_value.get(LE) != 0 && self.fill(table.names, at, &mut name[..there]).is_ok() {
+                    let end = memchr::memchr(0, &name[..there]).unwrap_or(there);
+                    if let Some(place) = names.iter().position(|wanted| wanted.as_bytes() == &name[..end]) {
+                        found[place] = Some(symbol.st_value.get(LE));
+                    }
                 }
-            }
-            if found.iter().all(Option::is_some) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        read.ok()?;
+                if found.iter().all(Option::is_some) {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            read.ok()?;
+        }
         let found: Vec<u64> = found.into_iter().flatten().collect();
         found.try_into().ok()
     }

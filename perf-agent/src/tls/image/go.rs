@@ -8,7 +8,7 @@ use memchr::memmem;
 use object::{LittleEndian, U32, U64};
 
 use super::elf::{Elf, Fault, LE, Relocation, Span};
-use super::{Call, Function, GoAbi, Image, Library, NotCovered, Returns, code};
+use super::{Call, Function, GoAbi, Handover, Image, Library, NotCovered, Returns, code};
 
 /// `crypto/tls` in a Go program, if it is there.
 pub(super) fn image(elf: &Elf<'_>) -> Result<Option<Image>, NotCovered> {
@@ -18,7 +18,7 @@ pub(super) fn image(elf: &Elf<'_>) -> Result<Option<Image>, NotCovered> {
     let Some(table) = Table::read(elf, span)? else {
         return Ok(None);
     };
-    let names = table.names(elf)?;
+    let names = table.names(elf, TYPE, &Method::ALL)?;
     if !names.values().any(|method| method.call() != Call::GoHandshake) {
         return Ok(None);
     }
@@ -26,12 +26,8 @@ pub(super) fn image(elf: &Elf<'_>) -> Result<Option<Image>, NotCovered> {
     let abi = abi(version.as_deref(), table.layout);
     let abi = abi.ok_or(NotCovered::Go("its version of Go is not known"))?;
     let methods = table.functions(elf, &names)?;
-    let base = if table.layout.is_relative() {
-        let base = table.base(elf)?;
-        base.ok_or(NotCovered::Go("nothing tells where its code begins"))?
-    } else {
-        0
-    };
+    let base = table.base(elf)?;
+    let base = base.ok_or(NotCovered::Go("nothing tells where its code begins"))?;
     let mut functions = Vec::new();
     for (method, range) in &methods {
         if *method == Method::Handshake && methods.contains_key(&Method::HandshakeContext) {
@@ -55,6 +51,27 @@ pub(super) fn image(elf: &Elf<'_>) -> Result<Option<Image>, NotCovered> {
         static_linked: true,
         go_abi: Some(abi),
     }))
+}
+
+/// Where goroutines hand over requests of `net/http`, if the program has it and passes arguments in registers.
+pub(super) fn handovers(elf: &Elf<'_>) -> Option<Vec<(Handover, u64)>> {
+    const HTTP: &[u8] = b"\0net/http.(*";
+    const FUNCTIONS: [(&[u8], Handover); 2] = [
+        (b"persistConn).roundTrip\0", Handover::GoHttpAsks),
+        (b"Request).write\0", Handover::GoHttpWrites),
+    ];
+    let table = Table::read(elf, table_span(elf).ok()??).ok()??;
+    if abi(version(elf).as_deref(), table.layout) != Some(GoAbi::Register) {
+        return None;
+    }
+    let names = table.names(elf, HTTP, &FUNCTIONS).ok()?;
+    let functions = table.functions(elf, &names).ok()?;
+    let base = table.base(elf).ok()??;
+    let found: Vec<_> = functions
+        .into_iter()
+        .filter_map(|(function, range)| Some((function, elf.code_offset(base.wrapping_add(range.from))?)))
+        .collect();
+    (found.len() == FUNCTIONS.len()).then_some(found)
 }
 
 /// What the table is called before all methods of a connection.
@@ -193,17 +210,17 @@ impl Table {
         2 * self.word()
     }
 
-    /// The methods that the program has, by the offset of their names.
-    fn names(&self, elf: &Elf<'_>) -> Result<BTreeMap<u64, Method>, Fault> {
+    /// The methods that the program has, by the offset of their names, which begin in the same way.
+    fn names<M: Copy>(&self, elf: &Elf<'_>, begin: &[u8], methods: &[(&[u8], M)]) -> Result<BTreeMap<u64, M>, Fault> {
         const OVERLAP: usize = 64;
         let mut found = BTreeMap::new();
-        let finder = memmem::Finder::new(TYPE);
+        let finder = memmem::Finder::new(begin);
         elf.pieces(self.names, OVERLAP, |at, piece| {
             for place in finder.find_iter(piece) {
-                let rest = &piece[place + TYPE.len()..];
-                let method = Method::ALL.iter().find(|(name, _)| rest.starts_with(name));
+                let rest = &piece[place + begin.len()..];
+                let method = methods.iter().find(|(name, _)| rest.starts_with(name));
                 if let Some((_, method)) = method
-                    && found.len() < Method::ALL.len()
+                    && found.len() < methods.len()
                 {
                     found.insert(at + place as u64 + 1, *method);
                 }
@@ -214,7 +231,7 @@ impl Table {
     }
 
     /// Where the code of those with these names is.
-    fn functions(&self, elf: &Elf<'_>, names: &BTreeMap<u64, Method>) -> Result<BTreeMap<Method, Range>, Fault> {
+    fn functions<M: Copy + Ord>(&self, elf: &Elf<'_>, names: &BTreeMap<u64, M>) -> Result<BTreeMap<M, Range>, Fault> {
         let mut details = Details {
             elf,
             // In the oldest layout offsets count from the table's own start.
@@ -227,7 +244,7 @@ impl Table {
             bytes: Vec::new(),
         };
         let mut found = BTreeMap::new();
-        let mut open: Option<(Method, u64)> = None;
+        let mut open: Option<(M, u64)> = None;
         let mut fault = None;
         let mut visit = |from: u64, detail: u64| {
             if let Some((method, begin)) = open.take() {
@@ -279,6 +296,9 @@ impl Table {
     /// function and of the end of the last (and refuses to start if they do not fit the table): two words of which the
     /// difference is known. In programs that are loaded anywhere they stand in the relocations.
     fn base(&self, elf: &Elf<'_>) -> Result<Option<u64>, Fault> {
+        if !self.layout.is_relative() {
+            return Ok(Some(0));
+        }
         if self.text != 0 && elf.code_offset(self.text).is_some() {
             return Ok(Some(self.text));
         }

@@ -9,6 +9,7 @@ mod code;
 mod elf;
 mod go;
 mod names;
+mod runtime;
 mod texts;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::io;
 
 pub use self::elf::ReadAt;
 use self::elf::{Elf, Fault};
+pub use self::runtime::{Handover, PythonSymbols, Runtime, handovers, runtime};
 
 /// A TLS implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -253,53 +255,6 @@ pub fn inspect_source(file: &dyn ReadAt) -> Result<Contents, NotCovered> {
         Vec::new()
     };
     Ok(Contents { images, others })
-}
-
-/// Runtimes that run several tasks on a thread by turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runtime {
-    /// Go: goroutines.
-    Go,
-    /// CPython: coroutines.
-    Python(PythonSymbols),
-}
-
-/// What the dynamic linker knows of CPython: addresses, as the file has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PythonSymbols {
-    /// `_PyRuntime`
-    pub runtime: u64,
-    /// `PyContext_Type`
-    pub context_type: u64,
-    /// Of the first part of the file that is mapped.
-    pub first_address: u64,
-}
-
-impl PythonSymbols {
-    /// The addresses in a process, where so much is added to them.
-    #[must_use]
-    pub fn at(&self, base: u64) -> Self {
-        Self {
-            runtime: self.runtime.wrapping_add(base),
-            context_type: self.context_type.wrapping_add(base),
-            first_address: self.first_address.wrapping_add(base),
-        }
-    }
-}
-
-/// The runtime that is in a file.
-pub fn runtime(file: &File) -> Option<Runtime> {
-    let elf = Elf::read(file).ok()?;
-    if elf.section(".go.buildinfo").is_some() || elf.section(".gopclntab").is_some() {
-        return Some(Runtime::Go);
-    }
-    let [runtime, context_type] = elf.exported(["_PyRuntime", "PyContext_Type"])?;
-    let first_address = elf.segments().first()?.address;
-    Some(Runtime::Python(PythonSymbols {
-        runtime,
-        context_type,
-        first_address,
-    }))
 }
 
 /// Whether a mapped file of this name is worth a look as a TLS library. What programs have linked in is found by
