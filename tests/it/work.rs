@@ -1,5 +1,6 @@
 //! Which request caused which calls, and where its time went: applications of several kinds, which write down themselves
-//! what they did for each request.
+//! what they did for each request. What their libraries and loops add to a call's time is their own; of the time on the wire
+//! at most one in fifty may be off by more than 5 % and 0.2 ms.
 
 use std::time::Duration;
 
@@ -23,15 +24,8 @@ fn measure(start: impl FnOnce() -> Application, [requests, at_once]: [u32; 2]) -
     application.load("measured", [requests, at_once], THINKS);
     let score = compare(&agent, &application, "measured");
     eprintln!(
-        "{} calls, {} right, {} wrong, {} ambiguous, by class {:?}; {} of {} times off, differences {:?} ms",
-        score.calls,
-        score.right,
-        score.wrong,
-        score.ambiguous,
-        score.by_class,
-        score.times_off,
-        score.times,
-        [50, 500, 950].map(|permille| score.difference_ms(permille))
+        "{} calls, {} right, {} wrong, {} ambiguous, by class {:?}; times {}; on the wire {}",
+        score.calls, score.right, score.wrong, score.ambiguous, score.by_class, score.times, score.wire_times
     );
     assert!(score.requests >= u64::from(requests) * 9 / 10, "{score:?}");
     rows::accounting_closes(&agent.api().accounting()).unwrap_or_else(|why| panic!("{why}"));
@@ -45,6 +39,7 @@ fn processes_that_serve_one_request_at_a_time_own_all_their_calls() {
     let backends = Backends::start(true);
     let score = measure(|| Application::flask(&backends, false), [300, 4]);
     assert_eq!((score.right, score.wrong), (score.calls, 0), "{score:?}");
+    assert!(score.wire_times.off_part() <= 0.02, "{}", score.wire_times);
 }
 
 #[test]
@@ -53,6 +48,7 @@ fn threads_own_all_their_calls() {
     let backends = Backends::start(true);
     let score = measure(|| Application::flask(&backends, true), [300, 8]);
     assert_eq!((score.right, score.wrong), (score.calls, 0), "{score:?}");
+    assert!(score.wire_times.off_part() <= 0.02, "{}", score.wire_times);
 }
 
 /// Of a loop and a way to make calls: at least 95 % right, at most 1 % wrong, with so many requests at once.
@@ -61,6 +57,7 @@ fn check_fastapi(event_loop: &str, way: &'static str, at_once: u32) {
     let backends = Backends::start(false);
     let score = measure(|| Application::fastapi(&backends, event_loop, way), [600, at_once]);
     assert!(score.right_part() >= 0.95 && score.wrong_part() <= 0.01, "{score:?}");
+    assert!(score.wire_times.off_part() <= 0.02, "{}", score.wire_times);
 }
 
 #[test]

@@ -8,7 +8,6 @@ import asyncio
 import json
 import sys
 import threading
-import time
 import urllib.request
 from contextlib import asynccontextmanager
 
@@ -19,6 +18,8 @@ import redis as redis_of_threads
 import redis.asyncio as redis
 import uvicorn
 from fastapi import FastAPI, Request
+
+import wire
 
 PORT, LOG, POSTGRES, REDIS, OTHER, LOOP = sys.argv[1:7]
 CONNECTIONS = 40
@@ -69,9 +70,9 @@ async def serve(counts, request, run):
     calls = []
 
     async def timed(kind, call):
-        began = time.monotonic_ns()
-        await run(call)
-        calls.append([kind, began, time.monotonic_ns()])
+        with wire.Call(kind) as timed:
+            await run(call)
+        calls.append(timed)
 
     async def query():
         async with state.database.acquire() as connection:
@@ -96,9 +97,9 @@ def threads(databases: int, caches: int, externals: int, request: Request):
     calls = []
 
     def timed(kind, call):
-        began = time.monotonic_ns()
-        call()
-        calls.append([kind, began, time.monotonic_ns()])
+        with wire.Call(kind) as timed:
+            call()
+        calls.append(timed)
 
     fresh = not hasattr(own, "database")
     if fresh:
@@ -117,9 +118,10 @@ def threads(databases: int, caches: int, externals: int, request: Request):
 
 
 def done(request, calls, fresh=False):
-    log.write(json.dumps({"id": request.headers["x-request-id"], "calls": calls, "fresh": fresh}) + "\n")
+    log.write(json.dumps({"id": request.headers["x-request-id"], "calls": [call.told() for call in calls], "fresh": fresh}) + "\n")
     return {"done": True}
 
 
 if __name__ == "__main__":
+    wire.watch()
     uvicorn.run(app, host="127.0.0.1", port=int(PORT), log_level="warning", loop=LOOP)

@@ -7,7 +7,6 @@ LOG POSTGRES MYSQL REDIS OTHER in the environment: a file, three ports and a URL
 import json
 import os
 import threading
-import time
 import urllib.request
 
 import psycopg
@@ -15,8 +14,11 @@ import pymysql
 import redis
 from flask import Flask, request
 
+import wire
+
 POSTGRES, MYSQL, REDIS = (int(os.environ[name]) for name in ("POSTGRES", "MYSQL", "REDIS"))
 OTHER = os.environ["OTHER"]
+wire.watch()
 app = Flask(__name__)
 own = threading.local()
 log = open(os.environ["LOG"], "a", buffering=1)
@@ -47,9 +49,9 @@ def work(databases, caches, externals):
     calls = []
 
     def timed(kind, call):
-        began = time.monotonic_ns()
-        call()
-        calls.append([kind, began, time.monotonic_ns()])
+        with wire.Call(kind) as timed:
+            call()
+        calls.append(timed)
 
     mine = connections()
     for turn in range(max(databases, caches, externals)):
@@ -59,5 +61,5 @@ def work(databases, caches, externals):
             timed("cache", lambda: mine.redis.get(f"key{turn}"))
         if turn < externals:
             timed("external", other)
-    log.write(json.dumps({"id": request.headers["x-request-id"], "calls": calls, "fresh": mine.fresh}) + "\n")
+    log.write(json.dumps({"id": request.headers["x-request-id"], "calls": [call.told() for call in calls], "fresh": mine.fresh}) + "\n")
     return {"done": True}

@@ -221,11 +221,11 @@ impl Application {
         });
     }
 
-    /// What it wrote down of each request: per class, when each call began and ended.
+    /// What it wrote down of each request: per class, the milliseconds of each call, on the wire if it knows that.
     ///
     /// # Panics
     /// If its file is not as it should be.
-    pub fn truth(&self, name: &str) -> HashMap<String, [Vec<(f64, f64)>; 3]> {
+    pub fn truth(&self, name: &str) -> HashMap<String, [Vec<TrueTime>; 3]> {
         let text = std::fs::read_to_string(&self.log).expect("it wrote a log");
         let mut truth = HashMap::new();
         for line in text.lines() {
@@ -235,16 +235,28 @@ impl Application {
             if !id.starts_with(name) || line["fresh"] == true {
                 continue;
             }
-            let mut calls: [Vec<(f64, f64)>; 3] = Default::default();
+            let mut calls: [Vec<TrueTime>; 3] = Default::default();
             for call in line["calls"].as_array().expect("calls") {
                 let class = CLASSES.iter().position(|class| call[0] == *class).expect("a class");
-                let ms = |place: usize| call[place].as_f64().expect("a time") / 1e6;
-                calls[class].push((ms(1), ms(2)));
+                let between = |from: usize| Some((call[from + 1].as_f64()? - call[from].as_f64()?) / 1e6);
+                calls[class].push(TrueTime {
+                    application_ms: between(1).expect("times"),
+                    wire_ms: between(3),
+                });
             }
             truth.insert(id.to_owned(), calls);
         }
         truth
     }
+}
+
+/// How long a call took.
+#[derive(Clone, Copy, Debug)]
+pub struct TrueTime {
+    /// For the application, with all that its libraries do.
+    pub application_ms: f64,
+    /// From before its first byte was sent to behind the last one received.
+    pub wire_ms: Option<f64>,
 }
 
 /// What the agent said of requests, compared with what the application did.
@@ -261,25 +273,53 @@ pub struct Score {
     /// Times that it said a call may have been this request's.
     pub ambiguous: u64,
     /// Times of a class in a request, of which all calls were known.
-    pub times: u64,
-    /// Of them, those that differ by more than 5 % and 0.2 ms.
-    pub times_off: u64,
+    pub times: Times,
+    /// The same, on the wire.
+    pub wire_times: Times,
     /// Of each class, calls and those that are right.
     pub by_class: [(u64, u64); 3],
-    /// The differences, agent less application, ascending, milliseconds.
+}
+
+/// The agent's times, compared with true ones.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Those that differ by more than 5 % and 0.2 ms.
+    pub off: u64,
+    /// The differences, agent less truth, ascending, milliseconds.
     pub differences_ms: Vec<f64>,
+}
+
+impl Times {
+    fn compare(&mut self, told_ms: f64, true_ms: f64) {
+        let difference_ms = told_ms - true_ms;
+        self.off += u64::from(difference_ms.abs() > 0.05 * true_ms + 0.2);
+        let place = self.differences_ms.partition_point(|other| *other < difference_ms);
+        self.differences_ms.insert(place, difference_ms);
+    }
+
+    /// The part of them that is off.
+    pub fn off_part(&self) -> f64 {
+        self.off as f64 / self.differences_ms.len().max(1) as f64
+    }
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.differences_ms.len();
+        let at = |permille: usize| self.differences_ms.get(count * permille / 1000).copied();
+        let [low, median, high] = [50, 500, 950].map(|permille| at(permille).unwrap_or_default());
+        write!(
+            f,
+            "{} of {count} off, differences {low:.3} {median:.3} {high:.3} ms",
+            self.off
+        )
+    }
 }
 
 impl Score {
     /// Part of the calls that are right.
     pub fn right_part(&self) -> f64 {
         self.right as f64 / self.calls.max(1) as f64
-    }
-
-    /// The difference below which so many of a thousand lie.
-    pub fn difference_ms(&self, permille: usize) -> f64 {
-        let place = self.differences_ms.len() * permille / 1000;
-        self.differences_ms.get(place).copied().unwrap_or_default()
     }
 
     /// Calls given to the wrong request, as a part of all.
@@ -330,14 +370,14 @@ pub fn compare(agent: &Agent, application: &Application, name: &str) -> Score {
             score.by_class[class].1 += made.min(told);
             score.wrong += told.saturating_sub(made);
             if made == told && made > 0 {
-                let true_ms: f64 = calls.iter().map(|(began, ended)| ended - began).sum();
                 let told_ms = breakdown[format!("{name}_ms")].as_f64().unwrap_or(0.0);
-                score.times += 1;
-                score.times_off += u64::from((told_ms - true_ms).abs() > 0.05 * true_ms + 0.2);
-                score.differences_ms.push(told_ms - true_ms);
+                let application_ms = calls.iter().map(|call| call.application_ms).sum();
+                score.times.compare(told_ms, application_ms);
+                if let Some(wire_ms) = calls.iter().map(|call| call.wire_ms).sum() {
+                    score.wire_times.compare(told_ms, wire_ms);
+                }
             }
         }
     }
-    score.differences_ms.sort_by(f64::total_cmp);
     score
 }

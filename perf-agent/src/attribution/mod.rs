@@ -41,7 +41,7 @@ const GENERATIONS: u32 = 4;
 /// Processes of which is kept how much is known of their calls.
 const PROCESSES: usize = 4096;
 /// A process is puzzling from so many calls on of which it is not known for whom, if they are one of so many.
-const PUZZLING: u64 = 100;
+const PUZZLING: u64 = 32;
 /// See [`PUZZLING`].
 const PUZZLING_OF: u64 = 10;
 /// Calls of one request, or of a task of which it is not known for whom, that are kept; the rest is in the account only.

@@ -6,7 +6,7 @@
 //! interpreter; a context is an object of the type `PyContext_Type`. A thread's state has the address of the C library's
 //! storage of that thread, which has its own address twice (`tcbhead_t` of glibc, `sysdeps/x86_64/nptl/tls.h`), and near which
 //! the state's address stands again: as a value of `pthread_setspecific`, or a variable of the thread. So it is in CPython
-//! 3.8 to 3.13 (`Include/cpython/pystate.h`).
+//! 3.9 to 3.13 (`Include/cpython/pystate.h`).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
