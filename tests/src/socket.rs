@@ -132,6 +132,8 @@ pub struct Listener {
     inner: Inner,
     at: At,
     family: Family,
+    /// Keeps the port of 127.0.0.1 that has the same number: the agent tells servers by their ports.
+    _same_port: Option<TcpListener>,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,7 @@ impl Listener {
     /// # Panics
     /// If the machine cannot do that.
     pub fn new(family: Family, directory: &Path) -> Self {
+        let mut same_port = None;
         let (inner, at) = match family {
             Family::Unix => {
                 static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
@@ -155,10 +158,19 @@ impl Listener {
                 (Inner::Unix(listener), At::Unix(path))
             }
             Family::V4 => tcp(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("127.0.0.1 has a free port")),
-            Family::V6 => tcp(TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("::1 has a free port")),
+            Family::V6 => {
+                let (listener, other) = on_both().expect("some port is free on 127.0.0.1 and ::1");
+                same_port = Some(other);
+                tcp(listener)
+            }
             Family::Mapped => tcp(dual_stack(0).expect("a dual-stack listener can be made")),
         };
-        Self { inner, at, family }
+        Self {
+            inner,
+            at,
+            family,
+            _same_port: same_port,
+        }
     }
 
     /// Listens on this port of 127.0.0.1, even if connections of the last listener linger there.
@@ -171,6 +183,7 @@ impl Listener {
             inner,
             at,
             family: Family::V4,
+            _same_port: None,
         }
     }
 
@@ -218,6 +231,15 @@ impl Listener {
         let server = self.accept().expect("a connection that was made can be accepted");
         (client, server)
     }
+}
+
+/// Listeners on `::1` and 127.0.0.1 with the same port.
+fn on_both() -> Option<(TcpListener, TcpListener)> {
+    (0..100).find_map(|_| {
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+        let port = other.local_addr().ok()?.port();
+        Some((TcpListener::bind((Ipv6Addr::LOCALHOST, port)).ok()?, other))
+    })
 }
 
 fn tcp(listener: TcpListener) -> (Inner, At) {

@@ -215,7 +215,7 @@ fn run_vm(arguments: &Vm) -> Result<ExitCode> {
         memory_mib: arguments.memory,
         icount: arguments.icount,
         timeout: Duration::from_mins(arguments.timeout),
-        echo: true,
+        echo: vm::Echo::Plain,
     };
     if options.icount {
         options.cpus = 1;

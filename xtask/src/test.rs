@@ -186,12 +186,11 @@ fn hold(steps: &mut Steps, options: &Options) -> Result<(), Failed> {
         Ok(built) => integration_tests(built, filter),
     })?;
     if !options.fast {
-        for kernel in KERNELS {
-            steps.step(&format!("whole program on Linux {}", kernel.name()), || match &built {
-                Err(why) => Ok(Outcome::Skipped(why.clone())),
-                Ok(built) => vm_tests(built, kernel, filter),
-            })?;
-        }
+        let names = KERNELS.map(Kernel::name).join(", ");
+        steps.step(&format!("whole program on Linux {names}"), || match &built {
+            Err(why) => Ok(Outcome::Skipped(why.clone())),
+            Ok(built) => vm_tests(built, filter),
+        })?;
     }
     Ok(())
 }
@@ -370,14 +369,29 @@ fn integration_tests(built: &Built, filter: Option<&str>) -> Result<Outcome> {
     Ok(Outcome::Tested(tested(&mut command)?))
 }
 
-fn vm_tests(built: &Built, kernel: Kernel, filter: Option<&str>) -> Result<Outcome> {
-    let command = vm_command(
-        built,
-        filter
-            .filter(|filter| filter.starts_with(VM_FILTER))
-            .unwrap_or(VM_FILTER),
-    );
-    in_vm(kernel, &vm::Options::default(), &command)
+/// All kernels at the same time: their processors are interpreted, and a test uses one of them most of the time.
+fn vm_tests(built: &Built, filter: Option<&str>) -> Result<Outcome> {
+    let filter = filter.filter(|filter| filter.starts_with(VM_FILTER));
+    let filter = filter.unwrap_or(VM_FILTER);
+    let options = vm::Options {
+        echo: vm::Echo::Named,
+        ..vm::Options::default()
+    };
+    let outcomes = std::thread::scope(|scope| {
+        let guests = KERNELS.map(|kernel| {
+            let (options, command) = (&options, vm_command(built, filter));
+            scope.spawn(move || in_vm(kernel, options, &command))
+        });
+        guests.map(|guest| guest.join().expect("what runs a guest does not panic"))
+    });
+    let mut tests = Tests::default();
+    for outcome in outcomes {
+        match outcome? {
+            Outcome::Tested(more) => tests = sum(tests, more),
+            other => return Ok(other),
+        }
+    }
+    Ok(Outcome::Tested(tests))
 }
 
 /// Runs a command in a guest and takes its exit code, and the results of tests if it printed such.

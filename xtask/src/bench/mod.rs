@@ -249,7 +249,7 @@ impl Built {
             cpus: 1,
             icount: true,
             timeout: VM_LIMIT,
-            echo: false,
+            echo: vm::Echo::Silent,
             ..vm::Options::default()
         };
         let mut reports = Vec::new();

@@ -40,8 +40,19 @@ pub(crate) struct Options {
     pub(crate) icount: bool,
     /// After this time the guest is ended, which is an error.
     pub(crate) timeout: Duration,
-    /// Whether the command's output is shown while it runs.
-    pub(crate) echo: bool,
+    /// How the command's output is shown while it runs.
+    pub(crate) echo: Echo,
+}
+
+/// How output is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Echo {
+    /// Not at all.
+    Silent,
+    /// As it comes.
+    Plain,
+    /// By lines, behind the kernel's name: several guests run at the same time.
+    Named,
 }
 
 impl Default for Options {
@@ -51,7 +62,7 @@ impl Default for Options {
             memory_mib: 2048,
             icount: false,
             timeout: Duration::from_mins(15),
-            echo: true,
+            echo: Echo::Plain,
         }
     }
 }

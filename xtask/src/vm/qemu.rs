@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::vm::kernel::{Files, Kernel};
-use crate::vm::{Options, Output, RESULTS};
+use crate::vm::{Echo, Options, Output, RESULTS};
 use crate::{command, places};
 
 /// Names of the two shared folders, for the guest's mounts.
@@ -61,19 +61,28 @@ pub(crate) fn run(
         .spawn()
         .with_context(|| format!("cannot start {}", command::shown(&qemu)))?;
     let mut channel = guest.stdout.take().context("the guest's channel is a pipe")?;
-    let echo = options.echo;
+    let (echo, name) = (options.echo, kernel.name());
     let reader = thread::spawn(move || -> io::Result<Vec<u8>> {
-        let (mut text, mut part) = (Vec::new(), [0; 8192]);
+        let (mut text, mut part, mut shown) = (Vec::new(), [0; 8192], 0);
         loop {
             let length = channel.read(&mut part)?;
             if length == 0 {
                 return Ok(text);
             }
-            if echo {
-                io::stdout().write_all(&part[..length])?;
-                io::stdout().flush()?;
-            }
             text.extend_from_slice(&part[..length]);
+            match echo {
+                Echo::Silent => {}
+                Echo::Plain => {
+                    io::stdout().write_all(&part[..length])?;
+                    io::stdout().flush()?;
+                }
+                Echo::Named => {
+                    while let Some(end) = text[shown..].iter().position(|&byte| byte == b'\n') {
+                        println!("{name} | {}", String::from_utf8_lossy(&text[shown..shown + end]));
+                        shown += end + 1;
+                    }
+                }
+            }
         }
     });
     let ended = wait(&mut guest, &results, options.timeout, started);
