@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::io;
 
 use libfuzzer_sys::fuzz_target;
-use perf_agent::tls::image::{ReadAt, inspect_source};
+use perf_agent::image::{ReadAt, inspect_source};
 
 /// What each file for this processor begins with.
 const BEGINNING: [u8; 20] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0";

@@ -21,10 +21,10 @@ use aya::maps::{HashMap as BpfHashMap, MapData};
 use perf_common::settings::mark;
 
 use crate::clock;
+use crate::image::{Runtime, runtime};
+use crate::maps::{FileId, executable, mapped_files};
 use crate::privileges::{self, Purpose};
 use crate::probe::filters::add_mark;
-use crate::tls::image::{Runtime, runtime};
-use crate::tls::maps::{FileId, executable, mapped_files};
 
 /// Processes that wait to be looked at; more are taken for programs of threads.
 const WAITING: usize = 1024;

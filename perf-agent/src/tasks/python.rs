@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use crate::tls::image::PythonSymbols;
+use crate::image::PythonSymbols;
 
 /// Words of the runtime that may point to the first interpreter, of an interpreter to the runtime and its first thread, of
 /// a thread to its context.

@@ -21,10 +21,10 @@ use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::{EXECUTED, PERHAPS_UNSERVED, UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::image::{self, Call, Contents, GoAbi, Image, Library, NotCovered, Returns};
-use super::maps::{Changed, FileId, MappedFile, executable, mapped_files};
 use super::uprobes::{Way, hang};
 use crate::clock;
+use crate::image::{self, Call, Contents, GoAbi, Image, Library, NotCovered, Returns};
+use crate::maps::{Changed, FileId, MappedFile, executable, mapped_files};
 use crate::privileges;
 use crate::probe::filters::add_mark;
 use crate::source::TlsCoverage;
@@ -741,7 +741,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::image::Function;
+    use crate::image::Function;
 
     #[test]
     fn a_program_hangs_on_all_its_places_by_one_link_and_on_returns_first() {
