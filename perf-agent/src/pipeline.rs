@@ -234,6 +234,9 @@ impl Pipeline {
                 self.statistics.tick(at_ns, wall_ns);
             }
             Event::Counters(values) => self.statistics.ledger().kernel_counters(values),
+            Event::Invoked(invoked) => self.statistics.invoked(&invoked),
+            Event::Function(told) => self.statistics.function(*told),
+            Event::FunctionCounted(counted) => self.statistics.function_counted(&counted),
         }
     }
 

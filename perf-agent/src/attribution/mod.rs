@@ -16,12 +16,14 @@
 //! open, and calls on a connection that it shares among them. What no request is known for is
 //! *unattributed*: calls behind the answer, of timers, of threads that were handed their work in memory.
 
+mod functions;
 mod parts;
 #[cfg(test)]
 mod tests;
 
 use hashbrown::HashMap;
 
+pub use self::functions::{Invocation, Invoked};
 pub use self::parts::{Call, Share, Shares, Spent};
 use crate::exchange::Ticket;
 
@@ -119,6 +121,8 @@ struct Work {
     open: u32,
     /// Calls of which it is not known for whom it made them.
     calls: Vec<Call>,
+    /// Invocations of chosen functions, likewise.
+    invocations: Vec<Invocation>,
 }
 
 /// What is known of a request that is being served.
@@ -134,6 +138,8 @@ pub struct Served {
     receiver: Option<Task>,
     /// Calls that may have been its own.
     ambiguous: u32,
+    /// Its invocations of chosen functions, summed.
+    invoked: Vec<Invoked>,
 }
 
 /// What [`Attribution`] asks of the table of open exchanges.
@@ -148,6 +154,8 @@ pub struct Attribution {
     tasks: HashMap<Task, Work>,
     /// Processes that make calls: by a hash of their numbers, so that others cost next to nothing. There may be some more.
     callers: Callers,
+    /// Every process is followed.
+    all: bool,
     account: Account,
 }
 
@@ -185,13 +193,16 @@ impl Attribution {
 
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
-        let calls: usize = self.tasks.values().map(|work| work.calls.capacity()).sum();
-        self.tasks.allocation_size() + calls * size_of::<Call>()
+        let works = self.tasks.values();
+        let kept = works.map(|work| {
+            work.calls.capacity() * size_of::<Call>() + work.invocations.capacity() * size_of::<Invocation>()
+        });
+        self.tasks.allocation_size() + kept.sum::<usize>()
     }
 
     /// A process ended or runs another program.
     pub fn exited(&mut self, tgid: u32) {
-        if self.callers.has(tgid) {
+        if self.follows(tgid) {
             self.tasks.retain(|task, _| task.tgid != tgid);
         }
     }
@@ -199,7 +210,7 @@ impl Attribution {
     /// A task received a request.
     #[inline]
     pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
-        if self.callers.has(task.tgid) {
+        if self.follows(task.tgid) {
             let work = self.heard(task, Some(inbound), 0, at_ns, requests);
             work.receives = true;
             work.open += 1;
@@ -284,8 +295,17 @@ impl Attribution {
         }
     }
 
+    /// Does the process call others, as far as is known?
+    pub fn calls_others(&self, tgid: u32) -> bool {
+        self.callers.has(tgid)
+    }
+
+    fn follows(&self, tgid: u32) -> bool {
+        self.all || self.callers.has(tgid)
+    }
+
     /// A task answered a request that came at `since_ns`. Gives what the request's time was spent on, unless its process
-    /// calls nobody.
+    /// is not followed.
     pub fn answered(
         &mut self,
         task: Option<Task>,
@@ -294,7 +314,7 @@ impl Attribution {
         since_ns: u64,
         served: Served,
     ) -> Option<Served> {
-        if !self.callers.has(tgid) {
+        if !self.follows(tgid) {
             return None;
         }
         let mut served = served;
@@ -317,6 +337,9 @@ impl Attribution {
                     served.add(call);
                     self.account.attributed += 1;
                 }
+                let invocations = std::mem::take(&mut work.invocations);
+                let since = invocations.into_iter().filter(|kept| kept.began_ns >= since_ns);
+                since.for_each(|invocation| served.invoked(invocation));
             }
         }
         Some(served)
@@ -408,6 +431,6 @@ impl Served {
 
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
-        self.calls.capacity() * size_of::<Call>()
+        self.calls.capacity() * size_of::<Call>() + self.invoked.capacity() * size_of::<Invoked>()
     }
 }
