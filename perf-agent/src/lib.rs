@@ -24,6 +24,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod functions;
 #[cfg(feature = "kernel")]
 pub mod image;
 #[cfg(feature = "kernel")]
