@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::io;
 
 use libfuzzer_sys::fuzz_target;
-use perf_agent::tls::image::{ReadAt, inspect_source};
+use perf_agent::image::functions::Functions;
+use perf_agent::image::{ReadAt, inspect_source};
 
 /// What each file for this processor begins with.
 const BEGINNING: [u8; 20] = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0";
@@ -39,5 +40,13 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (more, bytes) = input;
     let length = (bytes.len() as u64) << (more % 24);
     let left = Cell::new(8 << 20);
-    drop(inspect_source(&Input { bytes, length, left }));
+    let mut input = Input { bytes, length, left };
+    drop(inspect_source(&input));
+    input.left = Cell::new(8 << 20);
+    if let Ok(functions) = Functions::of(&input) {
+        let _broken = functions.each(&mut |_, code| {
+            functions.ends(code, &|_| false);
+        });
+        let _broken = functions.probes();
+    }
 });

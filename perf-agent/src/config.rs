@@ -1,10 +1,13 @@
 //! Settings as meant: what the command line said, checked, with defaults filled in. [`crate::cli`] makes them; the
 //! readers of single values stand at the end.
 
+pub mod file;
+
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::api::listen::Listen;
+use crate::functions::Chosen;
 use crate::source::Backend;
 
 /// What the pipeline needs to know.
@@ -48,6 +51,10 @@ pub struct CaptureSettings {
     pub max_connections: u32,
     /// Whether TLS libraries are probed.
     pub tls: bool,
+    /// Functions that are observed besides.
+    pub functions: Vec<Chosen>,
+    /// What observing one of them may cost, thousandths of a core.
+    pub function_share: u32,
 }
 
 impl Default for CaptureSettings {
@@ -61,6 +68,8 @@ impl Default for CaptureSettings {
             response_bytes: 4024,
             max_connections: 65_536,
             tls: true,
+            functions: Vec::new(),
+            function_share: 20,
         }
     }
 }

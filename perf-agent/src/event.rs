@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use perf_common::record::{self, DecodeError, Record, change, direction, exit, family, flag, open_flag, origin};
+use perf_common::function::FunctionCounts;
+use perf_common::record::{
+    self, DecodeError, Record, change, direction, exit, family, flag, function_sort, function_state, open_flag, origin,
+};
 
 /// Which way bytes went, from the observed process's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,6 +133,31 @@ pub struct Open {
     pub tls: bool,
 }
 
+impl Open {
+    fn of(open: &record::OpenRecord) -> Result<Self, DecodeError> {
+        Ok(Self {
+            connection: open.connection,
+            at_ns: open.header.at_ns,
+            socket: open.socket,
+            tgid: open.tgid,
+            peers: match open.family {
+                family::UNIX => Peers::Unix {
+                    path: unix_path(&open.unix_path[..open.unix_path_bytes as usize]),
+                },
+                family::INET | family::INET6 => Peers::Inet {
+                    local: SocketAddr::new(address(open.local_address), open.local_port),
+                    remote: SocketAddr::new(address(open.remote_address), open.remote_port),
+                },
+                family::UNKNOWN => Peers::Unknown,
+                _ => return Err(DecodeError::Length),
+            },
+            from_start: open.origin == origin::FROM_START,
+            comm: until_nul(&open.comm),
+            tls: open.header.flags & open_flag::TLS != 0,
+        })
+    }
+}
+
 /// How a TCP connection's packets fare, see [`record::NetworkRecord`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Network {
@@ -158,6 +186,81 @@ pub enum Change {
     Destroyed,
     /// The socket is gone, and records of its last bytes or of how it went were lost.
     Forgotten,
+}
+
+/// A chosen function returned, or a static probe was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invoked {
+    /// Number of the function.
+    pub function: u32,
+    /// Process that called it.
+    pub tgid: u32,
+    /// See [`Segment::tid`].
+    pub tid: u32,
+    /// When it was called; `None` if that is not known, or it lasts no time.
+    pub began_ns: Option<u64>,
+    /// When it returned.
+    pub at_ns: u64,
+}
+
+/// What sort of function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionSort {
+    /// Of C, C++, Rust and the like.
+    Function,
+    /// Of Go.
+    GoFunction,
+    /// A static probe.
+    Probe,
+    /// From one static probe to another.
+    ProbePair,
+}
+
+/// Whether a function is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionState {
+    /// Yes.
+    Used,
+    /// It cannot be.
+    Unavailable,
+    /// Not any more, since it cost too much.
+    Disabled,
+}
+
+/// A function that the operator chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionTold {
+    /// Its number.
+    pub function: u32,
+    /// What sort of function it is.
+    pub sort: FunctionSort,
+    /// Whether it is observed.
+    pub state: FunctionState,
+    /// Why it is not.
+    pub reason: Option<String>,
+    /// What it is called.
+    pub name: String,
+    /// What was asked for.
+    pub choice: String,
+    /// The file that it is in.
+    pub file: String,
+    /// The symbols or static probes that it is made of.
+    pub symbols: Vec<String>,
+}
+
+/// What was counted of a function since it is observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionCounted {
+    /// Its number.
+    pub function: u32,
+    /// When.
+    pub at_ns: u64,
+    /// Invocations that have not returned.
+    pub in_flight: u32,
+    /// Estimate of what observing one costs, nanoseconds; 0 if it is not known.
+    pub ns_per_call: u64,
+    /// The sums.
+    pub counts: FunctionCounts,
 }
 
 /// One decoded record.
@@ -221,6 +324,12 @@ pub enum Event<'a> {
     },
     /// The kernel side's counters, little-endian `u64` values in the order of [`perf_common::counters::Counter`].
     Counters(&'a [u8]),
+    /// A chosen function returned.
+    Invoked(Invoked),
+    /// Which function a number stands for.
+    Function(Box<FunctionTold>),
+    /// What was counted of a function.
+    FunctionCounted(FunctionCounted),
 }
 
 impl<'a> Event<'a> {
@@ -257,26 +366,7 @@ impl<'a> Event<'a> {
                     tid: data.tid,
                 })
             }
-            Record::Open(open) => Self::Open(Box::new(Open {
-                connection: open.connection,
-                at_ns: open.header.at_ns,
-                socket: open.socket,
-                tgid: open.tgid,
-                peers: match open.family {
-                    family::UNIX => Peers::Unix {
-                        path: unix_path(&open.unix_path[..open.unix_path_bytes as usize]),
-                    },
-                    family::INET | family::INET6 => Peers::Inet {
-                        local: SocketAddr::new(address(open.local_address), open.local_port),
-                        remote: SocketAddr::new(address(open.remote_address), open.remote_port),
-                    },
-                    family::UNKNOWN => Peers::Unknown,
-                    _ => return Err(DecodeError::Length),
-                },
-                from_start: open.origin == origin::FROM_START,
-                comm: until_nul(&open.comm),
-                tls: open.header.flags & open_flag::TLS != 0,
-            })),
+            Record::Open(open) => Self::Open(Box::new(Open::of(&open)?)),
             Record::State(state) => Self::State {
                 connection: state.connection,
                 at_ns: state.header.at_ns,
@@ -320,8 +410,51 @@ impl<'a> Event<'a> {
                 wall_ns: tick.wall_ns,
             },
             Record::Counters(_, values) => Self::Counters(values),
+            Record::Invocation(record) => Self::Invoked(Invoked {
+                function: record.function,
+                tgid: record.tgid,
+                tid: record.tid,
+                began_ns: (record.began_ns != 0).then_some(record.began_ns),
+                at_ns: record.header.at_ns,
+            }),
+            Record::Function(record, texts) => Self::Function(Box::new(function(&record, texts)?)),
+            Record::FunctionCounts(record) => Self::FunctionCounted(FunctionCounted {
+                function: record.function,
+                at_ns: record.header.at_ns,
+                in_flight: record.in_flight,
+                ns_per_call: record.ns_per_call,
+                counts: record.counts,
+            }),
         })
     }
+}
+
+fn function(record: &record::FunctionRecord, texts: &[u8]) -> Result<FunctionTold, DecodeError> {
+    // Each text is ended by a NUL, so behind the last one there is nothing.
+    let mut texts = texts.strip_suffix(b"\0").unwrap_or(texts).split(|&byte| byte == 0);
+    let mut text = || String::from_utf8_lossy(texts.next().unwrap_or_default()).into_owned();
+    let [name, choice, file, reason] = [text(), text(), text(), text()];
+    Ok(FunctionTold {
+        function: record.function,
+        sort: match record.sort {
+            function_sort::FUNCTION => FunctionSort::Function,
+            function_sort::GO_FUNCTION => FunctionSort::GoFunction,
+            function_sort::PROBE => FunctionSort::Probe,
+            function_sort::PROBE_PAIR => FunctionSort::ProbePair,
+            _ => return Err(DecodeError::Length),
+        },
+        state: match record.state {
+            function_state::USED => FunctionState::Used,
+            function_state::UNAVAILABLE => FunctionState::Unavailable,
+            function_state::DISABLED => FunctionState::Disabled,
+            _ => return Err(DecodeError::Length),
+        },
+        reason: (!reason.is_empty()).then_some(reason),
+        name,
+        choice,
+        file,
+        symbols: texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect(),
+    })
 }
 
 /// A tail without the bytes that the kernel side did not find: it leaves 0 there, before the last piece of a vector and

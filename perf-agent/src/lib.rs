@@ -24,6 +24,11 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod functions;
+#[cfg(feature = "kernel")]
+pub mod image;
+#[cfg(feature = "kernel")]
+pub(crate) mod maps;
 pub mod privileges;
 #[cfg(feature = "kernel")]
 pub mod probe;

@@ -246,6 +246,9 @@ impl Pipeline {
                 }
             }
             Event::Counters(values) => self.statistics.ledger().kernel_counters(values),
+            Event::Invoked(invoked) => self.statistics.invoked(&invoked),
+            Event::Function(told) => self.statistics.function(*told),
+            Event::FunctionCounted(counted) => self.statistics.function_counted(&counted),
         }
     }
 

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::aggregate::{Aggregate, Window, WindowView};
+use perf_common::function::FunctionCounts;
+
+use crate::aggregate::{Aggregate, FunctionAggregate, Window, WindowView};
 use crate::attribution::Spent;
 use crate::endpoint::{EndpointKey, Peer, RouteReason};
+use crate::event::FunctionTold;
 use crate::exchange::{ErrorCode, Outcome, StreamEnded, StreamKind, Times};
 use crate::ledger::Accounting;
 use crate::process::Service;
@@ -36,8 +39,29 @@ pub struct Snapshot {
     pub streams: Arc<StreamLog>,
     /// The newest exchanges, newest last, and the slowest ones.
     pub recent: Arc<RequestLog>,
+    /// The functions that the operator chose.
+    pub functions: Vec<FunctionSnapshot>,
     /// The books.
     pub accounting: Accounting,
+}
+
+/// A function that the operator chose.
+#[derive(Clone, Debug)]
+pub struct FunctionSnapshot {
+    /// What it is, and whether it is observed.
+    pub told: Arc<FunctionTold>,
+    /// What the kernel side counted.
+    pub counts: FunctionCounts,
+    /// Invocations that returned and of which no record came.
+    pub unseen: u64,
+    /// Invocations that have not returned.
+    pub in_flight: u32,
+    /// Estimate of what observing an invocation costs who is observed.
+    pub ns_per_call: Option<u64>,
+    /// Invocations that began in each second, over the last one.
+    pub rate: Option<f64>,
+    /// Counts and times in windows.
+    pub aggregate: Arc<FunctionAggregate>,
 }
 
 /// A service's connections to one peer, as far as exchanges were seen on them.

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod counters;
+pub mod function;
 pub mod record;
 pub mod settings;
 pub mod sniff;

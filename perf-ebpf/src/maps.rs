@@ -13,6 +13,7 @@ use aya_ebpf::{
 };
 use perf_common::{
     counters::{COUNTERS, Counter},
+    function::{FUNCTIONS, FunctionCounts, Invocations, InvocationsKey},
     settings::{CGROUP_LEVELS, EXE_NAME_BYTES, feature, offset},
     state::{ConnectionState, FrameCursor},
 };
@@ -114,6 +115,16 @@ pub struct ExeKey {
 /// Marks by executable. Written by the user side.
 #[map]
 pub static EXES: HashMap<ExeKey, u32> = HashMap::with_max_entries(256, 0);
+
+/// What a thread or goroutine is in of a chosen function. Written here; the user side counts what is in flight, and frees
+/// those of threads that ended in the middle. When the map is full the one used least lately goes. As small as can be
+/// where no function is chosen.
+#[map]
+pub static INVOCATIONS: LruHashMap<InvocationsKey, Invocations> = LruHashMap::with_max_entries(8192, 0);
+
+/// What was counted of each chosen function, by its number. Written here, read by the user side.
+#[map]
+pub static FUNCTION_COUNTS: PerCpuArray<FunctionCounts> = PerCpuArray::with_max_entries(FUNCTIONS, 0);
 
 /// [`Counter`]s, per CPU, summed by the user side.
 #[map]

@@ -8,6 +8,7 @@
 
 mod cases;
 mod filters;
+mod functions;
 mod grpc;
 mod http2;
 mod http_cases;

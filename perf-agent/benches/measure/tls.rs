@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use aya::programs::UProbe;
 use aya::programs::uprobe::UProbeScope;
-use perf_agent::tls::uprobes::Way;
+use perf_agent::probe::uprobes::Way;
 
 use crate::agent::Agent;
 use crate::host;

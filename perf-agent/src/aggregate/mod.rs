@@ -22,6 +22,7 @@
 
 pub mod breakdown;
 pub mod distribution;
+pub mod invocations;
 pub mod network;
 mod packing;
 mod running;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 pub use breakdown::Breakdown;
 pub use distribution::{Distribution, Summary};
+pub use invocations::{FunctionAggregate, Inside, Invocations};
 pub use network::Network;
 pub use streams::Streams;
 pub use tallies::Tallies;
@@ -46,7 +48,7 @@ use crate::attribution::Shares;
 use crate::exchange::{Ended, Outcome, Role, StreamEnded, StreamMoved};
 use running::Running;
 use slot::Slot;
-use window::{History, SECOND_NS, Size};
+use window::{History, SECOND_NS, Size, Stretch};
 
 /// Different statuses counted apart in one slot or window; a server that sends more has the rest in `statuses_other`.
 pub const STATUSES: usize = 64;

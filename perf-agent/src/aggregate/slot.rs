@@ -11,7 +11,7 @@ use super::running::{AnswerTimes, Counted};
 use super::samples::Samples;
 use super::streams::Streams;
 use super::tallies::Tallies;
-use super::window::Closed;
+use super::window::{Closed, Stretch};
 use crate::exchange::Role;
 
 /// Counts and distributions of one stretch of time. `Slot<RunningTimes>` is the running one, [`Slot`] one to be read.
@@ -205,9 +205,8 @@ impl Slot<RunningTimes> {
     }
 }
 
-impl Slot {
-    /// Adds another slot.
-    pub(crate) fn merge(&mut self, other: &Self) {
+impl Stretch for Slot {
+    fn merge(&mut self, other: &Self) {
         self.merge_counts(other);
         self.times.response_time.merge(&other.times.response_time);
         self.times.time_to_first_byte.merge(&other.times.time_to_first_byte);
@@ -215,8 +214,7 @@ impl Slot {
         self.times.processing.merge(&other.times.processing);
     }
 
-    /// The compact form.
-    pub(crate) fn pack(&self) -> Closed {
+    fn pack(&self) -> Closed {
         let mut out = Vec::with_capacity(256);
         for value in self.outcomes {
             put(&mut out, value.into());
@@ -266,8 +264,7 @@ impl Slot {
         Arc::from(out)
     }
 
-    /// Reads the compact form back.
-    pub(crate) fn unpack(bytes: &[u8]) -> Self {
+    fn unpack(bytes: &[u8]) -> Self {
         let mut reader = Reader::new(bytes);
         let reader = &mut reader;
         let mut slot = Self {
@@ -309,7 +306,9 @@ impl Slot {
         }
         slot
     }
+}
 
+impl Slot {
     /// Only the number of exchanges, of the compact form.
     pub(crate) fn unpack_requests(bytes: &[u8]) -> u64 {
         let mut reader = Reader::new(bytes);

@@ -16,6 +16,7 @@
 //! | start | all | everything |
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::slot::Slot;
@@ -139,24 +140,46 @@ impl Size {
 /// slot.
 pub(crate) type Closed = Arc<[u8]>;
 
+/// What is counted in one stretch of time, and adds up.
+pub(crate) trait Stretch {
+    /// Adds another stretch.
+    fn merge(&mut self, other: &Self);
+    /// The compact form.
+    fn pack(&self) -> Closed;
+    /// Reads the compact form back.
+    fn unpack(bytes: &[u8]) -> Self;
+}
+
 /// The closed slots of one aggregate. Slots in which nothing happened are not there.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct History {
+#[derive(Clone, Debug)]
+pub(crate) struct History<S = Slot> {
     /// Per size: number and slot, oldest first.
     rings: [VecDeque<(u64, Closed)>; 4],
     /// The closed five-minute slots of the running two hours, summed: twelve of them do not reach back that far.
     running: Option<Closed>,
     /// Everything before the running two hours, summed.
     before: Option<Closed>,
+    slots: PhantomData<S>,
 }
 
-impl History {
+impl<S> Default for History<S> {
+    fn default() -> Self {
+        Self {
+            rings: Default::default(),
+            running: None,
+            before: None,
+            slots: PhantomData,
+        }
+    }
+}
+
+impl<S: Stretch> History<S> {
     fn ring(&self, size: Size) -> &VecDeque<(u64, Closed)> {
         &self.rings[size as usize]
     }
 
     /// Adds the ten-second slot that was running until now.
-    pub(crate) fn close(&mut self, number: u64, slot: &Slot) {
+    pub(crate) fn close(&mut self, number: u64, slot: &S) {
         self.rings[Size::TenSeconds as usize].push_back((number, slot.pack()));
     }
 
@@ -195,10 +218,10 @@ impl History {
     pub(crate) fn roll(&mut self, from_ns: u64, to_ns: u64) {
         for (fine, coarse) in [(Size::TenSeconds, Size::Minute), (Size::Minute, Size::FiveMinutes)] {
             if coarse.number(from_ns) != coarse.number(to_ns)
-                && let Some(merged) = merge(self.within(fine, coarse, from_ns))
+                && let Some(merged) = merge::<S>(self.within(fine, coarse, from_ns))
             {
                 if coarse == Size::FiveMinutes {
-                    self.running = merge(self.running.iter().chain([&merged]));
+                    self.running = merge::<S>(self.running.iter().chain([&merged]));
                 }
                 self.rings[coarse as usize].push_back((coarse.number(from_ns), merged));
             }
@@ -206,7 +229,7 @@ impl History {
         if Size::TwoHours.number(from_ns) != Size::TwoHours.number(to_ns)
             && let Some(two_hours) = self.running.take()
         {
-            self.before = merge(self.before.iter().chain([&two_hours]));
+            self.before = merge::<S>(self.before.iter().chain([&two_hours]));
             self.rings[Size::TwoHours as usize].push_back((Size::TwoHours.number(from_ns), two_hours));
         }
         for size in Size::ALL {
@@ -280,7 +303,7 @@ impl History {
             for (number, slot) in theirs {
                 match mine.binary_search_by_key(number, |(number, _)| *number) {
                     Ok(place) => {
-                        if let Some(merged) = merge([&mine[place].1, slot].into_iter()) {
+                        if let Some(merged) = merge::<S>([&mine[place].1, slot].into_iter()) {
                             mine[place].1 = merged;
                         }
                     }
@@ -288,8 +311,8 @@ impl History {
                 }
             }
         }
-        self.running = merge(self.running.iter().chain(&other.running));
-        self.before = merge(self.before.iter().chain(&other.before));
+        self.running = merge::<S>(self.running.iter().chain(&other.running));
+        self.before = merge::<S>(self.before.iter().chain(&other.before));
     }
 
     /// Heap bytes held, as if nothing were shared.
@@ -307,13 +330,13 @@ impl History {
 }
 
 /// The sum of slots; shares the slot if there is only one.
-fn merge<'a>(mut slots: impl Iterator<Item = &'a Closed>) -> Option<Closed> {
+fn merge<'a, S: Stretch>(mut slots: impl Iterator<Item = &'a Closed>) -> Option<Closed> {
     let first = slots.next()?;
     let Some(second) = slots.next() else {
         return Some(Arc::clone(first));
     };
-    let mut sum = Slot::unpack(first);
-    sum.merge(&Slot::unpack(second));
-    slots.for_each(|slot| sum.merge(&Slot::unpack(slot)));
+    let mut sum = S::unpack(first);
+    sum.merge(&S::unpack(second));
+    slots.for_each(|slot| sum.merge(&S::unpack(slot)));
     Some(sum.pack())
 }

@@ -86,6 +86,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(paths::cache))
         .routes(routes!(paths::external))
         .routes(routes!(paths::network))
+        .routes(routes!(paths::functions))
         .routes(routes!(paths::throughput))
         .routes(routes!(paths::latency))
         .routes(routes!(paths::requests))

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::json::agent::{Agent, Own};
 use super::json::endpoint::{Endpoint, EndpointDetail, Endpoints};
+use super::json::function::Functions;
 use super::json::network::Networks;
 use super::json::performance::Performance;
 use super::json::request::{Request, Requests};
@@ -284,6 +285,18 @@ pub(super) async fn throughput(State(api): State<Arc<Api>>, RawQuery(query): Raw
     let view = aggregate.window(window, snapshot.at_ns);
     let trend = aggregate.throughput_trend(window, snapshot.at_ns);
     Ok(Json(ThroughputTrend::new(&view, &trend, &snapshot)))
+}
+
+/// The functions that the operator chose.
+#[utoipa::path(get, path = "/api/v1/functions",
+    params(("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default")),
+    responses(
+        (status = 200, body = Functions),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn functions(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Functions> {
+    let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
+    Ok(Json(Functions::new(&api.now().snapshot, window)))
 }
 
 /// Response times over time, of one endpoint or of the server role of all services; oldest first.

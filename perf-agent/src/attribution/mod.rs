@@ -19,12 +19,14 @@
 //! open, and calls on a connection that it shares among them. What no request is known for is
 //! *unattributed*: calls behind the answer, of timers, of threads that were handed their work unseen.
 
+mod functions;
 mod parts;
 #[cfg(test)]
 mod tests;
 
 use hashbrown::HashMap;
 
+pub use self::functions::{Invocation, Invoked};
 pub use self::parts::{Call, Share, Shares, Spent};
 use crate::exchange::Ticket;
 
@@ -151,6 +153,8 @@ struct Work {
     parent: Option<(Task, u64)>,
     /// Tasks that took over from it in this way and made calls, likewise.
     children: Vec<(Task, u64)>,
+    /// Invocations of chosen functions, likewise.
+    invocations: Vec<Invocation>,
 }
 
 /// What is known of a request that is being served.
@@ -166,6 +170,8 @@ pub struct Served {
     receiver: Option<Task>,
     /// Calls that may have been its own.
     ambiguous: u32,
+    /// Its invocations of chosen functions, summed.
+    invoked: Vec<Invoked>,
 }
 
 /// What [`Attribution`] asks of the table of open exchanges.
@@ -182,6 +188,8 @@ pub struct Attribution {
     callers: Callers,
     processes: HashMap<u32, Known>,
     births: u64,
+    /// Every process is followed.
+    all: bool,
     account: Account,
 }
 
@@ -220,7 +228,9 @@ impl Attribution {
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
         let held = |work: &Work| {
-            work.calls.capacity() * size_of::<Call>() + work.children.capacity() * size_of::<(Task, u64)>()
+            work.calls.capacity() * size_of::<Call>()
+                + work.invocations.capacity() * size_of::<Invocation>()
+                + work.children.capacity() * size_of::<(Task, u64)>()
         };
         self.tasks.allocation_size() + self.processes.allocation_size() + self.tasks.values().map(held).sum::<usize>()
     }
@@ -240,7 +250,7 @@ impl Attribution {
 
     /// A process ended or runs another program.
     pub fn exited(&mut self, tgid: u32) {
-        if self.callers.has(tgid) {
+        if self.follows(tgid) {
             self.tasks.retain(|task, _| task.tgid != tgid);
             self.processes.remove(&tgid);
         }
@@ -249,7 +259,7 @@ impl Attribution {
     /// A task received a request.
     #[inline]
     pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
-        if self.callers.has(task.tgid) {
+        if self.follows(task.tgid) {
             if let Some(known) = self.processes.get_mut(&task.tgid) {
                 known.serves = true;
             }
@@ -264,7 +274,7 @@ impl Attribution {
 
     /// A task hands over to another one, which begins to work for whom it works.
     pub fn handed_over(&mut self, from: Task, to: Task, at_ns: u64, requests: &mut impl Requests) {
-        if !self.callers.has(from.tgid) || from == to {
+        if !self.follows(from.tgid) || from == to {
             return;
         }
         self.births += 1;
@@ -288,6 +298,9 @@ impl Attribution {
             && let Some(work) = self.tasks.get_mut(&parent).filter(|work| work.birth == parent_birth)
         {
             work.keep(before.calls);
+            for invocation in before.invocations {
+                work.keep_invocation(parent, invocation);
+            }
             work.children.retain(|child| *child != (to, before.birth));
             for child in before.children {
                 work.add_child(child);
@@ -368,8 +381,17 @@ impl Attribution {
         }
     }
 
+    /// Does the process call others, as far as is known?
+    pub fn calls_others(&self, tgid: u32) -> bool {
+        self.callers.has(tgid)
+    }
+
+    fn follows(&self, tgid: u32) -> bool {
+        self.all || self.callers.has(tgid)
+    }
+
     /// A task answered a request that came at `since_ns`. Gives what the request's time was spent on, unless its process
-    /// calls nobody.
+    /// is not followed.
     pub fn answered(
         &mut self,
         task: Option<Task>,
@@ -378,7 +400,7 @@ impl Attribution {
         since_ns: u64,
         served: Served,
     ) -> Option<Served> {
-        if !self.callers.has(tgid) {
+        if !self.follows(tgid) {
             return None;
         }
         let mut served = served;
@@ -428,6 +450,9 @@ impl Attribution {
             return;
         };
         let (calls, children) = (std::mem::take(&mut work.calls), std::mem::take(&mut work.children));
+        let invocations = std::mem::take(&mut work.invocations).into_iter();
+        let since = invocations.filter(|invocation| invocation.began_ns >= since_ns);
+        since.for_each(|invocation| served.invoked(invocation));
         let mut attributed = 0;
         for call in calls.into_iter().filter(|call| call.begin_ns >= since_ns) {
             served.add(call);
@@ -555,6 +580,6 @@ impl Served {
 
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
-        self.calls.capacity() * size_of::<Call>()
+        self.calls.capacity() * size_of::<Call>() + self.invoked.capacity() * size_of::<Invoked>()
     }
 }

@@ -331,3 +331,60 @@ fn tasks_are_bounded_and_go_with_their_process() {
     program.attribution.exited(7);
     assert!(program.attribution.tasks.is_empty());
 }
+
+impl Program {
+    /// Was in a chosen function between these times.
+    fn was_in(&mut self, tid: u32, function: u32, [from, to]: [u64; 2]) -> Cause {
+        let invocation = Invocation {
+            function,
+            began_ns: from * MS,
+            ended_ns: to * MS,
+        };
+        self.attribution.invoked(task(tid), invocation, &mut self.served)
+    }
+
+    /// Answers, and tells what it invoked: function, calls, milliseconds.
+    fn invoked(&mut self, tid: u32, name: &'static str) -> Vec<(u32, u64, u64)> {
+        let (inbound, since_ns) = self.names[name];
+        let served = self.served.0.remove(&inbound.ticket.0).expect("open");
+        let served = self.attribution.answered(Some(task(tid)), 7, inbound, since_ns, served);
+        let served = served.expect("every process is followed");
+        let all = served.invocations().iter();
+        all.map(|one| (one.function, one.calls, one.time_ns / MS)).collect()
+    }
+}
+
+#[test]
+fn invocations_are_of_the_request_that_the_task_works_for() {
+    let mut program = Program::default();
+    program.attribution.follow_all();
+    program.reads(1, "a", 0);
+    program.reads(2, "b", 0);
+    program.was_in(1, 5, [1, 3]);
+    program.was_in(1, 5, [4, 5]);
+    program.was_in(1, 6, [5, 6]);
+    program.was_in(2, 5, [1, 9]);
+    assert_eq!(program.invoked(1, "a"), [(5, 2, 3), (6, 1, 1)]);
+    assert_eq!(program.invoked(2, "b"), [(5, 1, 8)]);
+    assert_eq!(program.was_in(1, 5, [10, 11]), Cause::Unknown, "behind the answer");
+}
+
+#[test]
+fn invocations_are_of_the_request_whose_answer_the_task_sends() {
+    let mut program = Program::default();
+    program.attribution.follow_all();
+    program.was_in(9, 5, [1, 2]);
+    program.reads(1, "a", 3);
+    assert_eq!(program.was_in(9, 5, [4, 6]), Cause::Unknown, "handed over in memory");
+    assert_eq!(program.invoked(9, "a"), [(5, 1, 2)], "not what was before the request");
+}
+
+#[test]
+fn an_invocation_of_one_of_several_requests_is_ambiguous() {
+    let mut program = Program::default();
+    program.attribution.follow_all();
+    program.reads(1, "a", 0);
+    program.reads(1, "b", 0);
+    assert_eq!(program.was_in(1, 5, [0, 1]), Cause::Ambiguous);
+    assert_eq!(program.invoked(1, "b"), []);
+}

@@ -6,6 +6,7 @@
 )]
 
 pub mod doctor;
+pub mod functions;
 pub mod options;
 pub mod output;
 pub mod record;
@@ -31,6 +32,7 @@ Examples:
   sudo perf-agent doctor                      what this machine allows
   sudo perf-agent run                         observe, and serve the API
   curl localhost:9955/metrics/performance     ... and what it says
+  sudo perf-agent run --function libc.so.6:getaddrinfo     ... and a function of any program
   sudo perf-agent trace --slower-than 100ms   print slow exchanges as they end
   sudo perf-agent record a.rec --for 30s      take a recording ...
   perf-agent replay a.rec                     ... and look at it, without root
@@ -55,6 +57,8 @@ pub enum Command {
     Trace(trace::Trace),
     /// Say what this kernel and these privileges allow, and what would fix what they do not.
     Doctor(doctor::Doctor),
+    /// Show which functions and static probes of a file a choice means, without observing them.
+    Functions(functions::Functions),
     /// Write what the kernel side delivers into a file.
     Record(record::Record),
     /// Put a recording through the whole pipeline and serve the API, without root.
@@ -88,6 +92,7 @@ pub fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Run(command) => command.execute(),
         Command::Trace(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
+        Command::Functions(command) => command.execute(),
         Command::Record(command) => command.execute(),
         Command::Replay(command) => command.execute(),
     }

@@ -15,8 +15,12 @@ use super::Failure;
 use crate::api::listen::Listen;
 use crate::config::{self, CaptureSettings, CoreSettings, Executable, Selection, ServeSettings};
 use crate::endpoint::{RouteError, Routes};
+use crate::functions::choice::Choice;
+use crate::functions::{self, Chosen};
 use crate::source::Backend;
 
+/// What observing one function may cost, in parts of a core.
+const DEFAULT_SHARE: f64 = 0.02;
 /// Shortest token that is taken.
 const MIN_TOKEN_BYTES: usize = 16;
 
@@ -95,6 +99,18 @@ pub struct CaptureOptions {
     /// Not processes in these control groups.
     #[arg(long, value_name = "PATH", value_delimiter = ',')]
     exclude_cgroup: Vec<PathBuf>,
+    /// Observe a function besides: FILE:SYMBOL[=NAME]. FILE is a path, or the name of a library or program, and in SYMBOL
+    /// may stand * and ?. Static probes: usdt:FILE:PROVIDER:PROBE, or usdt:FILE:PROVIDER:BEGIN..END for the time in between.
+    /// In every process that runs it, whatever the filters. May be repeated; perf-agent functions shows what is meant.
+    #[arg(long, value_name = "FUNCTION")]
+    function: Vec<String>,
+    /// What observing one function may cost the programs that call it, in parts of a core; beyond, its probes are taken off.
+    /// 0.02 unless the configuration says otherwise.
+    #[arg(long, value_name = "SHARE", help_heading = "Limits")]
+    function_cpu_share: Option<String>,
+    /// A configuration file (TOML), for functions: [[functions.choose]] with at = "FILE:SYMBOL" and name = "...".
+    #[arg(long, value_name = "FILE", env = "PERF_AGENT_CONFIG")]
+    config: Option<PathBuf>,
     /// Memory of the ring buffers between kernel and agent, divided among the processors; a power of two; bigger survives
     /// longer bursts.
     #[arg(long, value_name = "BYTES", default_value = "8M", help_heading = "Limits")]
@@ -113,8 +129,10 @@ pub struct CaptureOptions {
 
 impl CaptureOptions {
     /// What only a running kernel can do; not the backend, which the environment may name once and for all.
-    pub const IN_THE_KERNEL: [&str; 12] = [
+    pub const IN_THE_KERNEL: [&str; 14] = [
         "no_tls",
+        "function",
+        "function_cpu_share",
         "pid",
         "port",
         "exe",
@@ -147,9 +165,12 @@ impl CaptureOptions {
         };
         let request_bytes = capture("--capture-request-bytes", &self.capture_request_bytes);
         let response_bytes = capture("--capture-response-bytes", &self.capture_response_bytes);
+        let (functions, function_share) = self.functions(faults);
         let max_connections = number("--max-connections", &self.max_connections, 16, 4_194_304);
         CaptureSettings {
             tls: !self.no_tls,
+            functions,
+            function_share,
             backend: match self.backend {
                 BackendChoice::Auto => None,
                 BackendChoice::Tracepoint => Some(Backend::Tracepoint),
@@ -177,6 +198,49 @@ impl CaptureOptions {
             response_bytes: u32::try_from(response_bytes).unwrap_or(u32::MAX),
             max_connections: faults.take(max_connections).unwrap_or_default(),
         }
+    }
+
+    /// The functions that are meant, by what was typed and by the configuration, and what one may cost.
+    fn functions(&self, faults: &mut Faults) -> (Vec<Chosen>, u32) {
+        let file = self.config.as_deref().map(config::file::read);
+        let section = file.and_then(|file| faults.take(file)).unwrap_or_default().functions;
+        let configured = section.choose.into_iter().map(|entry| (entry.at, entry.name));
+        let mut choices = Vec::new();
+        for (text, name) in self.function.iter().map(|text| (text.clone(), None)).chain(configured) {
+            let choice = Choice::parse(&text).map_err(|error| format!("--function {text}: {error}"));
+            if let Some(mut choice) = faults.take(choice) {
+                choice.name = name.or(choice.name);
+                choices.push(choice);
+            }
+        }
+        let typed = self
+            .function_cpu_share
+            .as_ref()
+            .map(|text| text.parse().unwrap_or(f64::NAN));
+        let share = typed.or(section.cpu_share).unwrap_or(DEFAULT_SHARE);
+        if !(0.001..=1000.0).contains(&share) {
+            faults.add(format!(
+                "--function-cpu-share {}: expected a part of a core, such as 0.02",
+                self.function_cpu_share.as_deref().unwrap_or(&share.to_string())
+            ));
+        }
+        let found = if choices.is_empty() {
+            Vec::new()
+        } else {
+            functions::find(&choices).unwrap_or_else(|wrong| {
+                for fault in wrong {
+                    faults.add(format!("--function {fault}"));
+                }
+                Vec::new()
+            })
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "within its bounds, or a fault"
+        )]
+        let thousandths = (share * 1000.0).round() as u32;
+        (found, thousandths)
     }
 }
 

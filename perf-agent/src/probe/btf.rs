@@ -53,7 +53,7 @@ const FUNCTIONS: [&str; 8] = [
 ];
 
 /// Typedefs of tracepoints and enumerators of helpers whose existence is asked.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "btf_trace_sock_send_length",
     "btf_trace_sock_recv_length",
     "btf_trace_sk_data_ready",
@@ -63,6 +63,7 @@ const NAMES: [&str; 10] = [
     "btf_trace_sched_process_exec",
     "btf_trace_sched_process_exit",
     "BPF_FUNC_task_pt_regs",
+    "BPF_FUNC_get_attach_cookie",
     "BPF_FUNC_skc_to_tcp_sock",
 ];
 

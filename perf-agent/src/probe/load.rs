@@ -15,13 +15,17 @@ use super::btf::{BtfError, KernelTypes, VMLINUX};
 use super::filters::Marks;
 use super::points::{AttachPoint, POINTS, Point};
 use super::rings::{self, Shape};
+use super::uprobes::Way;
 use crate::config::CaptureSettings;
+use crate::functions::probes;
 use crate::source::{
     Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, Report, SourceError,
 };
 use crate::tasks;
 use crate::tls::coverage;
-use crate::tls::uprobes::Way;
+
+/// Threads and goroutines that are in chosen functions, times those functions.
+const INVOCATIONS: u32 = 8192;
 
 /// Programs that run, and what is known of them. Dropping it detaches and frees them all.
 pub struct Loaded {
@@ -31,6 +35,8 @@ pub struct Loaded {
     pub tls: Option<Way>,
     /// How programs hang on functions in which tasks hand over; `None` if they cannot.
     pub handovers: Option<Way>,
+    /// The programs for chosen functions are loaded, and may be hung on them, this way; or why not.
+    pub functions: Result<Way, String>,
     /// The processors' ring buffers.
     pub rings: Vec<RingBuf<MapData>>,
     /// What was attached and what not.
@@ -233,6 +239,7 @@ pub(super) enum Refusal {
 }
 
 /// Loads the object and attaches one backend's programs and those that serve every backend.
+#[expect(clippy::too_many_lines, reason = "one step after the other, each of a few lines")]
 pub(super) fn attach(
     machine: &Machine,
     settings: &CaptureSettings,
@@ -276,6 +283,7 @@ pub(super) fn attach(
         .verifier_log_level(log_level())
         .map_max_entries(rings::OUTER, shape.count)
         .map_max_entries("CONNECTIONS", settings.max_connections)
+        .map_max_entries(probes::INVOCATIONS, invocations(settings))
         .load(&machine.way.object(OBJECT))
         .map_err(|error| load_error("load the BPF object".to_owned(), Box::new(error)))?;
     let rings = rings::make(&mut ebpf, shape)
@@ -324,6 +332,7 @@ pub(super) fn attach(
     }
     let tls = load_tls(&mut ebpf, machine.way, settings, &mut hooks, &mut blind_spots).then_some(machine.way);
     let handovers = load_handovers(&mut ebpf, machine.way, &mut hooks, &mut blind_spots).then_some(machine.way);
+    let functions = load_functions(&mut ebpf, machine, settings, &mut hooks).map(|()| machine.way);
     // Attached first and scanned now: no child slips through in between.
     marks.write_processes(&mut ebpf).map_err(Refusal::Everything)?;
     blind_spots.extend(known_limits(backend));
@@ -338,9 +347,15 @@ pub(super) fn attach(
         ebpf: Arc::new(Mutex::new(ebpf)),
         tls,
         handovers,
+        functions,
         rings,
         report,
     })
+}
+
+/// Entries of the table of invocations: as few as can be where no function was chosen.
+fn invocations(settings: &CaptureSettings) -> u32 {
+    if settings.functions.is_empty() { 64 } else { INVOCATIONS }
 }
 
 /// A probe may hold two descriptors, and a Go program has dozens of returns: the soft limit, often 1,024, is for programs
@@ -436,6 +451,49 @@ fn load_uprobes(ebpf: &mut Ebpf, programs: &[&str], name: String) -> HookReport 
         fix: reason.as_ref().map(|_| "needs CONFIG_UPROBES".to_owned()),
         reason,
     }
+}
+
+/// Loads the programs for chosen functions, if there are any.
+fn load_functions(
+    ebpf: &mut Ebpf,
+    machine: &Machine,
+    settings: &CaptureSettings,
+    hooks: &mut Vec<HookReport>,
+) -> Result<(), String> {
+    if settings.functions.is_empty() {
+        return Ok(());
+    }
+    let mut load = || {
+        if !machine.types.helper("get_attach_cookie") {
+            return Err(
+                "this kernel gives probes no number of their own (bpf_get_attach_cookie): Linux 5.15 or later \
+                        does"
+                    .to_owned(),
+            );
+        }
+        raise_descriptors();
+        let loaded = probes::PROGRAMS.iter().try_for_each(|name| {
+            let program: &mut UProbe = ebpf
+                .program_mut(name)
+                .expect("a test holds that every program of the table is in the object")
+                .try_into()?;
+            program.load()
+        });
+        loaded.map_err(|error| format!("cannot load the programs for chosen functions: {}", root_cause(&error)))
+    };
+    let loaded = load();
+    hooks.push(HookReport {
+        name: format!("chosen functions: {}", machine.way.name()),
+        family: HookFamily::Uprobe,
+        state: if loaded.is_ok() {
+            HookState::Used
+        } else {
+            HookState::Unavailable
+        },
+        reason: loaded.as_ref().err().cloned(),
+        fix: None,
+    });
+    loaded
 }
 
 /// The verifier says in any case why it refuses a program. The way there is long, and told only to those who debug: it
@@ -590,7 +648,8 @@ mod tests {
             assert!(
                 POINTS.iter().any(|point| point.program == name)
                     || coverage::PROGRAMS.contains(&name.as_str())
-                    || tasks::PROGRAMS.contains(&name.as_str()),
+                    || tasks::PROGRAMS.contains(&name.as_str())
+                    || probes::PROGRAMS.contains(&name.as_str()),
                 "{name} has no row in the table"
             );
         }

@@ -19,6 +19,7 @@ use super::unix_sockets::{self, UnixSocket, UnixSockets};
 use super::{Backend, Hint, Polled, ProgramStats, Report, Source, SourceError, TlsCoverage};
 use crate::clock;
 use crate::config::CaptureSettings;
+use crate::functions::probes::{self, Probes};
 use crate::probe::filters::Marks;
 use crate::probe::load::{Loaded, Machine, load};
 use crate::probe::points::POINTS;
@@ -53,6 +54,7 @@ pub struct KernelSource {
     loaded: Option<Loaded>,
     tls: Option<Coverage>,
     tasks: Option<Tasks>,
+    functions: Option<Probes>,
     /// Files that were probed when ciphertext of no interest was last looked at again.
     probed: u64,
     report: Report,
@@ -194,8 +196,10 @@ impl KernelSource {
             what: "start a thread".to_owned(),
             source: Box::new(source),
         })?;
+        let functions = start_functions(&mut loaded, settings)?;
         let now_ns = clock::monotonic_ns();
         Ok(Self {
+            functions,
             tasks: Some(tasks),
             loaded: Some(loaded),
             tls,
@@ -455,6 +459,9 @@ impl Source for KernelSource {
     }
 
     fn poll(&mut self, timeout: Duration, deliver: &mut dyn FnMut(&[u8])) -> Result<Polled, SourceError> {
+        if let Some(functions) = &mut self.functions {
+            functions.tell(clock::monotonic_ns(), deliver);
+        }
         self.look();
         let until_ns = self.rings.settled_ns(clock::monotonic_ns());
         let (found, followed) = (&mut self.found, &mut self.followed);
@@ -579,16 +586,43 @@ impl Source for KernelSource {
     fn detach(&mut self) {
         self.tls = None;
         self.tasks = None;
+        if let Some(functions) = &mut self.functions {
+            functions.end();
+        }
         // Programs and links go with their descriptors; the ring buffers are kept apart and can still be read.
         self.loaded = None;
         self.rings.end();
     }
 }
 
+/// Hangs the programs on the chosen functions, if there are any.
+fn start_functions(loaded: &mut Loaded, settings: &CaptureSettings) -> Result<Option<Probes>, SourceError> {
+    let chosen = &settings.functions;
+    if chosen.is_empty() {
+        return Ok(None);
+    }
+    let way = match &loaded.functions {
+        Ok(way) => *way,
+        Err(reason) => return Ok(Some(Probes::unavailable(chosen, reason))),
+    };
+    let maps = probes::Maps {
+        counts: PerCpuArray::try_from(take(loaded, probes::COUNTS))
+            .map_err(map_error("open the counts of functions"))?,
+        invocations: BpfHashMap::try_from(take(loaded, probes::INVOCATIONS))
+            .map_err(map_error("open the table of invocations"))?,
+    };
+    let started = Probes::start(&loaded.ebpf, way, maps, chosen, settings.function_share);
+    started.map(Some).map_err(|source| SourceError::Load {
+        what: "start a thread".to_owned(),
+        source: Box::new(source),
+    })
+}
+
 /// All programs that may be loaded.
 fn names() -> impl Iterator<Item = &'static str> {
     let points = POINTS.iter().map(|point| point.program);
-    points.chain(coverage::PROGRAMS).chain(tasks::PROGRAMS)
+    let others = coverage::PROGRAMS.into_iter().chain(tasks::PROGRAMS);
+    points.chain(others).chain(probes::PROGRAMS)
 }
 
 /// Calls in which the kernel did not run one of these programs, as it was in the middle of it already. (The loader's own

@@ -11,6 +11,7 @@
 mod cache;
 pub mod codes;
 mod endpoints;
+mod functions;
 mod log;
 mod streams;
 mod text;
@@ -22,15 +23,16 @@ use compact_str::CompactString;
 
 use crate::aggregate::network::Sample;
 use crate::aggregate::{Aggregate, ErrorRule};
-use crate::attribution::{Attribution, Call, Cause, Inbound, Line, Requests, Served, Spent, Task};
+use crate::attribution::{Attribution, Call, Cause, Inbound, Invocation, Line, Requests, Served, Spent, Task};
 use crate::endpoint::{Peer, RouteError, Routes};
-use crate::event::{Network, Peers};
+use crate::event::{FunctionCounted, FunctionTold, Invoked, Network, Peers};
 use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
 use crate::ledger::Ledger;
 use crate::process::{Processes, ServiceKey, Services};
 use crate::snapshot::{Snapshot, Traced};
 use codes::Codes;
 use endpoints::{Endpoints, Moved, host_name};
+use functions::Functions;
 use log::{Clock, Facts, Log};
 use streams::{OpenStream, Streams};
 use text::Text;
@@ -204,6 +206,7 @@ pub struct Statistics {
     shared_total: Option<Arc<Aggregate>>,
     open: OpenExchanges,
     attribution: Attribution,
+    functions: Functions,
     /// How often endpoints got new numbers.
     renumbered: u64,
     log: Log,
@@ -242,6 +245,7 @@ impl Statistics {
             shared_total: None,
             open: OpenExchanges::default(),
             attribution: Attribution::default(),
+            functions: Functions::default(),
             renumbered: 0,
             log: Log::new(settings.recent, settings.slowest),
             streams: Streams::default(),
@@ -273,6 +277,33 @@ impl Statistics {
         self.processes.exited(tgid, executed);
         self.services.exited(tgid);
         self.attribution.exited(tgid);
+    }
+
+    /// What a chosen function's number stands for, and whether it is observed (a function record).
+    pub fn function(&mut self, told: FunctionTold) {
+        self.attribution.follow_all();
+        self.functions.told(told);
+    }
+
+    /// What was counted of a chosen function (a function counts record).
+    pub fn function_counted(&mut self, counted: &FunctionCounted) {
+        self.functions.counted(counted);
+    }
+
+    /// A chosen function returned (an invocation record).
+    pub fn invoked(&mut self, invoked: &Invoked) {
+        let invocation = Invocation {
+            function: invoked.function,
+            began_ns: invoked.began_ns.unwrap_or(invoked.at_ns),
+            ended_ns: invoked.at_ns,
+        };
+        let task = Task {
+            tgid: invoked.tgid,
+            tid: invoked.tid,
+        };
+        let cause = self.attribution.invoked(task, invocation, &mut self.open);
+        let timed = invoked.began_ns.is_some();
+        self.functions.returned(invocation, timed, cause == Cause::Ambiguous);
     }
 
     /// The books, for what the stages before this one have to enter.
@@ -341,6 +372,7 @@ impl Statistics {
             self.shared_total = None;
         }
         self.endpoints.tick(at_ns);
+        self.functions.tick(at_ns);
     }
 
     /// Processes whose calls are not known for whom they are made, each once.
@@ -382,6 +414,7 @@ impl Statistics {
             services: self.services.all().to_vec(),
             streams,
             recent,
+            functions: self.functions.snapshot(),
         })
     }
 
@@ -662,8 +695,13 @@ impl Statistics {
             let since_ns = ended.times.request_first_ns;
             let mut served = self
                 .attribution
-                .answered(hearer, open.tgid, open.inbound, since_ns, served)
-                .filter(|_| ended.outcome == Outcome::Answered && ended.stream.is_none())?;
+                .answered(hearer, open.tgid, open.inbound, since_ns, served)?;
+            self.functions
+                .answered(endpoint.number(), ended.times.response_last_ns, served.invocations());
+            let told = ended.outcome == Outcome::Answered && ended.stream.is_none();
+            if !told || !self.attribution.calls_others(open.tgid) {
+                return None;
+            }
             let shares = served.shares(since_ns, ended.times.response_last_ns);
             endpoint.aggregate.spent(&shares, served.ambiguous());
             if open.protocol.has_statuses() {

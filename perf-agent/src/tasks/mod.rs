@@ -30,11 +30,11 @@ use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::mark;
 
 use crate::clock;
+use crate::image::{Handover, Runtime, handovers, runtime};
+use crate::maps::{FileId, MappedFile, executable, mapped_files};
 use crate::privileges::{self, Purpose};
 use crate::probe::filters::add_mark;
-use crate::tls::image::{Handover, Runtime, handovers, runtime};
-use crate::tls::maps::{FileId, MappedFile, executable, mapped_files};
-use crate::tls::uprobes::{Way, hang};
+use crate::probe::uprobes::{Way, hang};
 
 /// Processes that wait to be looked at; more are taken for programs of threads.
 const WAITING: usize = 1024;

@@ -11,7 +11,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::tls::image::PythonSymbols;
+use crate::image::PythonSymbols;
 
 /// Words of the runtime that may point to the first interpreter, of an interpreter to the runtime and its first thread, of
 /// a thread to its context and its storage.

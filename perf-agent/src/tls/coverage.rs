@@ -21,12 +21,12 @@ use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::{EXECUTED, PERHAPS_UNSERVED, UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::image::{self, Call, Contents, GoAbi, Image, Library, NotCovered, Returns};
-use super::maps::{Changed, FileId, MappedFile, executable, mapped_files};
-use super::uprobes::{Way, hang};
 use crate::clock;
+use crate::image::{self, Call, Contents, GoAbi, Image, Library, NotCovered, Returns};
+use crate::maps::{Changed, FileId, MappedFile, executable, mapped_files};
 use crate::privileges;
 use crate::probe::filters::add_mark;
+use crate::probe::uprobes::{Way, hang, take_off};
 use crate::source::TlsCoverage;
 
 /// Files that are kept; more are not probed.
@@ -35,8 +35,6 @@ const FILES: usize = 512;
 const LOADED_NS: u64 = 500_000_000;
 /// New programs that wait for that; more are looked at when they speak TLS.
 const LOADING: usize = 256;
-/// Threads that take probes off.
-const DETACHING: usize = 32;
 /// Processes in the account.
 const PROCESSES: usize = 4_096;
 /// A process that is not covered is looked at again no sooner.
@@ -266,22 +264,11 @@ struct Looker {
     links: Mutex<Vec<UProbeLink>>,
 }
 
-/// The kernel waits for every processor each time it takes off a link, a tenth of a second: those that are taken off at
-/// the same time wait for the same.
 impl Drop for Looker {
     fn drop(&mut self) {
-        let links = std::mem::take(self.links.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let each = links.len().div_ceil(DETACHING);
-        let mut links = links.into_iter();
-        std::thread::scope(|scope| {
-            loop {
-                let some: Vec<_> = links.by_ref().take(each).collect();
-                if some.is_empty() {
-                    break;
-                }
-                scope.spawn(move || drop(some));
-            }
-        });
+        take_off(std::mem::take(
+            self.links.get_mut().unwrap_or_else(PoisonError::into_inner),
+        ));
     }
 }
 
@@ -741,7 +728,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::image::Function;
+    use crate::image::Function;
 
     #[test]
     fn a_program_hangs_on_all_its_places_by_one_link_and_on_returns_first() {

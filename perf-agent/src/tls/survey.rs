@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 
 use super::coverage::{coverage, followed};
-use super::maps::{FileId, mapped_files};
-use super::uprobes::Way;
+use crate::maps::{FileId, mapped_files};
+use crate::probe::uprobes::Way;
 use crate::source::TlsCoverage;
 
 /// Every other process that maps a TLS library, or another file with one linked into it, by number, whether it uses it or

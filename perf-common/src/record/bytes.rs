@@ -1,9 +1,10 @@
 //! Records as bytes: decoding what arrives, and the images of the records that the user side writes itself.
 
 use super::{
-    CountersRecord, DataRecord, ExitRecord, HandoverRecord, NetworkRecord, OpenRecord, ProcessRecord, RecordHeader,
-    StateRecord, TickRecord, UNIX_PATH_BYTES, flag, kind,
+    CountersRecord, DataRecord, ExitRecord, FunctionCountsRecord, FunctionRecord, HandoverRecord, InvocationRecord,
+    NetworkRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord, UNIX_PATH_BYTES, flag, kind,
 };
+use crate::function::FunctionCounts;
 
 /// One decoded record; payloads and texts are borrowed from the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,12 @@ pub enum Record<'a> {
     Tick(TickRecord),
     /// See [`CountersRecord`]; the values as bytes, 8 each.
     Counters(CountersRecord, &'a [u8]),
+    /// See [`InvocationRecord`].
+    Invocation(InvocationRecord),
+    /// See [`FunctionRecord`]; with its texts.
+    Function(FunctionRecord, &'a [u8]),
+    /// See [`FunctionCountsRecord`].
+    FunctionCounts(FunctionCountsRecord),
 }
 
 /// Why bytes are not a record.
@@ -177,6 +184,34 @@ fn other(kind: u16, bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             }))
         }
         kind::COUNTERS => counters(bytes),
+        kind::INVOCATION => {
+            let (mut fields, _) = Fields::<{ size_of::<InvocationRecord>() }>::of(bytes)?;
+            Ok(Record::Invocation(InvocationRecord {
+                header: fields.header(),
+                function: fields.u32(),
+                tgid: fields.u32(),
+                tid: fields.u32(),
+                reserved: fields.u32(),
+                began_ns: fields.u64(),
+            }))
+        }
+        kind::FUNCTION => function(bytes),
+        kind::FUNCTION_COUNTS => {
+            let (mut fields, _) = Fields::<{ size_of::<FunctionCountsRecord>() }>::of(bytes)?;
+            Ok(Record::FunctionCounts(FunctionCountsRecord {
+                header: fields.header(),
+                function: fields.u32(),
+                in_flight: fields.u32(),
+                ns_per_call: fields.u64(),
+                counts: FunctionCounts {
+                    entered: fields.u64(),
+                    returned: fields.u64(),
+                    unreturned: fields.u64(),
+                    unentered: fields.u64(),
+                    untimed: fields.u64(),
+                },
+            }))
+        }
         other => Err(DecodeError::Kind(other)),
     }
 }
@@ -241,6 +276,22 @@ fn process(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     }
     let (exe, cgroup) = names.split_at(exe_bytes);
     Ok(Record::Process { tgid, exe, cgroup })
+}
+
+fn function(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (mut fields, texts) = Fields::<{ size_of::<FunctionRecord>() }>::of(bytes)?;
+    let record = FunctionRecord {
+        header: fields.header(),
+        function: fields.u32(),
+        text_bytes: fields.u32(),
+        sort: fields.u8(),
+        state: fields.u8(),
+        reserved: fields.array(),
+    };
+    if texts.len() != record.text_bytes as usize {
+        return Err(DecodeError::Length);
+    }
+    Ok(Record::Function(record, texts))
 }
 
 fn counters(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
@@ -456,10 +507,99 @@ impl CountersRecord {
     }
 }
 
+impl InvocationRecord {
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.function.to_le_bytes())
+            .put(self.tgid.to_le_bytes())
+            .put(self.tid.to_le_bytes())
+            .put(self.reserved.to_le_bytes())
+            .put(self.began_ns.to_le_bytes())
+            .done()
+    }
+}
+
+impl FunctionRecord {
+    /// A record for `text_bytes` of texts; `size` is set.
+    pub fn new(at_ns: u64, function: u32, sort: u8, state: u8, text_bytes: u32) -> Self {
+        let mut header = RecordHeader::of::<Self>(kind::FUNCTION, 0, at_ns);
+        header.size += text_bytes;
+        Self {
+            header,
+            function,
+            text_bytes,
+            sort,
+            state,
+            reserved: [0; 6],
+        }
+    }
+
+    /// The record's bytes, without the texts that follow.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.function.to_le_bytes())
+            .put(self.text_bytes.to_le_bytes())
+            .put([self.sort, self.state])
+            .put(self.reserved)
+            .done()
+    }
+}
+
+impl FunctionCountsRecord {
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.function.to_le_bytes())
+            .put(self.in_flight.to_le_bytes())
+            .put(self.ns_per_call.to_le_bytes())
+            .put(self.counts.entered.to_le_bytes())
+            .put(self.counts.returned.to_le_bytes())
+            .put(self.counts.unreturned.to_le_bytes())
+            .put(self.counts.unentered.to_le_bytes())
+            .put(self.counts.untimed.to_le_bytes())
+            .done()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::direction;
+
+    #[test]
+    fn records_of_functions_come_back_as_they_were_written() {
+        let invocation = InvocationRecord {
+            header: RecordHeader::of::<InvocationRecord>(kind::INVOCATION, 0, 9),
+            function: 1,
+            tgid: 2,
+            tid: 3,
+            reserved: 0,
+            began_ns: 4,
+        };
+        assert_eq!(decode(&invocation.to_bytes()), Ok(Record::Invocation(invocation)));
+        let counts = FunctionCountsRecord {
+            header: RecordHeader::of::<FunctionCountsRecord>(kind::FUNCTION_COUNTS, 0, 9),
+            function: 1,
+            in_flight: 2,
+            ns_per_call: 3,
+            counts: FunctionCounts {
+                entered: 4,
+                returned: 5,
+                unreturned: 6,
+                unentered: 7,
+                untimed: 8,
+            },
+        };
+        assert_eq!(decode(&counts.to_bytes()), Ok(Record::FunctionCounts(counts)));
+        let function = FunctionRecord::new(9, 1, 2, 1, 4);
+        let mut bytes = [0; 36];
+        bytes[..32].copy_from_slice(&function.to_bytes());
+        bytes[32..].copy_from_slice(b"a\0b\0");
+        assert_eq!(decode(&bytes), Ok(Record::Function(function, b"a\0b\0")));
+        bytes[20] += 1;
+        assert_eq!(decode(&bytes), Err(DecodeError::Length));
+    }
 
     fn data(length: u32, payload: &[u8]) -> Vec<u8> {
         let captured = u32::try_from(payload.len()).expect("short");

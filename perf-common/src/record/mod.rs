@@ -1,13 +1,16 @@
 //! Records: what one hook hit puts into the ring buffer, and what a recorded file is a sequence of.
 //!
 //! Every record starts with a [`RecordHeader`]. The kernel side writes [`DataRecord`], [`OpenRecord`],
-//! [`StateRecord`], [`NetworkRecord`], [`HandoverRecord`], [`ExitRecord`] and [`ProcessRecord`] in place; the user side adds
-//! [`TickRecord`] and [`CountersRecord`] to the same stream, so that a recording replays without the machine it was made on.
+//! [`StateRecord`], [`NetworkRecord`], [`HandoverRecord`], [`ExitRecord`], [`ProcessRecord`] and [`InvocationRecord`] in
+//! place; the user side adds [`TickRecord`], [`CountersRecord`], [`FunctionRecord`] and [`FunctionCountsRecord`] to the same
+//! stream, so that a recording replays without the machine it was made on.
 //!
 //! All integers are in the byte order of the machine (little endian on every supported architecture). Times are
 //! `CLOCK_MONOTONIC` nanoseconds.
 
 mod bytes;
+
+use crate::function::FunctionCounts;
 
 pub use bytes::{DecodeError, Record, decode};
 
@@ -27,10 +30,39 @@ pub mod kind {
     pub const NETWORK: u16 = 6;
     /// A task begins to work for another one. See [`super::HandoverRecord`].
     pub const HANDOVER: u16 = 7;
+    /// A chosen function returned. See [`super::InvocationRecord`].
+    pub const INVOCATION: u16 = 8;
     /// Time went on; written by the user side once a second. See [`super::TickRecord`].
     pub const TICK: u16 = 17;
     /// The kernel side's counters; written by the user side with each tick. See [`super::CountersRecord`].
     pub const COUNTERS: u16 = 18;
+    /// Which function a number stands for, and whether it is observed; written by the user side when that changes. See
+    /// [`super::FunctionRecord`].
+    pub const FUNCTION: u16 = 19;
+    /// What was counted of a function; written by the user side once a second. See [`super::FunctionCountsRecord`].
+    pub const FUNCTION_COUNTS: u16 = 20;
+}
+
+/// [`FunctionRecord::state`].
+pub mod function_state {
+    /// Its invocations are seen.
+    pub const USED: u8 = 0;
+    /// They cannot be.
+    pub const UNAVAILABLE: u8 = 1;
+    /// They were, and cost too much.
+    pub const DISABLED: u8 = 2;
+}
+
+/// [`FunctionRecord::sort`].
+pub mod function_sort {
+    /// Called, and returns: functions of C, C++, Rust.
+    pub const FUNCTION: u8 = 0;
+    /// Likewise, of Go.
+    pub const GO_FUNCTION: u8 = 1;
+    /// A static probe: hits are counted, and last no time.
+    pub const PROBE: u8 = 2;
+    /// Two static probes: from the one to the other.
+    pub const PROBE_PAIR: u8 = 3;
 }
 
 /// Bits of [`RecordHeader::flags`] in a [`DataRecord`].
@@ -295,6 +327,59 @@ pub struct ProcessRecord {
     pub cgroup_bytes: u16,
 }
 
+/// A chosen function returned, or a static probe was hit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvocationRecord {
+    /// `kind` is [`kind::INVOCATION`]; `at_ns` is when it returned.
+    pub header: RecordHeader,
+    /// Number of the function, see [`FunctionRecord`].
+    pub function: u32,
+    /// Process that called it.
+    pub tgid: u32,
+    /// See [`DataRecord::tid`].
+    pub tid: u32,
+    /// Explicit padding, 0.
+    pub reserved: u32,
+    /// When it was called; 0 if that is not known, or it lasts no time.
+    pub began_ns: u64,
+}
+
+/// Which function a number stands for. Followed by texts, each ended by a NUL: its name, what was asked for, the file that
+/// it is in, why it is not observed (or nothing), and the symbols that it is made of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionRecord {
+    /// `kind` is [`kind::FUNCTION`].
+    pub header: RecordHeader,
+    /// Its number.
+    pub function: u32,
+    /// Bytes of the texts.
+    pub text_bytes: u32,
+    /// One of [`function_sort`].
+    pub sort: u8,
+    /// One of [`function_state`].
+    pub state: u8,
+    /// Explicit padding, 0.
+    pub reserved: [u8; 6],
+}
+
+/// What was counted of a function since it was first observed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionCountsRecord {
+    /// `kind` is [`kind::FUNCTION_COUNTS`].
+    pub header: RecordHeader,
+    /// Its number.
+    pub function: u32,
+    /// Invocations that have not returned yet.
+    pub in_flight: u32,
+    /// Estimate of what observing one invocation costs the observed program, nanoseconds; 0 if it is not known.
+    pub ns_per_call: u64,
+    /// The sums.
+    pub counts: FunctionCounts,
+}
+
 /// Time went on.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,5 +411,8 @@ const _: () = assert!(size_of::<ExitRecord>() == 24);
 const _: () = assert!(size_of::<NetworkRecord>() == 40);
 const _: () = assert!(size_of::<HandoverRecord>() == 32);
 const _: () = assert!(size_of::<ProcessRecord>() == 24);
+const _: () = assert!(size_of::<InvocationRecord>() == 40);
+const _: () = assert!(size_of::<FunctionRecord>() == 32);
+const _: () = assert!(size_of::<FunctionCountsRecord>() == 72);
 const _: () = assert!(size_of::<TickRecord>() == 24);
 const _: () = assert!(size_of::<CountersRecord>() == 24);

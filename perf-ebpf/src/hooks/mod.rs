@@ -2,6 +2,7 @@
 //! which functions they hang on; the user side's table of attach points names every program here.
 
 mod fentry;
+mod function;
 mod go;
 mod handover;
 mod kprobe;

@@ -92,6 +92,7 @@ pub(super) struct Segment {
 pub(super) struct Section {
     pub(super) kind: elf::SectionType,
     pub(super) file: Span,
+    pub(super) address: u64,
     name: u32,
     link: u32,
 }
@@ -177,6 +178,7 @@ impl<'file> Elf<'file> {
                 elf.sections.push(Section {
                     kind,
                     file: elf.within(section.sh_offset.get(LE), size),
+                    address: section.sh_addr.get(LE),
                     name: section.sh_name.get(LE),
                     link: section.sh_link.get(LE),
                 });
@@ -324,6 +326,20 @@ impl<'file> Elf<'file> {
         let there = usize::try_from(span.size.saturating_sub(at)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; there.min(most)];
         self.fill(span, at, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// All of `span`, at most so many bytes. Room for them is made as they come.
+    pub(super) fn whole(&self, span: Span, most: u64) -> Result<Vec<u8>, Fault> {
+        let span = Span {
+            size: span.size.min(most),
+            ..span
+        };
+        let mut bytes = Vec::new();
+        self.pieces(span, 0, |_, piece| {
+            bytes.extend_from_slice(piece);
+            ControlFlow::Continue(())
+        })?;
         Ok(bytes)
     }
 

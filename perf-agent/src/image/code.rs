@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use object::elf::R_X86_64_RELATIVE;
 
 use super::elf::{Elf, LE, Relocation, Span};
@@ -27,6 +27,44 @@ pub(super) fn returns(elf: &Elf<'_>, from: u64, to: u64) -> Option<Vec<u64>> {
         returns.len() <= MAX_RETURNS
     })?;
     (!returns.is_empty() && returns.len() <= MAX_RETURNS).then_some(returns)
+}
+
+/// Offsets in the file of the instructions by which the code between two addresses is left: returns, and jumps to other
+/// functions in their stead. `is_inside` says whether a part of a function lies at an address that is no function's
+/// beginning. Nothing if it is no code that can be read whole.
+pub(super) fn ends(elf: &Elf<'_>, from: u64, to: u64, is_inside: &dyn Fn(u64) -> bool) -> Option<Vec<u64>> {
+    let offset = elf.code_offset(from)?;
+    let mut ends = Vec::new();
+    decode(elf, from, to.checked_sub(from)?, |instruction| {
+        let leaves = match instruction.flow_control() {
+            FlowControl::Return => true,
+            FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
+                let target = instruction.near_branch_target();
+                !(from..to).contains(&target) && !is_inside(target)
+            }
+            // Through a place in memory: another library's function, or a method. With an index, or through a register, it
+            // is rather one of the function's own cases.
+            FlowControl::IndirectBranch => {
+                instruction.op0_kind() == OpKind::Memory && instruction.memory_index() == Register::None
+            }
+            _ => false,
+        };
+        if leaves {
+            ends.push(offset + (instruction.ip() - from));
+        }
+        ends.len() <= MAX_RETURNS
+    })?;
+    (ends.len() <= MAX_RETURNS).then_some(ends)
+}
+
+/// Where in these bytes the first return instruction stands.
+pub(super) fn first_return(bytes: &[u8]) -> Option<u64> {
+    let decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);
+    let mut all = decoder
+        .into_iter()
+        .take_while(|instruction| instruction.code() != Code::INVALID);
+    all.find(|instruction| instruction.flow_control() == FlowControl::Return)
+        .map(|instruction| instruction.ip())
 }
 
 /// Whether a function calls or jumps to another, directly or through the dynamic linker's table.

@@ -1,4 +1,5 @@
-//! Which TLS functions an executable or shared library offers for probes, and where in the file they lie.
+//! Which functions an executable or shared library offers for probes, and where in the file they lie: those of TLS
+//! libraries, and all that have a name ([`functions`]).
 //!
 //! The file is foreign: it may be cut, hostile, sparse or huge, and change while it is read. So it is read by `pread`
 //! in small pieces (a mapped file that shrinks kills the reader), all reads come out of one allowance, and no length
@@ -7,6 +8,7 @@
 mod c;
 mod code;
 mod elf;
+pub mod functions;
 mod go;
 mod names;
 mod runtime;

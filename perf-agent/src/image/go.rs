@@ -8,6 +8,7 @@ use memchr::memmem;
 use object::{LittleEndian, U32, U64};
 
 use super::elf::{Elf, Fault, LE, Relocation, Span};
+use super::functions::{NAMES, text_at};
 use super::{Call, Function, GoAbi, Handover, Image, Library, NotCovered, Returns, code};
 
 /// `crypto/tls` in a Go program, if it is there.
@@ -26,8 +27,7 @@ pub(super) fn image(elf: &Elf<'_>) -> Result<Option<Image>, NotCovered> {
     let abi = abi(version.as_deref(), table.layout);
     let abi = abi.ok_or(NotCovered::Go("its version of Go is not known"))?;
     let methods = table.functions(elf, &names)?;
-    let base = table.base(elf)?;
-    let base = base.ok_or(NotCovered::Go("nothing tells where its code begins"))?;
+    let base = table.base_of(elf)?;
     let mut functions = Vec::new();
     for (method, range) in &methods {
         if *method == Method::Handshake && methods.contains_key(&Method::HandshakeContext) {
@@ -66,12 +66,67 @@ pub(super) fn handovers(elf: &Elf<'_>) -> Option<Vec<(Handover, u64)>> {
     }
     let names = table.names(elf, HTTP, &FUNCTIONS).ok()?;
     let functions = table.functions(elf, &names).ok()?;
-    let base = table.base(elf).ok()??;
+    let base = table.base_of(elf).ok()?;
     let found: Vec<_> = functions
         .into_iter()
         .filter_map(|(function, range)| Some((function, elf.code_offset(base.wrapping_add(range.from))?)))
         .collect();
     (found.len() == FUNCTIONS.len()).then_some(found)
+}
+
+/// All functions of a Go program.
+pub(super) struct GoFunctions {
+    table: Table,
+    /// What places in the code are counted from.
+    base: u64,
+    /// Where the code ends.
+    end: u64,
+    abi: GoAbi,
+}
+
+impl GoFunctions {
+    /// `None` if it is no Go program.
+    pub(super) fn of(elf: &Elf<'_>) -> Result<Option<Self>, NotCovered> {
+        let Some(span) = table_span(elf)? else {
+            return Ok(None);
+        };
+        let Some(table) = Table::read(elf, span)? else {
+            return Ok(None);
+        };
+        let abi = abi(version(elf).as_deref(), table.layout);
+        let abi = abi.ok_or(NotCovered::Go("its version of Go is not known"))?;
+        let base = table.base_of(elf)?;
+        let end = base.wrapping_add(table.place(elf, table.count)?);
+        Ok(Some(Self { table, base, end, abi }))
+    }
+
+    pub(super) fn abi(&self) -> GoAbi {
+        self.abi
+    }
+
+    /// Whether it is Go's code that lies there.
+    pub(super) fn holds(&self, address: u64) -> bool {
+        (self.base..self.end).contains(&address)
+    }
+
+    /// Shows each function with its name, its address and its length.
+    pub(super) fn each(&self, elf: &Elf<'_>, visit: &mut dyn FnMut(&str, u64, u64)) -> Result<(), NotCovered> {
+        let names = elf.whole(self.table.names, NAMES)?;
+        let mut open: Option<(u32, u64)> = None;
+        let mut show = |open: Option<(u32, u64)>, to: u64| {
+            if let Some((name, from)) = open
+                && let Some(name) = text_at(&names, name as usize)
+            {
+                visit(name, self.base.wrapping_add(from), to.saturating_sub(from));
+            }
+        };
+        self.table.walk(elf, &mut |from, name| {
+            show(open.replace((name, from)), from);
+            ControlFlow::Continue(())
+        })?;
+        show(open, self.table.place(elf, self.table.count)?);
+        Ok(())
+    }
 }
 
 /// What the table is called before all methods of a connection.
@@ -232,6 +287,28 @@ impl Table {
 
     /// Where the code of those with these names is.
     fn functions<M: Copy + Ord>(&self, elf: &Elf<'_>, names: &BTreeMap<u64, M>) -> Result<BTreeMap<M, Range>, Fault> {
+        let mut found = BTreeMap::new();
+        let mut open: Option<(M, u64)> = None;
+        self.walk(elf, &mut |from, name| {
+            if let Some((method, begin)) = open.take() {
+                found.insert(method, Range { from: begin, to: from });
+            }
+            open = names.get(&u64::from(name)).map(|method| (*method, from));
+            if found.len() == names.len() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        if let Some((method, from)) = open {
+            let to = self.place(elf, self.count)?;
+            found.insert(method, Range { from, to });
+        }
+        Ok(found)
+    }
+
+    /// Shows where each function's code begins, and at which offset its name stands, in the order of the code.
+    fn walk(&self, elf: &Elf<'_>, show: &mut dyn FnMut(u64, u32) -> ControlFlow<()>) -> Result<(), Fault> {
         let mut details = Details {
             elf,
             // In the oldest layout offsets count from the table's own start.
@@ -243,21 +320,12 @@ impl Table {
             at: 0,
             bytes: Vec::new(),
         };
-        let mut found = BTreeMap::new();
-        let mut open: Option<(M, u64)> = None;
         let mut fault = None;
-        let mut visit = |from: u64, detail: u64| {
-            if let Some((method, begin)) = open.take() {
-                found.insert(method, Range { from: begin, to: from });
-            }
-            match details.name(detail.saturating_add(self.word())) {
-                Ok(name) => open = names.get(&u64::from(name)).map(|method| (*method, from)),
-                Err(what) => fault = Some(what),
-            }
-            if fault.is_some() || found.len() == names.len() {
+        let mut visit = |from: u64, detail: u64| match details.name(detail.saturating_add(self.word())) {
+            Ok(name) => show(from, name),
+            Err(what) => {
+                fault = Some(what);
                 ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
             }
         };
         let entries = Span {
@@ -271,14 +339,16 @@ impl Table {
         } else {
             elf.entries::<[U64<LittleEndian>; 2]>(entries, |_, [from, detail]| visit(from.get(LE), detail.get(LE)))?;
         }
-        if let Some(fault) = fault {
-            return Err(fault);
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// The address that places are counted from, or why it is not known.
+    fn base_of(&self, elf: &Elf<'_>) -> Result<u64, NotCovered> {
+        if !self.layout.is_relative() {
+            return Ok(0);
         }
-        if let Some((method, from)) = open {
-            let to = self.place(elf, self.count)?;
-            found.insert(method, Range { from, to });
-        }
-        Ok(found)
+        self.base(elf)?
+            .ok_or(NotCovered::Go("nothing tells where its code begins"))
     }
 
     /// Where the code of the nth function begins; behind the last, where it ends.
@@ -296,9 +366,6 @@ impl Table {
     /// function and of the end of the last (and refuses to start if they do not fit the table): two words of which the
     /// difference is known. In programs that are loaded anywhere they stand in the relocations.
     fn base(&self, elf: &Elf<'_>) -> Result<Option<u64>, Fault> {
-        if !self.layout.is_relative() {
-            return Ok(Some(0));
-        }
         if self.text != 0 && elf.code_offset(self.text).is_some() {
             return Ok(Some(self.text));
         }

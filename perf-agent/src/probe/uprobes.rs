@@ -6,12 +6,15 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use aya::programs::uprobe::{UProbeLink, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 use memchr::memmem;
 
 use crate::privileges::Purpose;
+
+/// Threads that take probes off.
+const DETACHING: usize = 32;
 
 /// How uprobes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,7 @@ impl Way {
     }
 
     /// What the thread that probes has to be allowed.
-    pub fn purpose(self) -> Purpose {
+    pub(crate) fn purpose(self) -> Purpose {
         match self {
             Self::Multi => Purpose::Probe,
             Self::Single => Purpose::ProbeByPerfEvents,
@@ -67,9 +70,43 @@ impl Way {
 ///
 /// # Errors
 /// If the kernel refuses one of them; then the program hangs on none.
-pub fn hang(program: &mut UProbe, file: &Path, places: &[u64]) -> Result<UProbeLink, ProgramError> {
+pub(crate) fn hang(program: &mut UProbe, file: &Path, places: &[u64]) -> Result<UProbeLink, ProgramError> {
     let link = program.attach(places, file, UProbeScope::AllProcesses)?;
     program.take_link(link)
+}
+
+/// Likewise, and tells the program this number at each of them (`bpf_get_attach_cookie`).
+///
+/// # Errors
+/// As [`hang`].
+pub(crate) fn hang_told(
+    program: &mut UProbe,
+    file: &Path,
+    places: &[u64],
+    told: u64,
+) -> Result<UProbeLink, ProgramError> {
+    let points = places.iter().map(|&place| UProbeAttachPoint {
+        location: UProbeAttachLocation::AbsoluteOffset(place),
+        cookie: Some(told),
+    });
+    let link = program.attach(points, file, UProbeScope::AllProcesses)?;
+    program.take_link(link)
+}
+
+/// Takes probes off. The kernel waits for every processor each time it takes off a link, a tenth of a second: those that
+/// are taken off at the same time wait for the same.
+pub(crate) fn take_off<L: Send>(links: Vec<L>) {
+    let each = links.len().div_ceil(DETACHING).max(1);
+    let mut links = links.into_iter();
+    std::thread::scope(|scope| {
+        loop {
+            let some: Vec<_> = links.by_ref().take(each).collect();
+            if some.is_empty() {
+                break;
+            }
+            scope.spawn(move || drop(some));
+        }
+    });
 }
 
 /// Renames `uprobe.multi` to `uprobe` and `uretprobe.multi` to `uretprobe`, by ending the name sooner: in the table of the
@@ -88,10 +125,11 @@ mod tests {
     use aya_obj::{Object, ProgramSection};
 
     use super::*;
+    use crate::functions::probes;
     use crate::probe::OBJECT;
     use crate::{tasks, tls::coverage};
 
-    /// Each program that hangs on functions of files: its name, whether it is for returns, and whether it is for many places.
+    /// Each program of uprobes: its name, whether it is for returns, and whether it is for many places.
     fn uprobes(object: &Object) -> Vec<(String, bool, bool)> {
         let programs = object.programs.iter();
         let mut found: Vec<_> = programs
@@ -120,7 +158,8 @@ mod tests {
                 (name, returns, false)
             })
             .collect();
-        assert_eq!(expected.len(), coverage::PROGRAMS.len() + tasks::PROGRAMS.len());
+        let programs = coverage::PROGRAMS.len() + tasks::PROGRAMS.len() + probes::PROGRAMS.len();
+        assert_eq!(expected.len(), programs);
         assert_eq!(uprobes(&single), expected);
 
         for (key, function) in &multi.functions {

@@ -101,6 +101,19 @@ pub(crate) fn executable(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
 
+/// Where in its file an address of this program's own code lies.
+pub(crate) fn own_place(address: u64) -> Option<u64> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    maps.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (from, to) = words.next()?.split_once('-')?;
+        let [from, to] = [from, to].map(|end| u64::from_str_radix(end, 16).ok());
+        let into = address.checked_sub(from?)?;
+        let offset = u64::from_str_radix(words.nth(1)?, 16).ok()?;
+        (address < to?).then(|| offset + into)
+    })
+}
+
 /// `address perms offset device inode path`; the path is all that follows, blanks included.
 fn parse(maps: &str) -> Vec<MappedFile> {
     let mut files: Vec<MappedFile> = Vec::new();
