@@ -1,8 +1,8 @@
 //! Measures the agent: `cargo xtask bench` builds and runs this, as root where a benchmark needs it, and prints its
 //! figures as tables. Each subcommand prints one [`report::Report`] as JSON.
 //!
-//! Read in this order: [`report`] (figures and bars), [`records`], [`multiplexed`] and [`pipeline`] (the user side
-//! alone), [`talk`] and [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`]
+//! Read in this order: [`report`] (figures and bars), [`records`], [`multiplexed`], [`conversations`] and [`pipeline`]
+//! (the user side alone), [`talk`] and [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`]
 //! (what it costs those that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`handlers`]
 //! (the same for servers that take their time), [`idle`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod conversations;
 mod handlers;
 mod host;
 mod idle;

@@ -26,6 +26,7 @@ pub mod sql;
 #[cfg(test)]
 mod tests;
 mod websocket;
+mod words;
 
 use std::ops::{Deref, DerefMut};
 

@@ -1,6 +1,8 @@
 //! What the commands are: <https://redis.io/docs/latest/commands/>, as far as it matters for pairing them with answers, and for
 //! telling one operation from another. A command that is not here is one of a module, and taken as a plain one.
 
+use crate::protocol::words::Words;
+
 /// What becomes of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -384,6 +386,18 @@ impl Default for Command {
     }
 }
 
+/// Places of [`COMMANDS`].
+static BY_NAME: Words<u16, 512> = {
+    let mut words = Words::new();
+    let mut place = 0;
+    while place < COMMANDS.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "there are some hundred commands")]
+        words.add(COMMANDS[place].name.as_bytes(), place as u16);
+        place += 1;
+    }
+    words
+};
+
 impl Command {
     /// Longest name of a command or subcommand.
     pub(super) const MAX_NAME: usize = 24;
@@ -393,16 +407,13 @@ impl Command {
     /// The command of this name; `None` if it is not in the table.
     #[inline]
     pub(super) fn of(name: &[u8]) -> Option<Self> {
-        let mut capitals = [0; Self::MAX_NAME];
-        let capitals = capitals.get_mut(..name.len())?;
-        capitals.copy_from_slice(name);
-        capitals.make_ascii_uppercase();
-        let capitals = &*capitals;
-        let place = COMMANDS
-            .binary_search_by(|entry| entry.name.as_bytes().cmp(capitals))
-            .ok()?;
+        let entry = |place: u16| {
+            let entry = &COMMANDS[usize::from(place)];
+            (entry.name, entry)
+        };
+        let entry = BY_NAME.find(name, entry)?;
         Some(Self {
-            entry: &COMMANDS[place],
+            entry,
             ..Self::default()
         })
     }

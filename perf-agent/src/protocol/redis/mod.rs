@@ -82,15 +82,17 @@ fn header(bytes: &[u8]) -> Option<Header> {
         Some((b'-', digits)) => (true, digits),
         _ => (false, rest),
     };
-    let mut value = 0i64;
+    // Of so many digits it fits.
+    let mut value = 0u64;
     let mut count = 0;
-    for &byte in digits.iter().take(DIGITS) {
+    for &byte in digits.iter().take(DIGITS - 1) {
         if !byte.is_ascii_digit() {
             break;
         }
-        value = value.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?;
+        value = value * 10 + u64::from(byte - b'0');
         count += 1;
     }
+    let value = i64::try_from(value).ok()?;
     let ended = digits.get(count..).is_some_and(|rest| rest.starts_with(b"\r\n"));
     (count > 0 && ended).then_some(Header {
         kind,
@@ -231,35 +233,35 @@ fn of_half(half: Half, bytes: u64) -> [u64; 2] {
 
 /// A value's header, and the text behind it where it is one.
 fn measure_value(bytes: &[u8]) -> Measure {
+    if let Some(header) = header(bytes) {
+        let length = header.bytes as u64;
+        return match (header.kind, header.value) {
+            (b':' | b'*' | b'%' | b'~' | b'>' | b'|', _) | (b'$' | b'!' | b'=', ..0) => Measure::Message {
+                head: header.bytes,
+                length,
+            },
+            (b'$' | b'!' | b'=', value) => Measure::Message {
+                // Enough for an error's code and for the words that pub/sub begins with.
+                head: header.bytes + usize::try_from(value).map_or(CODE_BYTES, |value| value.min(CODE_BYTES)),
+                length: length + value.unsigned_abs() + 2,
+            },
+            _ => measure_text(bytes),
+        };
+    }
+    measure_text(bytes)
+}
+
+/// The same of a value whose line is no number, or is not whole.
+fn measure_text(bytes: &[u8]) -> Measure {
     let Some(line) = line(bytes) else {
         // The longest line is an error's or a simple string's.
         let known = b"+-:$*_#,(!=%~>|".contains(&bytes[0]);
         return if known { Measure::More } else { Measure::Malformed };
     };
-    let length = line.len() as u64;
     match bytes[0] {
         b'+' | b'-' | b'_' | b'#' | b',' | b'(' => Measure::Message {
             head: line.len().min(CODE_BYTES),
-            length,
-        },
-        b':' | b'*' | b'%' | b'~' | b'>' | b'|' => match header(line) {
-            Some(_) => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            None => Measure::Malformed,
-        },
-        b'$' | b'!' | b'=' => match header(line) {
-            Some(Header { value: ..0, .. }) => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            Some(Header { value, .. }) => Measure::Message {
-                // Enough for an error's code and for the words that pub/sub begins with.
-                head: line.len() + usize::try_from(value).map_or(CODE_BYTES, |value| value.min(CODE_BYTES)),
-                length: length + value.unsigned_abs() + 2,
-            },
-            None => Measure::Malformed,
+            length: line.len() as u64,
         },
         _ => Measure::Malformed,
     }
@@ -267,6 +269,25 @@ fn measure_value(bytes: &[u8]) -> Measure {
 
 impl Redis {
     fn measure_request(&self, bytes: &[u8]) -> Measure {
+        if let Some(Header { kind, value, bytes }) = header(bytes) {
+            let length = bytes as u64;
+            match (kind, value) {
+                (b'$', 0..) if self.asking.left > 0 => {
+                    // An argument.
+                    let name = usize::try_from(value)
+                        .ok()
+                        .filter(|&bytes| bytes <= Command::MAX_NAME && self.asking.reads());
+                    return Measure::Message {
+                        head: bytes + name.unwrap_or(0),
+                        length: length + value.unsigned_abs() + 2,
+                    };
+                }
+                (b'*', _) if self.asking.left == 0 => return Measure::Message { head: bytes, length },
+                _ if self.asking.left > 0 || !kind.is_ascii_alphabetic() => return Measure::Malformed,
+                // A word in a line.
+                _ => {}
+            }
+        }
         let Some(line) = line(bytes) else {
             let begins = bytes[0] == b'*' || bytes[0] == b'$';
             let most = if begins { DIGITS + 3 } else { MAX_INLINE };
@@ -276,38 +297,14 @@ impl Redis {
                 Measure::More
             };
         };
-        let length = line.len() as u64;
-        if self.asking.left > 0 {
-            // An argument.
-            return match header(line) {
-                Some(Header {
-                    kind: b'$',
-                    value: value @ 0..,
-                    ..
-                }) => {
-                    let name = usize::try_from(value)
-                        .ok()
-                        .filter(|&bytes| bytes <= Command::MAX_NAME && self.asking.reads());
-                    Measure::Message {
-                        head: line.len() + name.unwrap_or(0),
-                        length: length + value.unsigned_abs() + 2,
-                    }
-                }
-                _ => Measure::Malformed,
-            };
+        let is_inline = bytes[0].is_ascii_alphabetic() || line == b"\r\n";
+        if self.asking.left > 0 || !is_inline || line.len() > MAX_INLINE {
+            return Measure::Malformed;
         }
-        match header(line) {
-            Some(Header { kind: b'*', .. }) => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            _ if bytes[0] == b'*' || !line[0].is_ascii_alphabetic() && line != b"\r\n" => Measure::Malformed,
-            // An inline command: its words are looked at here, and kept nowhere.
-            _ if line.len() <= MAX_INLINE => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            _ => Measure::Malformed,
+        // An inline command: its words are looked at here, and kept nowhere.
+        Measure::Message {
+            head: line.len(),
+            length: line.len() as u64,
         }
     }
 
@@ -523,8 +520,20 @@ impl Redis {
         let named = |names: &[&[u8]]| names.contains(&word);
         let confirms = named(&[b"subscribe", b"psubscribe", b"ssubscribe"]);
         if !answer.counted {
+            // Of pushes, the first that answers SUBSCRIBE; others are about keys that the client caches.
+            let waits = talk.oldest().is_some_and(|asked| asked.note.kind == Kind::Subscribe);
+            if waits
+                && confirms
+                && let Some(asked) = talk.oldest()
+            {
+                asked.answers(answer.first_ns, answer.bytes);
+            }
             if let Some(stream) = self.stream {
                 talk.stream_moved(stream, at.at_ns, [0, answer.bytes], Some([0, 1]));
+                if waits && confirms {
+                    // It was asked for before the one that began the stream was answered.
+                    talk.answered(at.at_ns);
+                }
                 let leaves = named(&[b"unsubscribe", b"punsubscribe", b"sunsubscribe"]);
                 if leaves && answer.number == 0 && !self.monitor {
                     self.stream = None;
@@ -532,13 +541,8 @@ impl Redis {
                 }
                 return;
             }
-            // The first push that answers SUBSCRIBE; others are about keys that the client caches.
-            let waits = talk.oldest().is_some_and(|asked| asked.note.kind == Kind::Subscribe);
             if !(waits && confirms) {
                 return;
-            }
-            if let Some(asked) = talk.oldest() {
-                asked.answers(answer.first_ns, answer.bytes);
             }
         }
         let Some(asked) = talk.oldest() else {
@@ -548,9 +552,14 @@ impl Redis {
         match asked.note.kind {
             Kind::Subscribe | Kind::Monitor | Kind::Replicate if !failed => {
                 let kind = asked.note.kind;
-                self.stream = talk.becomes_stream(at.at_ns, StreamKind::Subscription);
-                self.monitor = kind == Kind::Monitor;
-                self.raw = kind == Kind::Replicate;
+                if self.stream.is_some() {
+                    // What it tells of comes in the stream that there is.
+                    talk.answered(at.at_ns);
+                } else {
+                    self.stream = talk.becomes_stream(at.at_ns, StreamKind::Subscription);
+                }
+                self.monitor |= kind == Kind::Monitor;
+                self.raw |= kind == Kind::Replicate;
             }
             Kind::Unsubscribe if asked.note.answers > 1 && !failed => asked.note.answers -= 1,
             _ => talk.answered(at.at_ns),
