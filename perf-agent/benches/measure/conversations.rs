@@ -159,9 +159,10 @@ impl Conversations {
         let first = self.speaks.first();
         for number in 0..CONNECTIONS {
             let ephemeral = 20_000 + u16::try_from(number).expect("connections are few");
-            let ports = match self.is_client(number) {
-                true => (ephemeral, port, 9),
-                false => (port, ephemeral, 7),
+            let ports = if self.is_client(number) {
+                (ephemeral, port, 9)
+            } else {
+                (port, ephemeral, 7)
             };
             let id = id_of(number);
             emit(

@@ -190,7 +190,9 @@ pub(super) fn mongodb(number: u64, random: &mut Random, asks: &mut Vec<u8>, answ
 fn sized(to: &mut Vec<u8>, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     to.extend_from_slice(&small(length).to_be_bytes());
-    parts.iter().for_each(|part| to.extend_from_slice(part));
+    for part in parts {
+        to.extend_from_slice(part);
+    }
 }
 
 /// A name behind its length.

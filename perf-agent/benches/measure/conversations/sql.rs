@@ -20,32 +20,26 @@ pub(super) const MYSQL: usize = 2 * STATEMENTS.len();
 
 /// The statement with placeholders, as PostgreSQL's drivers write it, or MySQL's.
 fn with_placeholders(statement: &str, numbered: bool) -> String {
-    let mut text = String::new();
     let mut number = 0;
-    for part in statement.split_inclusive('@') {
-        match part.strip_suffix('@') {
-            Some(part) if numbered => {
-                number += 1;
-                text.push_str(&format!("{part}${number}"));
-            }
-            Some(part) => text.push_str(&format!("{part}?")),
-            None => text.push_str(part),
+    let part = |part: &str| match part.strip_suffix('@') {
+        Some(part) if numbered => {
+            number += 1;
+            format!("{part}${number}")
         }
-    }
-    text
+        Some(part) => format!("{part}?"),
+        None => part.to_owned(),
+    };
+    statement.split_inclusive('@').map(part).collect()
 }
 
 /// The statement with values in it.
 fn with_values(statement: &str, random: &mut Random) -> String {
-    let mut text = String::new();
-    for part in statement.split_inclusive('@') {
-        match part.strip_suffix('@') {
-            Some(part) if random.below(2) == 0 => text.push_str(&format!("{part}{}", random.below(1_000_000))),
-            Some(part) => text.push_str(&format!("{part}'value {:x}'", random.next())),
-            None => text.push_str(part),
-        }
-    }
-    text
+    let part = |part: &str| match part.strip_suffix('@') {
+        Some(part) if random.below(2) == 0 => format!("{part}{}", random.below(1_000_000)),
+        Some(part) => format!("{part}'value {:x}'", random.next()),
+        None => part.to_owned(),
+    };
+    statement.split_inclusive('@').map(part).collect()
 }
 
 fn values(statement: &str) -> usize {
@@ -62,7 +56,9 @@ fn message(to: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let length: usize = 4 + parts.iter().map(|part| part.len()).sum::<usize>();
     to.push(kind);
     to.extend_from_slice(&u32::try_from(length).expect("small").to_be_bytes());
-    parts.iter().for_each(|part| to.extend_from_slice(part));
+    for part in parts {
+        to.extend_from_slice(part);
+    }
 }
 
 /// A statement's name.
@@ -78,7 +74,7 @@ pub(super) fn postgresql_first() -> Vec<[Vec<u8>; 2]> {
         message(&mut asks, b'P', &[name(place).as_bytes(), text.as_bytes(), b"\0\0\0"]);
         message(&mut asks, b'S', &[]);
         message(&mut answers, b'1', &[]);
-        message(&mut answers, b'Z', b"I".chunks(1).collect::<Vec<_>>().as_slice());
+        message(&mut answers, b'Z', &[b"I"]);
         [asks, answers]
     };
     STATEMENTS.iter().enumerate().map(first).collect()
@@ -150,7 +146,9 @@ fn packet(to: &mut Vec<u8>, sequence: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     to.extend_from_slice(&u32::try_from(length).expect("small").to_le_bytes()[..3]);
     to.push(sequence);
-    parts.iter().for_each(|part| to.extend_from_slice(part));
+    for part in parts {
+        to.extend_from_slice(part);
+    }
 }
 
 const COLUMN: &[u8] = b"\x03def\x04shop\x01p\x08products\x04name\x04name\x0c\x21\0\x3c\0\0\0\xfd\x01\x10\0\0\0";

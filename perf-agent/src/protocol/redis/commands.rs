@@ -422,14 +422,28 @@ impl Command {
     pub(super) fn named(name: &[u8]) -> Self {
         Self::of(name).unwrap_or_else(|| {
             let mut command = Self::default();
-            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-            if name.len() <= command.name.len() && name.iter().all(is_name) {
+            if Self::is_name(name) {
                 command.name[..name.len()].copy_from_slice(name);
                 command.name.make_ascii_uppercase();
                 command.name_bytes = u8::try_from(name.len()).unwrap_or(0);
             }
             command
         })
+    }
+
+    /// Could a command be called like this?
+    pub(super) fn is_name(name: &[u8]) -> bool {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        name.len() <= Self::MAX_NAME && name.iter().all(is_part)
+    }
+
+    /// Is its next argument, which begins like this, a part of its name, as far as can be told?
+    pub(super) fn is_part(&self, word: &[u8]) -> bool {
+        let begins = |name: &&str| {
+            let begin = name.as_bytes().get(..word.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+        };
+        self.entry.has_subcommand && SUBCOMMANDS.iter().any(begins)
     }
 
     /// With its next argument, which is a part of its name if it is a subcommand.

@@ -200,6 +200,30 @@ impl Language for Redis {
         }
     }
 
+    fn blank(&self, half: Half, head: &mut [u8]) {
+        let kept = match half {
+            Half::Request => self.kept_of_request(head),
+            Half::Response => kept_of_answer(head),
+        };
+        framed::cover_behind(head, kept);
+        if let (
+            Half::Response,
+            Some(Header {
+                kind: b':',
+                value,
+                bytes,
+            }),
+        ) = (half, header(head))
+            && !(-9999..=9999).contains(&value)
+        {
+            // A number that is a value, and not one of keys or channels.
+            head[1..bytes - 2]
+                .iter_mut()
+                .filter(|byte| **byte != b'-')
+                .for_each(|byte| *byte = b'1');
+        }
+    }
+
     fn forget(&mut self, half: Half) {
         match half {
             Half::Request => self.asking = Asking::default(),
@@ -267,7 +291,88 @@ fn measure_text(bytes: &[u8]) -> Measure {
     }
 }
 
+/// Bytes of a line's beginning that say how long what follows is, as far as it is there.
+fn kept_of_header(head: &[u8]) -> usize {
+    match header(head) {
+        Some(header) => header.bytes,
+        None => {
+            head.iter()
+                .skip(1)
+                .take_while(|byte| byte.is_ascii_digit() || b"-\r".contains(byte))
+                .count()
+                + 1
+        }
+    }
+}
+
+/// Bytes of an answer's head that may be written to a file: all but what is a value.
+fn kept_of_answer(head: &[u8]) -> usize {
+    const NAMES: [&[u8]; 6] = [
+        b"subscribe",
+        b"psubscribe",
+        b"ssubscribe",
+        b"unsubscribe",
+        b"punsubscribe",
+        b"sunsubscribe",
+    ];
+    // With what ends it.
+    let code = |text: &[u8]| ErrorCode::new(text).len() + 1;
+    match head[0] {
+        b'-' => 1 + code(&head[1..]),
+        b':' | b'*' | b'%' | b'~' | b'>' | b'|' => kept_of_header(head),
+        b'$' | b'!' | b'=' => {
+            let line = kept_of_header(head);
+            let text = &head[line.min(head.len())..];
+            match head[0] {
+                b'!' => line + code(text),
+                b'$' if NAMES.iter().any(|name| {
+                    text.strip_prefix(*name)
+                        .is_some_and(|rest| rest.is_empty() || rest == b"\r\n")
+                }) =>
+                {
+                    head.len()
+                }
+                _ => line,
+            }
+        }
+        _ => 1,
+    }
+}
+
 impl Redis {
+    /// Bytes of a request's head that may be written to a file: what the command is, but none of its arguments.
+    fn kept_of_request(&self, head: &[u8]) -> usize {
+        if self.asking.left == 0 && head[0] != b'*' {
+            let name = head.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            let Some(command) = Command::of(name) else { return 0 };
+            let argument = head[name.len()..].trim_ascii();
+            let word = argument.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            let begins = head.len() - head[name.len()..].trim_ascii_start().len();
+            return if command.is_part(word) {
+                begins + word.len()
+            } else {
+                name.len()
+            };
+        }
+        let line = kept_of_header(head);
+        let word = head.get(line..).unwrap_or_default();
+        let is_kept = match (self.asking.place, self.asking.command) {
+            _ if self.asking.left == 0 => false,
+            (0, _) => Command::is_name(word),
+            (1, Some(command)) if command.is_part(word) => true,
+            (_, Some(command)) if command.may_block() => {
+                let length = header(head).map_or(0, |header| header.value);
+                let begin = b"BLOCK".get(..word.len());
+                length == 5 && begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+            }
+            (2, Some(command)) if command.kind() == Kind::Reply => [&b"ON"[..], b"OFF", b"SKIP"]
+                .iter()
+                .any(|mode| word.eq_ignore_ascii_case(mode)),
+            _ => false,
+        };
+        if is_kept { head.len() } else { line }
+    }
+
     fn measure_request(&self, bytes: &[u8]) -> Measure {
         if let Some(Header { kind, value, bytes }) = header(bytes) {
             let length = bytes as u64;
