@@ -484,6 +484,9 @@ fn number(record: &[u8], at: usize, bytes: usize) -> u64 {
 }
 
 #[cfg(test)]
+mod replays;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use perf_common::record::origin;

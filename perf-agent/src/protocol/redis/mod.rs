@@ -206,20 +206,11 @@ impl Language for Redis {
             Half::Response => kept_of_answer(head),
         };
         framed::cover_behind(head, kept);
-        if let (
-            Half::Response,
-            Some(Header {
-                kind: b':',
-                value,
-                bytes,
-            }),
-        ) = (half, header(head))
-            && !(-9999..=9999).contains(&value)
-        {
-            // A number that is a value, and not one of keys or channels.
-            head[1..bytes - 2]
-                .iter_mut()
-                .filter(|byte| **byte != b'-')
+        // Small numbers are those of keys and channels; others are values. Of one that is cut it is not known.
+        let is_small = header(head).is_some_and(|header| (-9999..=9999).contains(&header.value));
+        if half == Half::Response && head[0] == b':' && !is_small {
+            head.iter_mut()
+                .filter(|byte| matches!(byte, b'2'..=b'9'))
                 .for_each(|byte| *byte = b'1');
         }
     }
@@ -323,15 +314,13 @@ fn kept_of_answer(head: &[u8]) -> usize {
         b'$' | b'!' | b'=' => {
             let line = kept_of_header(head);
             let text = &head[line.min(head.len())..];
+            let is_name = |name: &&[u8]| {
+                let length = header(head).map_or(0, |header| header.value);
+                usize::try_from(length) == Ok(name.len()) && (name.starts_with(text) || text.starts_with(name))
+            };
             match head[0] {
                 b'!' => line + code(text),
-                b'$' if NAMES.iter().any(|name| {
-                    text.strip_prefix(*name)
-                        .is_some_and(|rest| rest.is_empty() || rest == b"\r\n")
-                }) =>
-                {
-                    head.len()
-                }
+                b'$' if NAMES.iter().any(is_name) => head.len(),
                 _ => line,
             }
         }
@@ -348,11 +337,7 @@ impl Redis {
             let argument = head[name.len()..].trim_ascii();
             let word = argument.split(u8::is_ascii_whitespace).next().unwrap_or_default();
             let begins = head.len() - head[name.len()..].trim_ascii_start().len();
-            return if command.is_part(word) {
-                begins + word.len()
-            } else {
-                name.len()
-            };
+            return begins + if command.is_part(word) { word.len() } else { 0 };
         }
         let line = kept_of_header(head);
         let word = head.get(line..).unwrap_or_default();
