@@ -5,10 +5,9 @@ use crate::protocol::framed::cover_behind;
 
 /// Covers each word behind as many bytes of it as `kept` tells of its place and itself; blanks stay.
 pub(super) fn words(line: &mut [u8], kept: impl Fn(usize, &[u8]) -> usize) {
-    let mut place = 0;
-    for word in line.split_mut(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+    let words = line.split_mut(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    for (place, word) in words.enumerate() {
         cover_behind(word, kept(place, word));
-        place += 1;
     }
 }
 
@@ -24,7 +23,7 @@ pub(super) fn request(line: &mut [u8]) {
         let is_kept = match (command.kind, place) {
             (_, 0) => true,
             (_, 2..) if b"noreply".starts_with(word) => true,
-            (Kind::GetAndTouch, 1) | (Kind::Store, 2..=5) | (Kind::Touch, 2) | (Kind::MetaSet, 2) => {
+            (Kind::GetAndTouch, 1) | (Kind::Store, 2..=5) | (Kind::Touch | Kind::MetaSet, 2) => {
                 number(word.strip_prefix(b"-").unwrap_or(word)).is_some()
             }
             // What a server tells of itself.
