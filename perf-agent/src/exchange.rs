@@ -318,6 +318,11 @@ impl ErrorCode {
         Self::new(number.to_string().as_bytes())
     }
 
+    /// Bytes of it.
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.length)
+    }
+
     /// As text; `unnamed` if there was nothing that could be a code.
     pub fn as_str(&self) -> &str {
         let text = str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default();

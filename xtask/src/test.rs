@@ -60,15 +60,26 @@ const TLS_PROGRAMS: [(&str, &str, &str); 8] = [
 
 /// Databases and caches: a program, the package that brings it, and what it is for. The packages of Debian also start them;
 /// the tests start their own.
-const STORES: [(&str, &str, &str); 4] = [
-    ("redis-server", "redis-server", "the tests observe it"),
-    ("redis-benchmark", "redis-tools", "load for Redis, and what it counts"),
+const STORES: [(&str, &str, &str); 2] = [
     ("memcached", "memcached", "the tests observe it"),
     ("mariadbd", "mariadb-server", "the tests observe it"),
 ];
 
 /// Where Debian puts PostgreSQL's programs, by version.
 const POSTGRESQL: &str = "/usr/lib/postgresql";
+
+/// Redis, and what asks it.
+pub(crate) fn redis() -> Vec<Need> {
+    let server = Need::program("redis-server", "redis-server", "it is observed");
+    let load = Need::program("redis-benchmark", "redis-tools", "load for Redis, and what it counts");
+    server.into_iter().chain(load).collect()
+}
+
+/// PostgreSQL, with what asks it.
+pub(crate) fn postgresql() -> Option<Need> {
+    let why = "it is observed, and its pgbench is load for it";
+    (!Path::new(POSTGRESQL).exists()).then(|| Need::packages("PostgreSQL", why, ["postgresql"]))
+}
 
 /// Whatever the tests need beyond the BPF tool chain.
 pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
@@ -87,10 +98,8 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
     for (program, package, why) in STORES.into_iter().chain(TLS_PROGRAMS) {
         needs.extend(Need::program(program, package, why));
     }
-    if !Path::new(POSTGRESQL).exists() {
-        let why = "the tests observe it, and its pgbench is load for it";
-        needs.push(Need::packages("PostgreSQL", why, ["postgresql"]));
-    }
+    needs.extend(redis());
+    needs.extend(postgresql());
     // Python's clients of libcurl load it by this name.
     let load = ["-c", "import ctypes; ctypes.CDLL('libcurl-gnutls.so.4')"];
     if !command::works(Command::new(python::SYSTEM_PYTHON).args(load)) {

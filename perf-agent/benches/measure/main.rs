@@ -1,15 +1,16 @@
 //! Measures the agent: `cargo xtask bench` builds and runs this, as root where a benchmark needs it, and prints its
 //! figures as tables. Each subcommand prints one [`report::Report`] as JSON.
 //!
-//! Read in this order: [`report`] (figures and bars), [`records`], [`multiplexed`] and [`pipeline`] (the user side
-//! alone), [`talk`] and [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`]
-//! (what it costs those that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`handlers`]
-//! (the same for servers that take their time), [`idle`].
+//! Read in this order: [`report`] (figures and bars), [`records`], [`multiplexed`], [`conversations`] and [`pipeline`]
+//! (the user side alone), [`talk`] and [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`]
+//! (what it costs those that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`stores`]
+//! (the same for databases and caches), [`handlers`] (the same for servers that take their time), [`idle`].
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 #![expect(clippy::disallowed_methods, reason = "it measures times")]
 #![forbid(unsafe_code)]
 
 mod agent;
+mod conversations;
 mod handlers;
 mod host;
 mod idle;
@@ -20,6 +21,7 @@ mod pipeline;
 mod records;
 mod report;
 mod serve;
+mod stores;
 mod streams;
 mod talk;
 mod tls;
@@ -81,6 +83,15 @@ enum Measure {
         /// The object with the empty programs.
         #[arg(long)]
         empty: PathBuf,
+        #[arg(long, default_value_t = 9)]
+        pairs: usize,
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// Redis and PostgreSQL with the agent and without. As root.
+    Stores {
+        #[command(flatten)]
+        plan: Pairs,
         #[arg(long, default_value_t = 9)]
         pairs: usize,
         #[arg(long, default_value_t = 3)]
@@ -204,6 +215,7 @@ fn main() -> Result<()> {
             pairs,
             seconds,
         } => tls::run(&plan.plan(pairs, seconds), &empty)?.print(),
+        Measure::Stores { plan, pairs, seconds } => stores::run(&plan.plan(pairs, seconds))?.print(),
         Measure::Handlers { plan, pairs, seconds } => handlers::run(&plan.plan(pairs, seconds))?.print(),
         Measure::Guest { plan, pairs, seconds } => nginx::guest(&plan.plan(pairs, seconds))?.print(),
         Measure::Idle { agent, seconds } => idle::run(&agent, seconds)?.print(),

@@ -6,9 +6,9 @@
 //! by others (curl, nginx as a proxy); ids of requests; answers of servers that insert each field again each time (nginx)
 //! and of those that do not.
 
-use perf_common::record::{DataRecord, TAIL_BYTES, direction, flag, kind};
+use perf_common::record::flag;
 
-use crate::records::{Emit, Random, header, id_of, index, open_at, process, whole};
+use crate::records::{Emit, Flow, Random, id_of, index, open_at, process, whole};
 
 /// Connections, and services and endpoints of each that they go to.
 pub(crate) const CONNECTIONS: usize = 1000;
@@ -40,9 +40,7 @@ struct Connection {
     inserts: bool,
     /// The server inserts each field each time.
     repeats: bool,
-    tgid: u32,
-    received: u32,
-    sent: u32,
+    flow: Flow,
     next_stream: u32,
     asked: Table,
     answered: Table,
@@ -59,9 +57,7 @@ impl Multiplexed {
                 service,
                 inserts: (number / SERVICES).is_multiple_of(2),
                 repeats: number / SERVICES % 4 < 2,
-                tgid: tgid_of(service),
-                received: 0,
-                sent: 0,
+                flow: Flow::new(tgid_of(service)),
                 next_stream: 1,
                 asked: Table::default(),
                 answered: Table::default(),
@@ -92,7 +88,7 @@ impl Multiplexed {
         for number in 0..self.connections.len() {
             let id = id_of(number);
             let port = 8000 + u16::try_from(number % SERVICES).unwrap_or(0);
-            let tgid = self.connections[number].tgid;
+            let tgid = self.connections[number].flow.tgid;
             emit(&open_at(id, tgid, (port, 20_000, 7), at_ns).to_bytes(), id);
             let mut pieces = Pieces::default();
             pieces.bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -235,28 +231,12 @@ impl Multiplexed {
 
     /// Emits a segment.
     fn tell(&mut self, number: usize, sent: bool, at_ns: u64, pieces: Pieces, emit: &mut Emit<'_>) {
-        let length = pieces.length;
-        let bytes = pieces.done();
-        let on = &mut self.connections[number];
-        let position = if sent { &mut on.sent } else { &mut on.received };
-        *position = position.wrapping_add(length);
-        let record = DataRecord {
-            header: header::<DataRecord>(kind::DATA, flag::PIECES, bytes.len(), at_ns),
-            connection: id_of(number),
-            arrival_ns: if sent { 0 } else { at_ns - 500 },
-            position_end: *position,
-            length,
-            captured: u32::try_from(bytes.len()).expect("pieces are small"),
-            tgid: on.tgid,
-            tid: on.tgid,
-            direction: if sent { direction::SENT } else { direction::RECEIVED },
-            reserved: [0; 3],
-            tail: [0; TAIL_BYTES],
-        };
-        self.record.clear();
-        self.record.extend_from_slice(&record.to_bytes());
-        self.record.extend_from_slice(&bytes);
-        emit(&self.record, id_of(number));
+        let length = usize::try_from(pieces.length).expect("pieces are small");
+        let (id, bytes) = (id_of(number), pieces.done());
+        let times = [at_ns, if sent { 0 } else { at_ns - 500 }];
+        let flow = &mut self.connections[number].flow;
+        flow.record(id, sent, flag::PIECES, times, length, &[&bytes], &mut self.record);
+        emit(&self.record, id);
     }
 }
 

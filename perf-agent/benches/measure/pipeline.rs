@@ -13,6 +13,7 @@ use perf_agent::snapshot::Snapshot;
 use perf_agent::source::format::{Entry, Reader};
 use perf_agent::statistics;
 
+use crate::conversations::{self, Conversations, Speaks};
 use crate::host::{self, Memory};
 use crate::multiplexed::{self, Multiplexed};
 use crate::records::{Batch, NARROW, Shape, Traffic, WIDE, tick};
@@ -32,6 +33,7 @@ const START_NS: u64 = 1000 * SECOND_NS;
 /// Bars.
 const LEAST_PER_SECOND: f64 = 1_500_000.0;
 const LEAST_PER_SECOND_HTTP2: f64 = 700_000.0;
+const LEAST_PER_SECOND_STORE: f64 = 1_000_000.0;
 const MOST_MB: f64 = 60.0;
 
 /// Both figures. Memory is that of a process of its own.
@@ -119,16 +121,67 @@ pub(crate) enum Kind {
     Server,
     /// Many streams on each connection.
     Http2,
+    /// One command at a time.
+    Redis,
+    /// Several in a segment.
+    RedisPipelined,
+    /// The text protocol.
+    Memcached,
+    /// Prepared statements and others.
+    Postgresql,
+    /// Prepared statements and others.
+    Mysql,
+    /// `OP_MSG`.
+    Mongodb,
+    /// Batches produced and fetched.
+    Kafka,
+    /// Over TCP.
+    Dns,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Host, Self::Server, Self::Http2];
+    const ALL: [Self; 11] = [
+        Self::Host,
+        Self::Server,
+        Self::Http2,
+        Self::Redis,
+        Self::RedisPipelined,
+        Self::Memcached,
+        Self::Postgresql,
+        Self::Mysql,
+        Self::Mongodb,
+        Self::Kafka,
+        Self::Dns,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Host => "busy host",
             Self::Server => "busy server",
             Self::Http2 => "HTTP/2",
+            Self::Redis => "Redis",
+            Self::RedisPipelined => "Redis, 16 commands at once",
+            Self::Memcached => "Memcached",
+            Self::Postgresql => "PostgreSQL",
+            Self::Mysql => "MySQL",
+            Self::Mongodb => "MongoDB",
+            Self::Kafka => "Kafka",
+            Self::Dns => "DNS over TCP",
+        }
+    }
+
+    /// Of [`Conversations`].
+    fn speaks(self) -> Option<Speaks> {
+        match self {
+            Self::Host | Self::Server | Self::Http2 => None,
+            Self::Redis => Some(Speaks::Redis),
+            Self::RedisPipelined => Some(Speaks::RedisPipelined),
+            Self::Memcached => Some(Speaks::Memcached),
+            Self::Postgresql => Some(Speaks::Postgresql),
+            Self::Mysql => Some(Speaks::Mysql),
+            Self::Mongodb => Some(Speaks::Mongodb),
+            Self::Kafka => Some(Speaks::Kafka),
+            Self::Dns => Some(Speaks::Dns),
         }
     }
 
@@ -136,6 +189,7 @@ impl Kind {
         match self {
             Self::Host | Self::Server => LEAST_PER_SECOND,
             Self::Http2 => LEAST_PER_SECOND_HTTP2,
+            _ => LEAST_PER_SECOND_STORE,
         }
     }
 
@@ -144,6 +198,7 @@ impl Kind {
             Self::Host => WIDE.endpoints(),
             Self::Server => NARROW.endpoints(),
             Self::Http2 => multiplexed::ENDPOINTS,
+            _ => self.speaks().map_or(0, Speaks::endpoints),
         }
     }
 
@@ -152,6 +207,7 @@ impl Kind {
             Self::Host => WIDE.connections,
             Self::Server => NARROW.connections,
             Self::Http2 => multiplexed::CONNECTIONS,
+            _ => conversations::CONNECTIONS,
         }
     }
 }
@@ -219,10 +275,19 @@ impl Load {
     fn new(kind: Kind) -> Result<Self> {
         let mut pipeline = pipeline()?;
         let mut batch = Batch::default();
-        let (exchanges, end_ns) = match kind {
-            Kind::Host => make(WIDE, &mut pipeline, &mut batch),
-            Kind::Server => make(NARROW, &mut pipeline, &mut batch),
-            Kind::Http2 => {
+        // Exchanges that connections begin with, and that are not replayed.
+        let mut begun = 0;
+        let (exchanges, end_ns) = match (kind, kind.speaks()) {
+            (_, Some(speaks)) => {
+                let mut traffic = Conversations::new(speaks, RATE, START_NS);
+                traffic.begin(&mut |record, _| pipeline.apply(record));
+                begun = traffic.exchanges();
+                let end_ns = traffic.run(BATCH, &mut |record, connection| batch.push(record, connection));
+                (traffic.exchanges() - begun, end_ns)
+            }
+            (Kind::Host, _) => make(WIDE, &mut pipeline, &mut batch),
+            (Kind::Server, _) => make(NARROW, &mut pipeline, &mut batch),
+            (_, None) => {
                 let mut traffic = Multiplexed::new(RATE, START_NS);
                 traffic.begin(&mut |record, _| pipeline.apply(record));
                 let end_ns = traffic.run(BATCH, &mut |record, connection| batch.push(record, connection));
@@ -238,7 +303,7 @@ impl Load {
             now_ns: START_NS,
             exchanges,
             counted: 0,
-            fed: 0,
+            fed: begun,
             snapshot: None,
             snapshots: 0.0,
         })
@@ -282,8 +347,8 @@ impl Load {
     fn check(&mut self) -> Result<()> {
         self.pipeline.apply(&tick(self.now_ns + 1));
         let snapshot = self.pipeline.snapshot();
-        // Of HTTP/2, a record holds several.
-        let least_records = if self.kind == Kind::Http2 { 0 } else { 2 * self.fed };
+        let several_in_one = matches!(self.kind, Kind::Http2 | Kind::RedisPipelined);
+        let least_records = if several_in_one { 0 } else { 2 * self.fed };
         check(&snapshot, self.kind.endpoints(), self.fed, least_records)
     }
 }

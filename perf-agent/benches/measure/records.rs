@@ -111,9 +111,7 @@ struct Endpoint {
 struct Connection {
     service: usize,
     is_client: bool,
-    tgid: u32,
-    received: u32,
-    sent: u32,
+    flow: Flow,
     /// Where its endpoints are, and how many there are.
     first: usize,
     count: usize,
@@ -143,9 +141,7 @@ impl Traffic {
                 Connection {
                     service,
                     is_client,
-                    tgid,
-                    received: 0,
-                    sent: 0,
+                    flow: Flow::new(tgid),
                     first,
                     count,
                 }
@@ -258,8 +254,7 @@ impl Traffic {
             let id = id_of(kept + index(self.random.unit(), kept));
             emit(&open(self.shape, id, &connection, at_ns).to_bytes(), id);
             let mut short = Connection {
-                received: 0,
-                sent: 0,
+                flow: Flow::new(connection.flow.tgid),
                 ..connection
             };
             self.send_request(id, &mut short, endpoint, at_ns, emit);
@@ -506,7 +501,7 @@ fn headers(random: &mut Random, host: &str) -> String {
     text
 }
 
-pub(crate) fn header<T>(kind: u16, flags: u16, more: usize, at_ns: u64) -> RecordHeader {
+fn header<T>(kind: u16, flags: u16, more: usize, at_ns: u64) -> RecordHeader {
     let size = u32::try_from(size_of::<T>() + more).expect("records are small");
     RecordHeader {
         kind,
@@ -537,7 +532,7 @@ fn open(shape: Shape, id: u64, connection: &Connection, at_ns: u64) -> OpenRecor
     } else {
         (port, ephemeral, 7)
     };
-    open_at(id, connection.tgid, (local_port, remote_port, last), at_ns)
+    open_at(id, connection.flow.tgid, (local_port, remote_port, last), at_ns)
 }
 
 /// A connection between two ports, with a peer whose address ends with the last number.
@@ -591,27 +586,64 @@ fn segment(
     moved: usize,
     bytes: &[&[u8]],
 ) {
-    let position = if sent { &mut on.sent } else { &mut on.received };
-    let length = u32::try_from(moved).expect("messages are small");
-    *position = position.wrapping_add(length);
-    let captured: usize = bytes.iter().map(|part| part.len()).sum();
-    let record = DataRecord {
-        header: header::<DataRecord>(kind::DATA, flags, captured, at_ns),
-        connection: id,
-        arrival_ns: if sent { 0 } else { shape.arrival_ns(at_ns) },
-        position_end: *position,
-        length,
-        captured: u32::try_from(captured).expect("budgets are small"),
-        tgid: on.tgid,
-        tid: on.tgid,
-        direction: if sent { direction::SENT } else { direction::RECEIVED },
-        reserved: [0; 3],
-        tail: [0; TAIL_BYTES],
-    };
-    out.clear();
-    out.extend_from_slice(&record.to_bytes());
-    for part in bytes {
-        out.extend_from_slice(part);
+    let arrival_ns = if sent { 0 } else { shape.arrival_ns(at_ns) };
+    on.flow.record(id, sent, flags, [at_ns, arrival_ns], moved, bytes, out);
+}
+
+/// Whose a connection is, and how far both its directions have come.
+#[derive(Clone, Copy)]
+pub(crate) struct Flow {
+    pub(crate) tgid: u32,
+    received: u32,
+    sent: u32,
+}
+
+impl Flow {
+    pub(crate) fn new(tgid: u32) -> Self {
+        Self {
+            tgid,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// Writes a data record of `moved` bytes, of which the given ones were captured, at this moment and with this arrival.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a record has that many facts, and they are named at the one that takes them"
+    )]
+    pub(crate) fn record(
+        &mut self,
+        id: u64,
+        sent: bool,
+        flags: u16,
+        [at_ns, arrival_ns]: [u64; 2],
+        moved: usize,
+        bytes: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) {
+        let position = if sent { &mut self.sent } else { &mut self.received };
+        let length = u32::try_from(moved).expect("messages are small");
+        *position = position.wrapping_add(length);
+        let captured: usize = bytes.iter().map(|part| part.len()).sum();
+        let record = DataRecord {
+            header: header::<DataRecord>(kind::DATA, flags, captured, at_ns),
+            connection: id,
+            arrival_ns,
+            position_end: *position,
+            length,
+            captured: u32::try_from(captured).expect("budgets are small"),
+            tgid: self.tgid,
+            tid: self.tgid,
+            direction: if sent { direction::SENT } else { direction::RECEIVED },
+            reserved: [0; 3],
+            tail: [0; TAIL_BYTES],
+        };
+        out.clear();
+        out.extend_from_slice(&record.to_bytes());
+        for part in bytes {
+            out.extend_from_slice(part);
+        }
     }
 }
 

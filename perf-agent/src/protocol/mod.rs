@@ -26,9 +26,11 @@ pub mod sql;
 #[cfg(test)]
 mod tests;
 mod websocket;
+mod words;
 
 use std::ops::{Deref, DerefMut};
 
+pub(crate) use self::framed::cover;
 use crate::event::{Change, Direction};
 use crate::exchange::{Outcome, Protocol, Sink};
 
@@ -151,6 +153,15 @@ pub trait Dissector: Send + std::fmt::Debug {
     fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink);
     /// True while a message of this half is under way that goes on behind its head.
     fn awaits(&self, half: Half) -> bool;
+    /// From now on, of each chunk is made what may be written to a file; for those of [`framed`].
+    fn blank(&mut self) {}
+    /// The chunk that came last without what is not needed to follow the conversation, byte for byte; empty if none came
+    /// since it was asked for.
+    fn take_blanked(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+    /// The same of the last bytes of what was not captured.
+    fn blank_tail(&self, _tail: &mut [u8]) {}
     /// Heap bytes held beyond the struct itself, for the memory bound.
     fn heap_bytes(&self) -> usize;
 }

@@ -12,15 +12,21 @@
 //! Of HTTP/2 the frames are read, and the values of header fields blanked that nobody looks at: see
 //! [`crate::protocol::http2::blank`].
 //!
+//! Databases, caches and brokers are followed as the core follows them, see [`conversation`].
+//!
 //! A line may be cut by the end of a record, so a little state is kept per connection and direction. In doubt (a
 //! connection without state, bytes that were not captured) everything up to the next line's beginning is blanked, unless
 //! the bytes begin like a message. Where the direction turned, the capitals of a first word are kept until it shows that
 //! they begin none, so that a message that comes byte by byte replays as it was seen.
 
+mod conversation;
+
 use hashbrown::HashMap;
 use perf_common::record::{DataRecord, RecordHeader, change, direction, flag, kind};
 use perf_common::sniff::{SNIFF_BYTES, looks, sniff};
 
+use self::conversation::Conversation;
+use crate::event::{Event, Segment};
 use crate::protocol::http2::blank::Blanker;
 
 const BLANK: u8 = b'x';
@@ -62,6 +68,10 @@ struct Connection {
     from_start: bool,
     /// HTTP/2 is spoken: by direction.
     frames: Option<Box<[Blanker; 2]>>,
+    /// Bytes were moved.
+    moved: bool,
+    /// Another protocol is spoken.
+    conversation: Option<Box<Conversation>>,
 }
 
 impl Connection {
@@ -76,7 +86,21 @@ impl Connection {
             http: false,
             from_start: line.state == State::Name,
             frames: None,
+            moved: false,
+            conversation: None,
         }
+    }
+
+    /// What may be written of a segment of another protocol than HTTP: bytes, and the last ones.
+    fn other_protocol(&mut self, segment: &Segment<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+        if self.http || self.frames.is_some() || segment.pieces {
+            return None;
+        }
+        if self.conversation.is_none() && segment.length > 0 {
+            let first = self.from_start && !std::mem::replace(&mut self.moved, true);
+            self.conversation = Conversation::begins(segment, first).map(Box::new);
+        }
+        Some(self.conversation.as_mut()?.blank(segment))
     }
 }
 
@@ -109,8 +133,23 @@ impl Scrubber {
         }
     }
 
+    /// What may be written of a record of another protocol than HTTP.
+    fn other_protocol(&mut self, record: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let Ok(Event::Segment(segment)) = Event::decode(record) else {
+            return None;
+        };
+        self.connections.get_mut(&segment.connection)?.other_protocol(&segment)
+    }
+
     fn data(&mut self, record: &mut [u8]) {
         use std::mem::offset_of;
+        if let Some((bytes, tail)) = self.other_protocol(record) {
+            let (head, payload) = record.split_at_mut(size_of::<DataRecord>());
+            payload.copy_from_slice(&bytes);
+            let end = head.len();
+            head[end - tail.len()..].copy_from_slice(&tail);
+            return;
+        }
         let flags = number(record, offset_of!(RecordHeader, flags), 2);
         let connection = number(record, offset_of!(DataRecord, connection), 8);
         let length = number(record, offset_of!(DataRecord, length), 4);
@@ -128,9 +167,9 @@ impl Scrubber {
             return;
         };
         if flags & u64::from(flag::PIECES) != 0 {
-            let segment = Segment { length, end };
+            let place = Place { length, end };
             match self.connections.get_mut(&connection) {
-                Some(connection) => connection.pieces(sent, segment, payload),
+                Some(connection) => connection.pieces(sent, place, payload),
                 // What in compressed header blocks is a secret shows only to those who saw the ones before.
                 None => payload.fill(0),
             }
@@ -139,7 +178,7 @@ impl Scrubber {
         if let Some(connection) = self.connections.get_mut(&connection)
             && connection.frames.is_some()
         {
-            return connection.pieces(sent, Segment { length, end }, &mut []);
+            return connection.pieces(sent, Place { length, end }, &mut []);
         }
         let start = end.wrapping_sub(u32::try_from(length).unwrap_or(0));
         let mut alone = Connection::new(Line::unknown());
@@ -178,7 +217,7 @@ impl Scrubber {
 
 /// Where a segment lies.
 #[derive(Clone, Copy, Debug)]
-struct Segment {
+struct Place {
     length: u64,
     /// Position behind it.
     end: u32,
@@ -186,7 +225,7 @@ struct Segment {
 
 impl Connection {
     /// A segment of HTTP/2, and the pieces of it that were captured.
-    fn pieces(&mut self, sent: bool, segment: Segment, mut payload: &mut [u8]) {
+    fn pieces(&mut self, sent: bool, segment: Place, mut payload: &mut [u8]) {
         let from_start = self.from_start;
         let both = self
             .frames
@@ -443,6 +482,9 @@ fn number(record: &[u8], at: usize, bytes: usize) -> u64 {
         .rev()
         .fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
+
+#[cfg(test)]
+mod replays;
 
 #[cfg(test)]
 mod tests {

@@ -259,7 +259,8 @@ impl Connection {
     }
 }
 
-fn half_of(direction: Direction, requests: Direction) -> Half {
+/// Which half of a conversation goes this way, if requests go that way?
+pub(crate) fn half_of(direction: Direction, requests: Direction) -> Half {
     if direction == requests {
         Half::Request
     } else {
@@ -270,7 +271,7 @@ fn half_of(direction: Direction, requests: Direction) -> Half {
 /// Puts a segment in its place and tells the dissector of it: what is missing before it, what was captured of it, and
 /// what was not.
 #[inline]
-fn feed(
+pub(crate) fn feed(
     segment: &Segment<'_>,
     half: Half,
     flow: &mut Flow,

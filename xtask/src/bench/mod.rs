@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 
 use crate::need::{self, Need};
 use crate::toolchain::{self, BPF_TARGET};
-use crate::{agent, bpf, command, places, vm};
+use crate::{agent, bpf, command, places, test, vm};
 use report::Report;
 
 /// The benchmark, and how its figures are shown.
@@ -52,6 +52,8 @@ enum Benchmark {
     Streams,
     /// nginx over TLS under wrk: throughput lost, beside that lost to hooks that do nothing.
     Tls,
+    /// Redis under redis-benchmark and PostgreSQL under pgbench: throughput lost, everything counted?
+    Stores,
     /// Servers with handlers of known times, plain and over TLS: their processor time per request.
     Handlers,
     /// The agent on an idle host.
@@ -63,12 +65,13 @@ enum Benchmark {
 }
 
 impl Benchmark {
-    const WITHOUT_VM: [Self; 7] = [
+    const WITHOUT_VM: [Self; 8] = [
         Self::Pipeline,
         Self::Kernel,
         Self::Nginx,
         Self::Streams,
         Self::Tls,
+        Self::Stores,
         Self::Handlers,
         Self::Idle,
     ];
@@ -91,6 +94,7 @@ impl Benchmark {
             Self::Nginx => nginx().into_iter().chain(wrk()).collect(),
             Self::Streams => nginx().into_iter().chain(h2load()).collect(),
             Self::Tls => nginx().into_iter().chain(wrk()).chain(openssl()).collect(),
+            Self::Stores => test::redis().into_iter().chain(test::postgresql()).collect(),
             Self::Handlers => wrk().into_iter().chain(openssl()).chain(python()).collect(),
             Self::Vm => nginx().into_iter().chain(wrk()).chain(vm::needs()).collect(),
             Self::Pipeline | Self::Kernel | Self::Idle | Self::All => Vec::new(),
@@ -217,6 +221,10 @@ impl Built {
                 let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
                 command.arg("tls").arg("--agent").arg(&self.agent);
                 command.arg("--empty").arg(&self.empty).args(few);
+            }
+            Benchmark::Stores => {
+                let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);
+                command.arg("stores").arg("--agent").arg(&self.agent).args(few);
             }
             Benchmark::Handlers => {
                 let few = quickly(quick, &["--pairs", "2", "--seconds", "1"]);

@@ -18,6 +18,8 @@ use super::{AnyDissector, Chunk, Dissector, Gap, Half, Seen, Verdict, closed_fir
 use crate::event::Change;
 use crate::exchange::{Loss, Outcome, Sink};
 
+/// What stands for a byte that was taken out.
+pub(super) const BLANK: u8 = b'x';
 /// Bytes of a head that are kept until it is complete. What a language asks for must be less.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 /// So often a half may lose its place by bytes that are no message before the connection is given up.
@@ -53,6 +55,20 @@ pub(super) fn line(bytes: &[u8]) -> Option<&[u8]> {
     memchr::memchr(b'\n', bytes).map(|end| &bytes[..=end])
 }
 
+/// Takes all bytes out but ends of lines and of texts, which say nothing and are looked for.
+pub(crate) fn cover(bytes: &mut [u8]) {
+    for byte in bytes {
+        if !matches!(byte, b'\r' | b'\n' | 0) {
+            *byte = BLANK;
+        }
+    }
+}
+
+/// The same behind the first `kept` bytes.
+pub(super) fn cover_behind(bytes: &mut [u8], kept: usize) {
+    cover(bytes.get_mut(kept..).unwrap_or_default());
+}
+
 /// A dissector of a language, for a new connection.
 pub(super) fn dissector<L: Language + 'static>(_from_start: bool) -> AnyDissector {
     AnyDissector::Framed(Box::new(Framed::<L>::new()))
@@ -78,6 +94,12 @@ pub(super) trait Language: Default + Send + std::fmt::Debug {
     /// Do these last bytes (at most eight) of an answer that was not seen whole say that it ended?
     fn ends_answer(&self, _tail: &[u8]) -> bool {
         false
+    }
+
+    /// Takes out of a head, or of its beginning, what is not needed to follow the conversation, byte for byte. Told before
+    /// [`Language::head`], of a head that comes in parts for each part.
+    fn blank(&self, _half: Half, head: &mut [u8]) {
+        cover(head);
     }
 
     /// Forget what was read of a message that is not complete: it is not known what comes next.
@@ -128,6 +150,8 @@ pub(super) struct Framed<L: Language> {
     /// The oldest request's answer has an end that is not known; when bytes of it moved last.
     adrift: Option<Seen>,
     strays: u8,
+    /// What may be written to a file of the chunk that came last, if that is wanted.
+    blanked: Option<Vec<u8>>,
 }
 
 impl<L: Language> Framed<L> {
@@ -140,6 +164,7 @@ impl<L: Language> Framed<L> {
             last: None,
             adrift: None,
             strays: 0,
+            blanked: None,
         }
     }
 
@@ -277,6 +302,9 @@ impl<L: Language> Framed<L> {
             }
             match self.language.measure(half, rest) {
                 Measure::Message { head, length } if rest.len() >= head => {
+                    if let Some(blanked) = &mut self.blanked {
+                        blank(&self.language, half, &rest[..head], (at, begun), blanked);
+                    }
                     let first = match reading.kept_first.take() {
                         Some(first) if at < begun => first,
                         _ => seen,
@@ -294,6 +322,9 @@ impl<L: Language> Framed<L> {
                     }
                 }
                 Measure::Message { .. } | Measure::More if rest.len() <= MAX_HEAD => {
+                    if let Some(blanked) = &mut self.blanked {
+                        blank(&self.language, half, rest, (at, begun), blanked);
+                    }
                     if at >= begun || reading.kept_first.is_none() {
                         reading.kept_first = Some(seen);
                     }
@@ -322,6 +353,20 @@ impl<L: Language> Framed<L> {
     }
 }
 
+/// Writes a head, or its beginning, as it may be written to a file. It lies `at` bytes behind the first of those that are
+/// read, of which `begun` came before this chunk.
+fn blank<L: Language>(language: &L, half: Half, head: &[u8], (at, begun): (usize, usize), chunk: &mut [u8]) {
+    let mut head = head.to_vec();
+    language.blank(half, &mut head);
+    let earlier = begun.saturating_sub(at);
+    let here = chunk
+        .get_mut((at + earlier).saturating_sub(begun)..)
+        .unwrap_or_default();
+    for (to, from) in here.iter_mut().zip(head.get(earlier..).unwrap_or_default()) {
+        *to = *from;
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Turn {
     Same,
@@ -337,6 +382,11 @@ impl<L: Language> Dissector for Framed<L> {
             return Verdict::Continue;
         }
         let seen = Seen::of(&chunk);
+        if let Some(blanked) = &mut self.blanked {
+            blanked.clear();
+            blanked.extend_from_slice(chunk.bytes);
+            cover(blanked);
+        }
         let turn = self.turn(chunk.half, seen, sink);
         if self.language.is_raw(chunk.half) {
             let mut talk = Talk {
@@ -485,6 +535,26 @@ impl<L: Language> Dissector for Framed<L> {
             Half::Response => &self.response,
         };
         reading.left > 0 || (half == Half::Response && self.adrift.is_some()) || self.language.is_raw(half)
+    }
+
+    fn blank(&mut self) {
+        self.blanked.get_or_insert_default();
+    }
+
+    fn take_blanked(&mut self) -> Vec<u8> {
+        self.blanked.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn blank_tail(&self, tail: &mut [u8]) {
+        let ends = self.language.ends_answer(tail);
+        for place in 0..tail.len() {
+            // Where nothing was found stands 0.
+            let byte = tail[place];
+            cover(&mut tail[place..=place]);
+            if ends && !self.language.ends_answer(tail) {
+                tail[place] = byte;
+            }
+        }
     }
 
     fn heap_bytes(&self) -> usize {

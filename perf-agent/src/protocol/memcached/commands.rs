@@ -131,9 +131,15 @@ impl Command {
         Self::known(name).unwrap_or(&OTHER)
     }
 
-    fn known(name: &[u8]) -> Option<&'static Self> {
+    /// The same, if it is known.
+    pub(super) fn known(name: &[u8]) -> Option<&'static Self> {
         let place = COMMANDS.binary_search_by(|command| command.name.as_bytes().cmp(name));
         Some(&COMMANDS[place.ok()?])
+    }
+
+    /// Does a command's name begin like this?
+    pub(super) fn begins(name: &[u8]) -> bool {
+        COMMANDS.iter().any(|command| command.name.as_bytes().starts_with(name))
     }
 
     /// Is it one of meta, which have flags?

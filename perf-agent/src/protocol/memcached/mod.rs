@@ -19,6 +19,7 @@
 
 mod answers;
 mod binary;
+mod blank;
 mod commands;
 #[cfg(test)]
 pub(super) mod tests;
@@ -149,6 +150,17 @@ impl Language for Memcached {
     fn ends_answer(&self, tail: &[u8]) -> bool {
         // The line of an item came before, so there is an end of a line before this one, too.
         tail.ends_with(b"\r\nEND\r\n")
+    }
+
+    fn blank(&self, half: Half, head: &mut [u8]) {
+        match (half, head[0]) {
+            (Half::Request, _) if self.asking.in_line => blank::words(head, |_, _| 0),
+            (Half::Request, binary::REQUEST) | (Half::Response, binary::RESPONSE) => {
+                framed::cover_behind(head, binary::HEADER);
+            }
+            (Half::Request, _) => blank::request(head),
+            (Half::Response, _) => blank::answer(head),
+        }
     }
 
     fn forget(&mut self, half: Half) {

@@ -5,7 +5,7 @@ use super::packet::{EOF_BYTES, Header, Okay, end_status, greeting, integer, stat
 use super::{Mode, Mysql, Note};
 use crate::exchange::{ErrorCode, Loss, Outcome, StreamKind};
 use crate::protocol::Seen;
-use crate::protocol::framed::{Message, Talk};
+use crate::protocol::framed::{Message, Talk, cover, cover_behind};
 
 /// First bytes of packets.
 const OK: u8 = 0x00;
@@ -309,6 +309,46 @@ impl Mysql {
         }
         talk.answered(at.at_ns);
     }
+}
+
+impl Answering {
+    /// Takes out of an answer's packet what is a value.
+    pub(super) fn blank(&self, header: Header, payload: &mut [u8]) {
+        let whole = header.payload;
+        let kept = match (self.stage, payload.first().copied()) {
+            _ if self.goes_on => 0,
+            (_, Some(ERROR)) => 1 + 2 + 1 + 5,
+            (Stage::Beginning, _) if header.sequence == 0 => greeting_behind_scramble(payload),
+            (_, Some(END)) if whole == EOF_BYTES => 5,
+            // The statement's number and those of parameters and columns.
+            (Stage::Beginning | Stage::Result, Some(OK)) if whole == 12 => 12,
+            (Stage::Beginning | Stage::Result, Some(OK)) | (_, Some(END)) => okay_bytes(payload),
+            // How many columns there are.
+            (Stage::Beginning | Stage::Result, _) if whole <= 4 => 4,
+            // A definition, which begins with `def`; the length of a row's first value.
+            _ if payload.starts_with(b"\x03def") => 4,
+            _ => 1,
+        };
+        cover_behind(payload, kept);
+    }
+}
+
+/// Bytes of an OK packet before the text in it: two numbers, a status, and how many warnings there are.
+fn okay_bytes(payload: &[u8]) -> usize {
+    let behind = |bytes: &[u8]| Some(integer(integer(bytes.get(1..)?)?.1)?.1.len());
+    behind(payload).map_or(1 + 9 + 9 + 4, |rest| payload.len() - rest + 4)
+}
+
+/// Bytes of a greeting that may be written to a file: not what a password is scrambled with.
+fn greeting_behind_scramble(payload: &mut [u8]) -> usize {
+    let Some(version) = memchr::memchr(0, payload) else {
+        return payload.len();
+    };
+    let scramble = version + 1 + 4;
+    let end = payload.len().min(scramble + 8);
+    cover(payload.get_mut(scramble..end).unwrap_or_default());
+    // An end; capabilities in two halves with a character set and a status between them; a length; reserved bytes.
+    scramble + 8 + 1 + 2 + 1 + 2 + 2 + 1 + 10
 }
 
 /// How many columns a result has, and whether their definitions follow. Servers that may leave them out say so in another

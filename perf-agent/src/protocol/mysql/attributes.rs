@@ -1,6 +1,7 @@
 //! A query's text, which may have attributes before it (MySQL 8.0.23): their values are passed over.
 
 use super::packet::integer;
+use crate::protocol::framed::cover;
 
 /// More attributes than anybody gives to a query.
 const MOST: u64 = 64;
@@ -10,6 +11,23 @@ const MOST: u64 = 64;
 /// Whether attributes come first depends on what client and server agreed on; it shows by itself, since no statement has a
 /// byte of 1 in the second place: there is the number of sets of attributes.
 pub(super) fn statement(bytes: &[u8]) -> Option<&[u8]> {
+    behind(bytes, |_, _| {})
+}
+
+/// Takes the attributes' values out, and gives the text.
+pub(super) fn blank(bytes: &mut [u8]) -> Option<&mut [u8]> {
+    let said = bytes.to_vec();
+    let text = behind(&said, |before, value| {
+        let begin = said.len() - before;
+        cover(&mut bytes[begin..begin + value]);
+    });
+    let text = text?.len();
+    let begin = said.len() - text;
+    bytes.get_mut(begin..)
+}
+
+/// The text of a query. Of each value is told how many bytes are from it to the end, and how many are its own.
+fn behind(bytes: &[u8], mut told: impl FnMut(usize, usize)) -> Option<&[u8]> {
     let (count, rest) = match *bytes {
         [count, 1, ..] => (u64::from(count), bytes.get(2..)?),
         _ => return Some(bytes),
@@ -34,7 +52,15 @@ pub(super) fn statement(bytes: &[u8]) -> Option<&[u8]> {
         types = text(types.get(2..)?)?;
         let is_null = nulls.get(place / 8)? >> (place % 8) & 1 == 1;
         if !is_null {
-            rest = value(kind, rest)?;
+            let next = value(kind, rest)?;
+            // The length of a text stays.
+            let length = if is_fixed(kind) {
+                0
+            } else {
+                rest.len() - integer(rest)?.1.len()
+            };
+            told(rest.len() - length, rest.len() - length - next.len());
+            rest = next;
         }
     }
     Some(rest)
@@ -44,6 +70,11 @@ pub(super) fn statement(bytes: &[u8]) -> Option<&[u8]> {
 fn text(bytes: &[u8]) -> Option<&[u8]> {
     let (length, rest) = integer(bytes)?;
     rest.get(usize::try_from(length).ok()?..)
+}
+
+/// Has a value of this type always the same length?
+fn is_fixed(kind: u8) -> bool {
+    matches!(kind, 1..=6 | 8 | 9 | 13)
 }
 
 /// What is behind a value of this type, in its binary form.

@@ -282,6 +282,15 @@ impl Language for Mysql {
         answers::ends(tail, self.eof)
     }
 
+    fn blank(&self, half: Half, head: &mut [u8]) {
+        let Some(header) = Header::of(head) else { return };
+        let payload = &mut head[HEADER_BYTES..];
+        match half {
+            Half::Request => self.blank_request(header, payload),
+            Half::Response => self.answering.blank(header, payload),
+        }
+    }
+
     fn forget(&mut self, half: Half) {
         match half {
             Half::Request => {
@@ -349,6 +358,38 @@ impl Mysql {
             }
             1 | 2 if header.payload >= SSL_REQUEST_BYTES => Ok(MOST_OTHER),
             _ => Err(Measure::Malformed),
+        }
+    }
+
+    /// Takes a request's values out.
+    fn blank_request(&self, header: Header, payload: &mut [u8]) {
+        let Some(&code) = payload.first() else { return };
+        if self.asking.goes_on || (header.sequence != 0 && self.authenticating) {
+            return framed::cover(payload);
+        }
+        match code {
+            // What the client can do; its name is behind that.
+            _ if header.sequence != 0 => framed::cover_behind(payload, MOST_OTHER),
+            commands::QUERY => match attributes::blank(&mut payload[1..]) {
+                Some(statement) => self.blank_statement(statement),
+                None => framed::cover_behind(payload, 1),
+            },
+            commands::PREPARE => self.blank_statement(&mut payload[1..]),
+            // A statement's number, flags, and once.
+            commands::EXECUTE => framed::cover_behind(payload, 1 + 4 + 1 + 4),
+            commands::CLOSE | commands::FETCH | commands::SEND_LONG_DATA | 0x1a | 0xfa => {
+                framed::cover_behind(payload, 1 + 4 + 2);
+            }
+            _ => framed::cover_behind(payload, 1),
+        }
+    }
+
+    fn blank_statement(&self, statement: &mut [u8]) {
+        if self.has_literal_backslashes(statement) {
+            // Nor is its operation known.
+            framed::cover_behind(statement, 0);
+        } else {
+            sql::blank(statement, Dialect::Mysql);
         }
     }
 
@@ -466,11 +507,14 @@ impl Mysql {
 
     /// What a statement is called; nothing is written if it is not known.
     fn fingerprint(&self, statement: &[u8], cut: bool, text: &mut String) {
-        // Where a backslash stands for itself, a literal that ends with one would be read as going on.
-        let literal = self.status & status::NO_BACKSLASH_ESCAPES != 0;
-        if !(literal && memchr::memchr(b'\\', statement).is_some()) {
+        if !self.has_literal_backslashes(statement) {
             sql::fingerprint(statement, Dialect::Mysql, cut, text);
         }
+    }
+
+    /// Where a backslash stands for itself, a literal that ends with one would be read as going on.
+    fn has_literal_backslashes(&self, statement: &[u8]) -> bool {
+        self.status & status::NO_BACKSLASH_ESCAPES != 0 && memchr::memchr(b'\\', statement).is_some()
     }
 
     fn open(

@@ -3,7 +3,8 @@
 
 use crate::exchange::ErrorCode;
 use crate::protocol::Half;
-use crate::protocol::framed::Measure;
+use crate::protocol::framed::{Measure, cover, cover_behind};
+use crate::protocol::sql::{self, Dialect};
 
 /// Bytes of a type and a length.
 pub(super) const HEADER: usize = 5;
@@ -115,6 +116,58 @@ pub(super) fn measure(half: Half, bytes: &[u8]) -> Measure {
             length: u64::from(length) + 1,
         },
         None => Measure::Malformed,
+    }
+}
+
+/// Takes out of a message's head what is a value: what is left says what it asks for, or answers.
+pub(super) fn blank(half: Half, head: &mut [u8]) {
+    let Some((header, body)) = head.split_at_mut_checked(HEADER) else {
+        return;
+    };
+    match (half, header[0]) {
+        (Half::Request, b'Q') => statement(body),
+        (Half::Request, b'P') => {
+            let name = behind_text(body);
+            statement(&mut body[name..]);
+        }
+        (Half::Request, b'B') => {
+            let names = behind_text(body);
+            let names = names + behind_text(&body[names..]);
+            // How many formats there are, and which.
+            let formats = match body[names..] {
+                [0, count, ..] => 2 + 2 * usize::from(count),
+                _ => 2,
+            };
+            cover_behind(body, names + formats);
+        }
+        // Names, and codes that say how it went.
+        (Half::Request, b'E' | b'D' | b'C') | (Half::Response, b'Z' | b'C') => {}
+        (Half::Response, b'E') => error_fields(body),
+        _ => cover(body),
+    }
+}
+
+/// Bytes of a text and its end.
+fn behind_text(bytes: &[u8]) -> usize {
+    text(bytes).map_or(bytes.len(), |(text, _)| text.len() + 1)
+}
+
+/// A statement, and the types of its parameters.
+fn statement(body: &mut [u8]) {
+    let end = text(body).map_or(body.len(), |(text, _)| text.len());
+    sql::blank(&mut body[..end], Dialect::Postgresql);
+    // The number of types.
+    cover_behind(body, end + 3);
+}
+
+fn error_fields(body: &mut [u8]) {
+    let mut at = 0;
+    while at < body.len() {
+        let end = at + 1 + behind_text(&body[at + 1..]);
+        if !matches!(body[at], b'C' | b'V' | b'S') {
+            cover_behind(&mut body[..end], at + 1);
+        }
+        at = end;
     }
 }
 

@@ -216,6 +216,13 @@ impl Language for Postgres {
         matches!(tail, [.., b'Z', 0, 0, 0, 5, b'I' | b'T' | b'E'])
     }
 
+    fn blank(&self, half: Half, head: &mut [u8]) {
+        let is_untyped = half == Half::Request && head[0] == 0 && self.stage == Stage::Begin;
+        if !is_untyped {
+            messages::blank(half, head);
+        }
+    }
+
     fn forget(&mut self, half: Half) {
         match half {
             Half::Request => {

@@ -1,6 +1,8 @@
 //! What the commands are: <https://redis.io/docs/latest/commands/>, as far as it matters for pairing them with answers, and for
 //! telling one operation from another. A command that is not here is one of a module, and taken as a plain one.
 
+use crate::protocol::words::Words;
+
 /// What becomes of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -384,6 +386,18 @@ impl Default for Command {
     }
 }
 
+/// Places of [`COMMANDS`].
+static BY_NAME: Words<u16, 512> = {
+    let mut words = Words::new();
+    let mut place = 0;
+    while place < COMMANDS.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "there are some hundred commands")]
+        words.add(COMMANDS[place].name.as_bytes(), place as u16);
+        place += 1;
+    }
+    words
+};
+
 impl Command {
     /// Longest name of a command or subcommand.
     pub(super) const MAX_NAME: usize = 24;
@@ -393,16 +407,13 @@ impl Command {
     /// The command of this name; `None` if it is not in the table.
     #[inline]
     pub(super) fn of(name: &[u8]) -> Option<Self> {
-        let mut capitals = [0; Self::MAX_NAME];
-        let capitals = capitals.get_mut(..name.len())?;
-        capitals.copy_from_slice(name);
-        capitals.make_ascii_uppercase();
-        let capitals = &*capitals;
-        let place = COMMANDS
-            .binary_search_by(|entry| entry.name.as_bytes().cmp(capitals))
-            .ok()?;
+        let entry = |place: u16| {
+            let entry = &COMMANDS[usize::from(place)];
+            (entry.name, entry)
+        };
+        let entry = BY_NAME.find(name, entry)?;
         Some(Self {
-            entry: &COMMANDS[place],
+            entry,
             ..Self::default()
         })
     }
@@ -411,14 +422,28 @@ impl Command {
     pub(super) fn named(name: &[u8]) -> Self {
         Self::of(name).unwrap_or_else(|| {
             let mut command = Self::default();
-            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-            if name.len() <= command.name.len() && name.iter().all(is_name) {
+            if Self::is_name(name) {
                 command.name[..name.len()].copy_from_slice(name);
                 command.name.make_ascii_uppercase();
                 command.name_bytes = u8::try_from(name.len()).unwrap_or(0);
             }
             command
         })
+    }
+
+    /// Could a command be called like this?
+    pub(super) fn is_name(name: &[u8]) -> bool {
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        name.len() <= Self::MAX_NAME && name.iter().all(is_part)
+    }
+
+    /// Is its next argument, which begins like this, a part of its name, as far as can be told?
+    pub(super) fn is_part(&self, word: &[u8]) -> bool {
+        let begins = |name: &&str| {
+            let begin = name.as_bytes().get(..word.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+        };
+        self.entry.has_subcommand && SUBCOMMANDS.iter().any(begins)
     }
 
     /// With its next argument, which is a part of its name if it is a subcommand.

@@ -82,15 +82,17 @@ fn header(bytes: &[u8]) -> Option<Header> {
         Some((b'-', digits)) => (true, digits),
         _ => (false, rest),
     };
-    let mut value = 0i64;
+    // Of so many digits it fits.
+    let mut value = 0u64;
     let mut count = 0;
-    for &byte in digits.iter().take(DIGITS) {
+    for &byte in digits.iter().take(DIGITS - 1) {
         if !byte.is_ascii_digit() {
             break;
         }
-        value = value.checked_mul(10)?.checked_add(i64::from(byte - b'0'))?;
+        value = value * 10 + u64::from(byte - b'0');
         count += 1;
     }
+    let value = i64::try_from(value).ok()?;
     let ended = digits.get(count..).is_some_and(|rest| rest.starts_with(b"\r\n"));
     (count > 0 && ended).then_some(Header {
         kind,
@@ -198,6 +200,21 @@ impl Language for Redis {
         }
     }
 
+    fn blank(&self, half: Half, head: &mut [u8]) {
+        let kept = match half {
+            Half::Request => self.kept_of_request(head),
+            Half::Response => kept_of_answer(head),
+        };
+        framed::cover_behind(head, kept);
+        // Small numbers are those of keys and channels; others are values. Of one that is cut it is not known.
+        let is_small = header(head).is_some_and(|header| (-9999..=9999).contains(&header.value));
+        if half == Half::Response && head[0] == b':' && !is_small {
+            head.iter_mut()
+                .filter(|byte| matches!(byte, b'2'..=b'9'))
+                .for_each(|byte| *byte = b'1');
+        }
+    }
+
     fn forget(&mut self, half: Half) {
         match half {
             Half::Request => self.asking = Asking::default(),
@@ -231,42 +248,136 @@ fn of_half(half: Half, bytes: u64) -> [u64; 2] {
 
 /// A value's header, and the text behind it where it is one.
 fn measure_value(bytes: &[u8]) -> Measure {
+    if let Some(header) = header(bytes) {
+        let length = header.bytes as u64;
+        return match (header.kind, header.value) {
+            (b':' | b'*' | b'%' | b'~' | b'>' | b'|', _) | (b'$' | b'!' | b'=', ..0) => Measure::Message {
+                head: header.bytes,
+                length,
+            },
+            (b'$' | b'!' | b'=', value) => Measure::Message {
+                // Enough for an error's code and for the words that pub/sub begins with.
+                head: header.bytes + usize::try_from(value).map_or(CODE_BYTES, |value| value.min(CODE_BYTES)),
+                length: length + value.unsigned_abs() + 2,
+            },
+            _ => measure_text(bytes),
+        };
+    }
+    measure_text(bytes)
+}
+
+/// The same of a value whose line is no number, or is not whole.
+fn measure_text(bytes: &[u8]) -> Measure {
     let Some(line) = line(bytes) else {
         // The longest line is an error's or a simple string's.
         let known = b"+-:$*_#,(!=%~>|".contains(&bytes[0]);
         return if known { Measure::More } else { Measure::Malformed };
     };
-    let length = line.len() as u64;
     match bytes[0] {
         b'+' | b'-' | b'_' | b'#' | b',' | b'(' => Measure::Message {
             head: line.len().min(CODE_BYTES),
-            length,
-        },
-        b':' | b'*' | b'%' | b'~' | b'>' | b'|' => match header(line) {
-            Some(_) => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            None => Measure::Malformed,
-        },
-        b'$' | b'!' | b'=' => match header(line) {
-            Some(Header { value: ..0, .. }) => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            Some(Header { value, .. }) => Measure::Message {
-                // Enough for an error's code and for the words that pub/sub begins with.
-                head: line.len() + usize::try_from(value).map_or(CODE_BYTES, |value| value.min(CODE_BYTES)),
-                length: length + value.unsigned_abs() + 2,
-            },
-            None => Measure::Malformed,
+            length: line.len() as u64,
         },
         _ => Measure::Malformed,
     }
 }
 
+/// Bytes of a line's beginning that say how long what follows is, as far as it is there.
+fn kept_of_header(head: &[u8]) -> usize {
+    match header(head) {
+        Some(header) => header.bytes,
+        None => {
+            head.iter()
+                .skip(1)
+                .take_while(|byte| byte.is_ascii_digit() || b"-\r".contains(byte))
+                .count()
+                + 1
+        }
+    }
+}
+
+/// Bytes of an answer's head that may be written to a file: all but what is a value.
+fn kept_of_answer(head: &[u8]) -> usize {
+    const NAMES: [&[u8]; 6] = [
+        b"subscribe",
+        b"psubscribe",
+        b"ssubscribe",
+        b"unsubscribe",
+        b"punsubscribe",
+        b"sunsubscribe",
+    ];
+    // With what ends it.
+    let code = |text: &[u8]| ErrorCode::new(text).len() + 1;
+    match head[0] {
+        b'-' => 1 + code(&head[1..]),
+        b':' | b'*' | b'%' | b'~' | b'>' | b'|' => kept_of_header(head),
+        b'$' | b'!' | b'=' => {
+            let line = kept_of_header(head);
+            let text = &head[line.min(head.len())..];
+            let is_name = |name: &&[u8]| {
+                let length = header(head).map_or(0, |header| header.value);
+                usize::try_from(length) == Ok(name.len()) && (name.starts_with(text) || text.starts_with(name))
+            };
+            match head[0] {
+                b'!' => line + code(text),
+                b'$' if NAMES.iter().any(is_name) => head.len(),
+                _ => line,
+            }
+        }
+        _ => 1,
+    }
+}
+
 impl Redis {
+    /// Bytes of a request's head that may be written to a file: what the command is, but none of its arguments.
+    fn kept_of_request(&self, head: &[u8]) -> usize {
+        if self.asking.left == 0 && head[0] != b'*' {
+            let name = head.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            let Some(command) = Command::of(name) else { return 0 };
+            let argument = head[name.len()..].trim_ascii();
+            let word = argument.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            let begins = head.len() - head[name.len()..].trim_ascii_start().len();
+            return begins + if command.is_part(word) { word.len() } else { 0 };
+        }
+        let line = kept_of_header(head);
+        let word = head.get(line..).unwrap_or_default();
+        let is_kept = match (self.asking.place, self.asking.command) {
+            _ if self.asking.left == 0 => false,
+            (0, _) => Command::is_name(word),
+            (1, Some(command)) if command.is_part(word) => true,
+            (_, Some(command)) if command.may_block() => {
+                let length = header(head).map_or(0, |header| header.value);
+                let begin = b"BLOCK".get(..word.len());
+                length == 5 && begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word))
+            }
+            (2, Some(command)) if command.kind() == Kind::Reply => [&b"ON"[..], b"OFF", b"SKIP"]
+                .iter()
+                .any(|mode| word.eq_ignore_ascii_case(mode)),
+            _ => false,
+        };
+        if is_kept { head.len() } else { line }
+    }
+
     fn measure_request(&self, bytes: &[u8]) -> Measure {
+        if let Some(Header { kind, value, bytes }) = header(bytes) {
+            let length = bytes as u64;
+            match (kind, value) {
+                (b'$', 0..) if self.asking.left > 0 => {
+                    // An argument.
+                    let name = usize::try_from(value)
+                        .ok()
+                        .filter(|&bytes| bytes <= Command::MAX_NAME && self.asking.reads());
+                    return Measure::Message {
+                        head: bytes + name.unwrap_or(0),
+                        length: length + value.unsigned_abs() + 2,
+                    };
+                }
+                (b'*', _) if self.asking.left == 0 => return Measure::Message { head: bytes, length },
+                _ if self.asking.left > 0 || !kind.is_ascii_alphabetic() => return Measure::Malformed,
+                // A word in a line.
+                _ => {}
+            }
+        }
         let Some(line) = line(bytes) else {
             let begins = bytes[0] == b'*' || bytes[0] == b'$';
             let most = if begins { DIGITS + 3 } else { MAX_INLINE };
@@ -276,38 +387,14 @@ impl Redis {
                 Measure::More
             };
         };
-        let length = line.len() as u64;
-        if self.asking.left > 0 {
-            // An argument.
-            return match header(line) {
-                Some(Header {
-                    kind: b'$',
-                    value: value @ 0..,
-                    ..
-                }) => {
-                    let name = usize::try_from(value)
-                        .ok()
-                        .filter(|&bytes| bytes <= Command::MAX_NAME && self.asking.reads());
-                    Measure::Message {
-                        head: line.len() + name.unwrap_or(0),
-                        length: length + value.unsigned_abs() + 2,
-                    }
-                }
-                _ => Measure::Malformed,
-            };
+        let is_inline = bytes[0].is_ascii_alphabetic() || line == b"\r\n";
+        if self.asking.left > 0 || !is_inline || line.len() > MAX_INLINE {
+            return Measure::Malformed;
         }
-        match header(line) {
-            Some(Header { kind: b'*', .. }) => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            _ if bytes[0] == b'*' || !line[0].is_ascii_alphabetic() && line != b"\r\n" => Measure::Malformed,
-            // An inline command: its words are looked at here, and kept nowhere.
-            _ if line.len() <= MAX_INLINE => Measure::Message {
-                head: line.len(),
-                length,
-            },
-            _ => Measure::Malformed,
+        // An inline command: its words are looked at here, and kept nowhere.
+        Measure::Message {
+            head: line.len(),
+            length: line.len() as u64,
         }
     }
 
@@ -523,8 +610,20 @@ impl Redis {
         let named = |names: &[&[u8]]| names.contains(&word);
         let confirms = named(&[b"subscribe", b"psubscribe", b"ssubscribe"]);
         if !answer.counted {
+            // Of pushes, the first that answers SUBSCRIBE; others are about keys that the client caches.
+            let waits = talk.oldest().is_some_and(|asked| asked.note.kind == Kind::Subscribe);
+            if waits
+                && confirms
+                && let Some(asked) = talk.oldest()
+            {
+                asked.answers(answer.first_ns, answer.bytes);
+            }
             if let Some(stream) = self.stream {
                 talk.stream_moved(stream, at.at_ns, [0, answer.bytes], Some([0, 1]));
+                if waits && confirms {
+                    // It was asked for before the one that began the stream was answered.
+                    talk.answered(at.at_ns);
+                }
                 let leaves = named(&[b"unsubscribe", b"punsubscribe", b"sunsubscribe"]);
                 if leaves && answer.number == 0 && !self.monitor {
                     self.stream = None;
@@ -532,13 +631,8 @@ impl Redis {
                 }
                 return;
             }
-            // The first push that answers SUBSCRIBE; others are about keys that the client caches.
-            let waits = talk.oldest().is_some_and(|asked| asked.note.kind == Kind::Subscribe);
             if !(waits && confirms) {
                 return;
-            }
-            if let Some(asked) = talk.oldest() {
-                asked.answers(answer.first_ns, answer.bytes);
             }
         }
         let Some(asked) = talk.oldest() else {
@@ -548,9 +642,14 @@ impl Redis {
         match asked.note.kind {
             Kind::Subscribe | Kind::Monitor | Kind::Replicate if !failed => {
                 let kind = asked.note.kind;
-                self.stream = talk.becomes_stream(at.at_ns, StreamKind::Subscription);
-                self.monitor = kind == Kind::Monitor;
-                self.raw = kind == Kind::Replicate;
+                if self.stream.is_some() {
+                    // What it tells of comes in the stream that there is.
+                    talk.answered(at.at_ns);
+                } else {
+                    self.stream = talk.becomes_stream(at.at_ns, StreamKind::Subscription);
+                }
+                self.monitor |= kind == Kind::Monitor;
+                self.raw |= kind == Kind::Replicate;
             }
             Kind::Unsubscribe if asked.note.answers > 1 && !failed => asked.note.answers -= 1,
             _ => talk.answered(at.at_ns),

@@ -137,6 +137,36 @@ fn with_resp3_messages_come_between_answers() {
 }
 
 #[test]
+fn subscriptions_that_were_asked_for_at_once_are_one_stream() {
+    let three = |third: &[&str]| {
+        [
+            command(&["SUBSCRIBE", "a"]),
+            command(&["SUBSCRIBE", "b"]),
+            command(third),
+        ]
+        .concat()
+    };
+    for third in [&["PING"][..], &["MONITOR"]] {
+        let mut peer = Peer::new(&ENTRY);
+        peer.asks(&three(third));
+        peer.answers(b">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n+OK\r\n");
+        peer.check(&[
+            "SUBSCRIBE answered",
+            "SUBSCRIBE answered",
+            &format!("{} answered", third[0]),
+        ]);
+        assert!(peer.sink.told[0].stream_ended.is_none());
+        peer.dissector.closed(None, 99, Change::Destroyed, &mut peer.sink);
+        assert!(peer.sink.told[0].stream_ended.is_some());
+        assert!(
+            peer.sink.told[1..]
+                .iter()
+                .all(|told| told.ended.unwrap().stream.is_none())
+        );
+    }
+}
+
+#[test]
 fn monitor_and_replication_are_streams() {
     let mut peer = Peer::new(&ENTRY);
     peer.asks(b"MONITOR\r\n");

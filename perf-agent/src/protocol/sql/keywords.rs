@@ -3,6 +3,8 @@
 //! Not all of a dialect's key words are here: those that programs like to name a table or a column with (`role`, `date`,
 //! `value`) stay as they are written.
 
+use crate::protocol::words::Words;
+
 /// Words that are reserved in one of the dialects, or are no one's name: they are key words wherever they stand.
 const RESERVED: &str = "\
     ADD ALL ALTER ANALYZE AND ANY ARRAY AS ASC ASYMMETRIC BETWEEN BIGINT BINARY BOTH BY CALL CASCADE CASE CAST CHANGE \
@@ -32,28 +34,16 @@ const COMMANDS: &str = "\
 
 /// The longest word.
 const MOST_BYTES: usize = 19;
-const SLOTS: usize = 512;
 
-/// Where a word lies in its list; `(0, 0)` is none.
-type Slots = [(u16, u8); SLOTS];
+/// Where in its list a word begins, and how long it is.
+type Index = Words<(u16, u8), 512>;
 
-static RESERVED_SLOTS: Slots = index(RESERVED.as_bytes());
-static COMMAND_SLOTS: Slots = index(COMMANDS.as_bytes());
-
-/// The first slot to look for a word in, by its length and some of its letters; their case does not matter.
-const fn first_slot(word: &[u8]) -> usize {
-    let length = word.len();
-    if length == 0 {
-        return 0;
-    }
-    let letters = [word[0], word[length / 2], word[length - 1], word[length / 3]];
-    let letters = (u32::from_le_bytes(letters) & 0x1f1f_1f1f) as usize;
-    ((letters ^ (length << 5)).wrapping_mul(0x9e37_79b1) >> 16) % SLOTS
-}
+static RESERVED_WORDS: Index = index(RESERVED.as_bytes());
+static COMMAND_WORDS: Index = index(COMMANDS.as_bytes());
 
 #[expect(clippy::cast_possible_truncation, reason = "the lists are short")]
-const fn index(words: &[u8]) -> Slots {
-    let mut slots = [(0, 0); SLOTS];
+const fn index(words: &[u8]) -> Index {
+    let mut index = Index::new();
     let mut start = 0;
     while start < words.len() {
         let mut end = start;
@@ -61,43 +51,34 @@ const fn index(words: &[u8]) -> Slots {
             end += 1;
         }
         assert!(end - start <= MOST_BYTES);
-        let mut slot = first_slot(words.split_at(end).0.split_at(start).1);
-        while slots[slot].1 != 0 {
-            slot = (slot + 1) % SLOTS;
-        }
-        slots[slot] = (start as u16, (end - start) as u8);
+        index.add(
+            words.split_at(end).0.split_at(start).1,
+            (start as u16, (end - start) as u8),
+        );
         start = end + 1;
     }
-    slots
+    index
 }
 
-fn find(word: &[u8], words: &'static str, slots: &Slots) -> Option<&'static str> {
+fn find(word: &[u8], words: &'static str, index: &Index) -> Option<&'static str> {
     if word.len() > MOST_BYTES {
         return None;
     }
-    let mut slot = first_slot(word);
-    loop {
-        let (start, length) = slots[slot];
-        if length == 0 {
-            return None;
-        }
+    index.find(word, |(start, length)| {
         let start = usize::from(start);
-        let known = words.get(start..start + usize::from(length))?;
-        if known.as_bytes().eq_ignore_ascii_case(word) {
-            return Some(known);
-        }
-        slot = (slot + 1) % SLOTS;
-    }
+        let known = words.get(start..start + usize::from(length)).unwrap_or_default();
+        (known, known)
+    })
 }
 
 /// The word in capitals, if it is a key word wherever it stands.
 pub(super) fn reserved(word: &[u8]) -> Option<&'static str> {
-    find(word, RESERVED, &RESERVED_SLOTS)
+    find(word, RESERVED, &RESERVED_WORDS)
 }
 
 /// The word in capitals, if it is a key word in statements that are no questions for data.
 pub(super) fn of_commands(word: &[u8]) -> Option<&'static str> {
-    find(word, COMMANDS, &COMMAND_SLOTS)
+    find(word, COMMANDS, &COMMAND_WORDS)
 }
 
 #[cfg(test)]

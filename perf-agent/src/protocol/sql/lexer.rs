@@ -39,8 +39,8 @@ pub(super) struct Lexer<'a> {
     bytes: &'a [u8],
     /// Behind the last piece and the blanks that follow it.
     at: usize,
-    /// The last piece ended where the bytes do.
-    reached_end: bool,
+    /// Where the last piece ended.
+    ended: usize,
     /// The last literal has two readings.
     doubtful: bool,
     dialect: Dialect,
@@ -75,7 +75,7 @@ impl<'a> Lexer<'a> {
         let mut lexer = Self {
             bytes,
             at: 0,
-            reached_end: false,
+            ended: 0,
             doubtful: false,
             dialect,
         };
@@ -85,7 +85,17 @@ impl<'a> Lexer<'a> {
 
     /// The last piece ended where the bytes do: if the statement was cut, it may be a part of a longer one.
     pub(super) fn reached_end(&self) -> bool {
-        self.reached_end
+        self.ended >= self.bytes.len()
+    }
+
+    /// Where the last piece ended.
+    pub(super) fn ended(&self) -> usize {
+        self.ended
+    }
+
+    /// Where the next piece begins.
+    pub(super) fn place(&self) -> usize {
+        self.at.min(self.bytes.len())
     }
 
     /// What follows the last piece, without blanks.
@@ -103,7 +113,7 @@ impl<'a> Lexer<'a> {
             return Some(Token::Rest);
         }
         let token = self.token(after_operand)?;
-        self.reached_end = self.at >= self.bytes.len();
+        self.ended = self.at.min(self.bytes.len());
         // Most pieces are apart by one space or none.
         if self.byte(0) == Some(b' ') {
             self.at += 1;

@@ -19,6 +19,7 @@
 //! makes values of names, which does no harm. MySQL's `NO_BACKSLASH_ESCAPES` is not known here: a literal that ends with a
 //! backslash is then read as going on.
 
+mod blank;
 mod keywords;
 mod lexer;
 mod memo;
@@ -27,6 +28,7 @@ mod summary;
 mod tests;
 mod writer;
 
+pub(super) use self::blank::blank;
 use self::lexer::{Lexer, Token};
 pub(super) use self::memo::Memo;
 pub use self::summary::summary;

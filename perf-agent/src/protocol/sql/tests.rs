@@ -418,6 +418,38 @@ proptest! {
     }
 
     #[test]
+    fn a_blanked_statement_has_the_same_fingerprint(
+        bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..700),
+            "[a-zA-Z0-9'\"`$?:;.,()\\[\\]/*%@#<>=|&!~+\\-\\\\ \n…é]{0,700}".prop_map(String::into_bytes),
+        ],
+        dialect in dialect(),
+        cut in any::<bool>(),
+    ) {
+        let (mut before, mut after) = (String::new(), String::new());
+        fingerprint(&bytes, dialect, cut, &mut before);
+        let mut blanked = bytes.clone();
+        blank(&mut blanked, dialect);
+        fingerprint(&blanked, dialect, cut, &mut after);
+        prop_assert_eq!(before, after, "{}", blanked.escape_ascii());
+    }
+
+    #[test]
+    fn no_literal_survives_being_blanked((dialect, pieces) in pieces(), end in any::<prop::sample::Index>()) {
+        let statement = pieces.join(" ");
+        let told = of(&statement, dialect);
+        let mut blanked = statement.clone().into_bytes();
+        blank(&mut blanked, dialect);
+        let shown = blanked.escape_ascii().to_string();
+        prop_assert!(!shown.contains(MARKER) && !shown.contains("73519"), "{}", shown);
+        prop_assert_eq!(of(str::from_utf8(&blanked).unwrap(), dialect), told);
+        let mut part = statement.as_bytes()[..end.index(statement.len() + 1)].to_vec();
+        blank(&mut part, dialect);
+        let shown = part.escape_ascii().to_string();
+        prop_assert!(!shown.contains("s3") && !shown.contains("735"), "{}", shown);
+    }
+
+    #[test]
     fn no_literal_survives((dialect, pieces) in pieces(), end in any::<prop::sample::Index>()) {
         let statement = pieces.join(" ");
         let told = of(&statement, dialect);

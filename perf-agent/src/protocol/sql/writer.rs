@@ -121,6 +121,14 @@ impl<'a> Writer<'a> {
         matches!(self.last, Last::Name | Last::Operand | Last::Value | Last::Close)
     }
 
+    /// Was this word, which was the last piece, taken for a value?
+    pub(super) fn is_made_up(&self, word: &[u8]) -> bool {
+        let is_literal = ["NULL", "TRUE", "FALSE"]
+            .iter()
+            .any(|literal| word.eq_ignore_ascii_case(literal.as_bytes()));
+        self.last == Last::Value && !matches!(self.rows, Rows::Skipped { .. }) && !is_literal
+    }
+
     /// What follows is not told.
     pub(super) fn rest(&mut self) {
         if self.separates {
