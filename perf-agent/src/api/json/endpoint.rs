@@ -63,7 +63,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    fn of(key: &EndpointKey, address: Option<std::net::SocketAddr>) -> Option<Self> {
+    /// Whom an endpoint asks; `None` in the server role.
+    pub fn of(key: &EndpointKey, address: Option<std::net::SocketAddr>) -> Option<Self> {
         Some(Self::new(key.peer.as_ref()?, address))
     }
 

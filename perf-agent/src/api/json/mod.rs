@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod breakdown;
 pub mod endpoint;
+pub mod http_cache;
 pub mod network;
 pub mod performance;
 pub mod request;
