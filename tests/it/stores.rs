@@ -29,7 +29,7 @@ fn counts(agent: &Agent, protocol: &str, role: &str) -> BTreeMap<String, u64> {
 
 /// Waits until both ends have counted so many of each of these operations, and all were answered.
 #[track_caller]
-fn both_ends_count(agent: &Agent, protocol: &str, expected: &[(&str, u64)]) {
+pub(crate) fn both_ends_count(agent: &Agent, protocol: &str, expected: &[(&str, u64)]) {
     for role in ["client", "server"] {
         wait::settle(wait::SETTLE, "every exchange is counted", || {
             let counted = counts(agent, protocol, role);

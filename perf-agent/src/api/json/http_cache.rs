@@ -50,7 +50,7 @@ impl HttpCache {
                     endpoint_id: endpoint.id.to_string(),
                     service: Service::from(&*endpoint.service),
                     role: endpoint.key.role.into(),
-                    peer: Peer::of(&endpoint.key, endpoint.peer_address),
+                    peer: Peer::of(&endpoint.key, &endpoint.peer_seen),
                     operation: endpoint.key.operation.to_string(),
                     requests: view.requests,
                     hits: tallies.hits,

@@ -66,7 +66,7 @@ impl TargetName {
         services.sort();
         services.dedup();
         Self {
-            peer: Peer::new(&target.peer, target.address),
+            peer: Peer::new(&target.peer, &target.seen),
             protocol: target.protocol.name().to_owned(),
             tls: target.tls,
             services,
