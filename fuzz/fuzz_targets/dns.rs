@@ -24,7 +24,11 @@ const WORDS: Words = Words {
 fuzz_target!(|input: (bool, &[u8], Vec<Step<'_>>)| {
     let (from_start, bytes, steps) = input;
     if let Some(message) = Message::of(bytes) {
-        assert!(message.question.is_none_or(|question| question.name.to_string().len() < MAX_NAME));
+        assert!(
+            message
+                .question
+                .is_none_or(|question| question.name.to_string().len() < MAX_NAME)
+        );
         assert!(message.question_end() <= bytes.len());
         assert!(message.addresses().count() <= MAX_ADDRESSES);
     }

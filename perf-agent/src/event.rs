@@ -93,6 +93,58 @@ impl<'a> Segment<'a> {
     }
 }
 
+/// A datagram moved that looks like DNS.
+#[derive(Clone, Debug)]
+pub struct Datagram<'a> {
+    /// Kernel address of the socket, which may be another one's later.
+    pub socket: u64,
+    /// Which way.
+    pub direction: Direction,
+    /// When.
+    pub at_ns: u64,
+    /// Its bytes.
+    pub length: u32,
+    /// The first ones, as many as were captured.
+    pub bytes: &'a [u8],
+    /// The process's own end; its address may be unspecified.
+    pub local: SocketAddr,
+    /// The peer's end. Not known of what a socket received that is not connected.
+    pub remote: Option<SocketAddr>,
+    /// Process that moved it.
+    pub tgid: u32,
+    /// Thread that moved it, as in [`Segment::tid`].
+    pub tid: u32,
+    /// The thread's name, NUL-padded.
+    comm: [u8; record::COMM_BYTES],
+}
+
+impl<'a> Datagram<'a> {
+    fn of(record: &record::DatagramRecord, bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let end = |bytes, port| SocketAddr::new(address(bytes), port);
+        Ok(Self {
+            socket: record.socket,
+            direction: match record.direction {
+                direction::RECEIVED => Direction::Received,
+                direction::SENT => Direction::Sent,
+                _ => return Err(DecodeError::Length),
+            },
+            at_ns: record.header.at_ns,
+            length: record.length,
+            bytes,
+            local: end(record.local_address, record.local_port),
+            remote: (record.remote_port != 0).then(|| end(record.remote_address, record.remote_port)),
+            tgid: record.tgid,
+            tid: record.tid,
+            comm: record.comm,
+        })
+    }
+
+    /// The thread's name.
+    pub fn comm(&self) -> String {
+        until_nul(&self.comm)
+    }
+}
+
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peers {
@@ -299,6 +351,8 @@ pub enum Event<'a> {
         /// Who takes over.
         to: u32,
     },
+    /// A datagram moved.
+    Datagram(Datagram<'a>),
     /// A process ended (`executed: false`) or replaced its program.
     Exit {
         /// The process.
@@ -396,6 +450,7 @@ impl<'a> Event<'a> {
                 from: record.from,
                 to: record.to,
             },
+            Record::Datagram(record, payload) => Self::Datagram(Datagram::of(&record, payload)?),
             Record::Exit(record) => Self::Exit {
                 tgid: record.tgid,
                 executed: record.what == exit::EXECUTED,

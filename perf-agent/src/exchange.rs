@@ -408,6 +408,21 @@ pub struct StreamEnded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u32);
 
+/// A name server's answer that has addresses: what a process asked for, and found.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved<'a> {
+    /// The process that was answered.
+    pub tgid: u32,
+    /// The name that it asked for, whatever other names led to the addresses.
+    pub name: &'a str,
+    /// Its addresses.
+    pub addresses: &'a [std::net::IpAddr],
+    /// The shortest time to live among the answer's records, seconds.
+    pub ttl_s: u32,
+    /// When it was answered.
+    pub at_ns: u64,
+}
+
 /// Where dissectors report to. Every ticket given out comes back exactly once, and once more if it became a stream's.
 pub trait Sink {
     /// A request's head is complete.
@@ -418,6 +433,8 @@ pub trait Sink {
     fn stream_moved(&mut self, ticket: Ticket, moved: &StreamMoved);
     /// The stream ended.
     fn stream_ended(&mut self, ticket: Ticket, ended: &StreamEnded);
+    /// A name server was asked, and told addresses.
+    fn resolved(&mut self, _resolved: &Resolved<'_>) {}
     /// Something is missing in what was said of a connection; the ledger counts it.
     fn lost(&mut self, loss: Loss);
 }
@@ -441,4 +458,6 @@ pub enum Loss {
     Compressed,
     /// Records were missing in a stream.
     Gap,
+    /// Addresses of a name that were not kept, since there are too many.
+    NameUnkept,
 }

@@ -116,7 +116,7 @@ pub struct Accounting {
 }
 
 /// Every kind of loss, and its word in the API.
-pub const LOSSES: [(Loss, &str); 8] = [
+pub const LOSSES: [(Loss, &str); 9] = [
     (Loss::ResponseWithoutRequest, "response_without_request"),
     (Loss::HeadCut, "head_cut"),
     (Loss::FieldUnknown, "field_unknown"),
@@ -125,6 +125,7 @@ pub const LOSSES: [(Loss, &str); 8] = [
     (Loss::Malformed, "malformed"),
     (Loss::Compressed, "compressed"),
     (Loss::Gap, "gap"),
+    (Loss::NameUnkept, "name_unkept"),
 ];
 
 impl Exchanges {

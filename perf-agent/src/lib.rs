@@ -7,6 +7,7 @@
 
 pub mod aggregate;
 pub mod attribution;
+pub mod datagrams;
 pub mod endpoint;
 pub mod event;
 pub mod exchange;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use crate::datagrams::Datagrams;
 use crate::endpoint::RouteError;
 use crate::event::{Change, Event, Open, Peers, Segment};
 use crate::exchange::{Outcome, Role};
@@ -67,6 +68,7 @@ pub enum Hint {
 /// The core: connections, dissectors, statistics.
 pub struct Pipeline {
     connections: Table<Followed>,
+    datagrams: Datagrams,
     statistics: Statistics,
     hints: Vec<Hint>,
     /// The newest time seen.
@@ -90,6 +92,8 @@ struct Ends {
     peers: Arc<Peers>,
     comm: CompactString,
     tls: bool,
+    /// When it came into view, if that was at its beginning.
+    begun_ns: Option<u64>,
 }
 
 impl Pipeline {
@@ -100,6 +104,7 @@ impl Pipeline {
     pub fn new(settings: Settings) -> Result<Self, RouteError> {
         Ok(Self {
             connections: Table::new(settings.connections),
+            datagrams: Datagrams::default(),
             statistics: Statistics::new(settings.statistics)?,
             hints: Vec::new(),
             now_ns: 0,
@@ -142,6 +147,7 @@ impl Pipeline {
         for followed in self.connections.values_mut() {
             followed.cut(self.now_ns, Outcome::Cut, &mut self.statistics);
         }
+        self.datagrams.cut(self.now_ns, &mut self.statistics);
     }
 
     #[inline]
@@ -206,6 +212,7 @@ impl Pipeline {
             peers: Arc::new(Peers::Unknown),
             comm: CompactString::default(),
             tls: false,
+            begun_ns: None,
         };
         self.insert(id, Followed::new(Connection::new(false), 0, ends));
     }
@@ -236,10 +243,15 @@ impl Pipeline {
                 self.now_ns = self.now_ns.max(at_ns);
                 self.statistics.handed_over(tgid, [from, to], at_ns);
             }
+            Event::Datagram(datagram) => {
+                self.now_ns = self.now_ns.max(datagram.at_ns);
+                self.datagrams.moved(&datagram, &mut self.statistics);
+            }
             Event::Exit { tgid, executed } => self.statistics.exited(tgid, executed),
             Event::Process { tgid, exe, cgroup } => self.statistics.process(tgid, &exe, &cgroup),
             Event::Tick { at_ns, wall_ns } => {
                 self.now_ns = self.now_ns.max(at_ns);
+                self.datagrams.tick(at_ns, &mut self.statistics);
                 self.statistics.tick(at_ns, wall_ns);
                 for tgid in self.statistics.puzzling() {
                     self.hint(Hint::FollowHandovers { tgid });
@@ -258,6 +270,7 @@ impl Pipeline {
             peers: Arc::new(open.peers),
             comm: open.comm.into(),
             tls: open.tls,
+            begun_ns: open.from_start.then_some(open.at_ns),
         };
         if let Some(followed) = self.connections.get_mut(open.connection) {
             followed.socket = open.socket;
@@ -345,8 +358,9 @@ impl Followed {
     /// Its role is known.
     #[cold]
     fn begin(&mut self, id: u64, role: Role) {
-        if let Some(Ends { peers, comm, tls }) = self.ends.take() {
-            self.origin = Some(Origin::new(role, peers, &comm).over_tls(tls).on(id));
+        if let Some(ends) = self.ends.take() {
+            let origin = Origin::new(role, ends.peers, &ends.comm).over_tls(ends.tls);
+            self.origin = Some(origin.connected(ends.begun_ns).on(id));
         }
     }
 

@@ -90,8 +90,8 @@ pub struct EndpointSnapshot {
     pub id: Arc<str>,
     /// Service, role, peer, protocol, operation.
     pub key: Arc<EndpointKey>,
-    /// Client role: the address last connected to, also where the key tells the peer by name.
-    pub peer_address: Option<SocketAddr>,
+    /// Client role: what else is known of the peer.
+    pub peer_seen: PeerSeen,
     /// The service it belongs to.
     pub service: Arc<Service>,
     /// Why the route is what it is.
@@ -122,6 +122,15 @@ impl EndpointSnapshot {
     pub fn window(&self, window: Window, at_ns: u64) -> WindowView {
         self.aggregate.window(window, at_ns)
     }
+}
+
+/// What is known of a peer beyond what an endpoint tells it by.
+#[derive(Clone, Debug, Default)]
+pub struct PeerSeen {
+    /// The address last connected to.
+    pub address: Option<SocketAddr>,
+    /// Of one that is told by its address: the name last connected to, as name servers answered.
+    pub name: Option<Arc<str>>,
 }
 
 /// Recent and slow exchanges.

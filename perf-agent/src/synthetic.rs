@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use perf_common::record::{
-    COMM_BYTES, DataRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord, UNIX_PATH_BYTES, change,
-    direction, family, flag, kind, origin,
+    COMM_BYTES, DataRecord, DatagramRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord,
+    UNIX_PATH_BYTES, change, direction, family, flag, kind, origin,
 };
 
 use crate::endpoint::{EndpointKey, Operation};
@@ -73,6 +73,36 @@ pub(crate) fn data(end: End, sent: bool, position_end: u32, at_ns: u64, bytes: &
         direction: if sent { direction::SENT } else { direction::RECEIVED },
         reserved: [0; 3],
         tail: [0; 8],
+    };
+    [&record.to_bytes()[..], bytes].concat()
+}
+
+/// A datagram of the socket of a process, to or from port 53 of an address, if that is known.
+pub(crate) fn datagram(
+    (socket, tgid): (u64, u32),
+    sent: bool,
+    remote: Option<[u8; 4]>,
+    at_ns: u64,
+    bytes: &[u8],
+) -> Vec<u8> {
+    let captured = bytes.len() as u32;
+    let mut header = header::<DatagramRecord>(kind::DATAGRAM, at_ns);
+    header.size += captured;
+    let address = |address: [u8; 4]| std::net::Ipv4Addr::from(address).to_ipv6_mapped().octets();
+    let record = DatagramRecord {
+        header,
+        socket,
+        tgid,
+        tid: tgid,
+        length: captured,
+        captured,
+        local_port: 4000,
+        remote_port: if remote.is_some() { 53 } else { 0 },
+        direction: if sent { direction::SENT } else { direction::RECEIVED },
+        reserved: [0; 3],
+        local_address: address([10, 0, 0, 7]),
+        remote_address: remote.map(address).unwrap_or_default(),
+        comm: [0; COMM_BYTES],
     };
     [&record.to_bytes()[..], bytes].concat()
 }

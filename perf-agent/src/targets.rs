@@ -1,7 +1,6 @@
 //! Whom the services of this host asked, and what for: client endpoints, grouped by peer.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::aggregate::Distribution;
@@ -9,7 +8,7 @@ use crate::aggregate::{Tallies, Window, WindowView};
 use crate::endpoint::Peer;
 use crate::exchange::{Class, Protocol, Role};
 use crate::protocol;
-use crate::snapshot::{EndpointSnapshot, Pool, Snapshot};
+use crate::snapshot::{EndpointSnapshot, PeerSeen, Pool, Snapshot};
 
 /// Sums over endpoints. Those that wait for something to happen (blocking commands, long polls) are counted, and their
 /// times are not among the others'.
@@ -34,8 +33,8 @@ pub struct Sum {
 pub struct Target {
     /// Who.
     pub peer: Peer,
-    /// Where it was connected to last.
-    pub address: Option<SocketAddr>,
+    /// What else is known of it.
+    pub seen: PeerSeen,
     /// How.
     pub protocol: Protocol,
     /// Through TLS.
@@ -123,14 +122,15 @@ impl Targets {
             };
             let target = all.entry((peer.clone(), protocol, key.tls)).or_insert_with(|| Target {
                 peer: peer.clone(),
-                address: None,
+                seen: PeerSeen::default(),
                 protocol,
                 tls: key.tls,
                 sum: Sum::default(),
                 operations: Vec::new(),
                 pools: Vec::new(),
             });
-            target.address = endpoint.peer_address.or(target.address);
+            target.seen.address = endpoint.peer_seen.address.or(target.seen.address);
+            target.seen.name = endpoint.peer_seen.name.clone().or(target.seen.name.take());
             target.sum.add(endpoint, &view);
             target.operations.push((Arc::clone(endpoint), view));
         }

@@ -311,6 +311,30 @@ fn is_dns(first: &[u8; SNIFF_BYTES], known: usize, length: u32) -> bool {
         && a0 | a1 | n0 | n1 == 0
 }
 
+/// DNS over UDP: a query, or an answer with its question (RFC 1035, 4.1.1). `length` is the datagram's.
+#[inline(always)]
+pub fn is_dns_datagram(first: &[u8; SNIFF_BYTES], length: u32) -> bool {
+    let [_, _, f0, f1, q0, q1, a0, a1, n0, n1, r0, r1, label, ..] = *first;
+    let answers = u16::from_be_bytes([a0, a1]);
+    let others = u32::from(u16::from_be_bytes([n0, n1])) + u32::from(u16::from_be_bytes([r0, r1]));
+    // A name of no label, its type and its class; of a record also its time and its length.
+    let (question, record) = (17, 11);
+    let opcode = f0 >> 3 & 0x0f;
+    let (is_response, is_truncated) = (f0 & 0x80 != 0, f0 & 0x02 != 0);
+    let has_room = length >= question && (u32::from(answers) + others) * record <= length - question;
+    let is_query = !is_truncated && f1 & 0x8f == 0 && (answers == 0 || opcode != 0);
+    // Query, NOTIFY, UPDATE; one question, and what is reserved is 0.
+    (opcode == 0 || opcode == 4 || opcode == 5)
+        && [q0, q1] == [0, 1]
+        && f1 & 0x40 == 0
+        && label < 64
+        && if is_response {
+            has_room || is_truncated
+        } else {
+            has_room && is_query
+        }
+}
+
 /// What an SQL statement may begin with.
 #[inline(always)]
 fn is_text(byte: u8) -> bool {
@@ -346,6 +370,45 @@ mod tests {
             expected,
             "{}",
             bytes.escape_ascii()
+        );
+    }
+
+    #[track_caller]
+    fn check_datagram(bytes: &[u8], expected: bool) {
+        let mut first = [0; SNIFF_BYTES];
+        let known = bytes.len().min(SNIFF_BYTES);
+        first[..known].copy_from_slice(&bytes[..known]);
+        let length = u32::try_from(bytes.len()).unwrap();
+        assert_eq!(is_dns_datagram(&first, length), expected, "{}", bytes.escape_ascii());
+    }
+
+    #[test]
+    fn datagrams_of_dns_are_told_from_others() {
+        let question = b"\x03www\x07example\x03com\0\0\x01\0\x01";
+        let message = |header: &[u8; 12]| [&header[..], question].concat();
+        check_datagram(&message(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0"), true);
+        check_datagram(&message(b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\x01"), true);
+        check_datagram(&message(b"\x12\x34\x81\x83\0\x01\0\0\0\x01\0\0"), true);
+        check_datagram(&message(b"\x12\x34\x83\x80\0\x01\0\x20\0\0\0\0"), true);
+        check_datagram(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\0\0\x02\0\x01", true);
+        // No question, two, more records than there is room for, a pointer for a name, a code in a query, a bit that is reserved.
+        check_datagram(&message(b"\x12\x34\x01\0\0\0\0\0\0\0\0\0"), false);
+        check_datagram(&message(b"\x12\x34\x01\0\0\x02\0\0\0\0\0\0"), false);
+        check_datagram(&message(b"\x12\x34\x81\x80\0\x01\0\x20\0\0\0\0"), false);
+        check_datagram(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\xc0\0\x02\0\x01", false);
+        check_datagram(&message(b"\x12\x34\x01\x03\0\x01\0\0\0\0\0\0"), false);
+        check_datagram(&message(b"\x12\x34\x01\x40\0\x01\0\0\0\0\0\0"), false);
+        check_datagram(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0", false);
+        // QUIC, statsd, NTP, RTP, syslog, WireGuard.
+        check_datagram(b"\xc3\0\0\0\x01\x08\x83\x94\xc8\xf0\x3e\x51\x57\x08\0\0\x44\x9e", false);
+        check_datagram(b"\x41\x83\x94\xc8\xf0\x3e\x51\x57\x08\0\0\x44\x9e\0\0\0\0", false);
+        check_datagram(b"requests.count:1|c|#a:b", false);
+        check_datagram(&[&b"\x23\0\x06\xec"[..], &[0; 44]].concat(), false);
+        check_datagram(&[&b"\x80\x60\x12\x34\0\0\x10\0\0\0\0\0"[..], &[7; 160]].concat(), false);
+        check_datagram(b"<34>Oct 11 22:14:15 host su: failed", false);
+        check_datagram(
+            &[&b"\x04\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0"[..], &[9; 16]].concat(),
+            false,
         );
     }
 

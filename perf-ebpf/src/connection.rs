@@ -256,7 +256,7 @@ fn tcp_origin(socket: Socket, segment: emit::Segment) -> u16 {
 
 /// Both addresses, IPv4 as IPv4-mapped IPv6.
 #[inline(always)]
-fn addresses(socket: Socket, local: *mut u8, remote: *mut u8) {
+pub fn addresses(socket: Socket, local: *mut u8, remote: *mut u8) {
     let fields = if socket.family() == family::INET6 {
         [(local, offset::SK_LOCAL_V6, 16), (remote, offset::SK_REMOTE_V6, 16)]
     } else {

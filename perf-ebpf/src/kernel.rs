@@ -111,6 +111,7 @@ const AF_INET6: u16 = 10;
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
 
 impl Socket {
     /// A socket from a hook whose argument is typed.
@@ -129,6 +130,15 @@ impl Socket {
     #[inline(always)]
     pub fn key(self) -> u64 {
         self.address as u64
+    }
+
+    /// The key as a number for a global function.
+    // VERIFIER: an address that it knows the type of is not passed to one; what a helper copies is a number.
+    #[inline(always)]
+    pub fn key_as_number(self) -> u64 {
+        let key = self.key();
+        // SAFETY: the address is that of a variable.
+        unsafe { bpf_probe_read_kernel(&raw const key) }.unwrap_or(0)
     }
 
     /// The bare address.
@@ -152,11 +162,15 @@ impl Socket {
         self.field(offset::SK_FAMILY)
     }
 
-    /// A stream that is followed: TCP or Unix.
+    /// What of it is followed: TCP, Unix streams, some datagrams.
     #[inline(always)]
     pub fn stream(self) -> Stream {
         match self.family() {
-            AF_INET | AF_INET6 if self.field::<u16>(offset::SK_PROTOCOL) == IPPROTO_TCP => Stream::Tcp,
+            AF_INET | AF_INET6 => match self.field::<u16>(offset::SK_PROTOCOL) {
+                IPPROTO_TCP => Stream::Tcp,
+                IPPROTO_UDP => Stream::Datagrams,
+                _ => Stream::Other,
+            },
             AF_UNIX if self.field::<u16>(offset::SK_TYPE) == SOCK_STREAM => Stream::Unix,
             _ => Stream::Other,
         }
@@ -276,6 +290,8 @@ pub enum Stream {
     Unix,
     /// The plaintext of a TLS session, above a TCP or Unix socket.
     Tls,
+    /// UDP over IPv4 or IPv6, no stream at all: see [`crate::datagram`].
+    Datagrams,
     /// Nothing that is followed.
     Other,
 }

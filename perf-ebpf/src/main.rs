@@ -1,8 +1,9 @@
 //! perf-agent's kernel side. Read the files in this order and you follow one byte: a hook sees a segment
 //! ([`hooks`]), [`capture`] looks its connection up ([`connection`], [`filter`]) and decides how much of it is wanted,
 //! [`syscall`] finds the process's buffers, [`buffers`] reads them, [`emit`] puts a record into the ring buffer
-//! ([`maps`]). Plaintext of TLS sessions joins them behind [`tls`]; invocations of chosen functions ([`function`]) are records
-//! of their own, and so is which tasks work for which ([`handover`]). [`kernel`] is the only reader of the kernel's own structs.
+//! ([`maps`]). Datagrams go a way of their own ([`datagram`]). Plaintext of TLS sessions joins them behind [`tls`]; invocations
+//! of chosen functions ([`function`]) are records of their own, and so is which tasks work for which ([`handover`]). [`kernel`]
+//! is the only reader of the kernel's own structs.
 //!
 //! It only ever observes: no helper that writes to a process, a packet or a return value is called (a test inspects
 //! the built object). Tracing programs can be preempted on recent kernels, so nothing is built in per-CPU scratch
@@ -15,6 +16,7 @@ mod hooks;
 mod buffers;
 mod capture;
 mod connection;
+mod datagram;
 mod emit;
 mod filter;
 mod frames;

@@ -1,6 +1,7 @@
 //! Every map and every global, in one place: who writes it, who reads it, what evicts.
 
 use crate::{
+    datagram::Batch,
     kernel::Thread,
     tls::{Call, Caller, Touched},
 };
@@ -56,6 +57,11 @@ pub static CALLS: LruHashMap<Caller, Call> = LruHashMap::with_max_entries(16_384
 /// right behind. Written and read here alone.
 #[map]
 pub static TOUCHED: LruHashMap<Caller, Touched> = LruHashMap::with_max_entries(16_384, 0);
+
+/// How far a thread's `sendmmsg` of datagrams has come, by process (high half) and thread. Written and read here alone, where
+/// they look like DNS; when the map is full the one used least lately goes.
+#[map]
+pub static BATCHES: LruHashMap<u64, Batch> = LruHashMap::with_max_entries(1024, 0);
 
 /// Marks by process ([`perf_common::settings::mark`]). The user side fills it with what runs when it starts; the
 /// process hooks keep it.

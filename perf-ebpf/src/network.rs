@@ -1,6 +1,5 @@
 //! How a TCP connection's packets fare: what its socket keeps of them anyway.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use perf_common::{
     record::{NetworkRecord, RecordHeader, kind},
     settings::offset,
@@ -28,14 +27,14 @@ pub fn moved(state: &mut ConnectionState, socket: Socket, at_ns: u64) {
 /// Tells of the socket that this is the state of.
 #[inline(always)]
 pub fn tell(state: &ConnectionState, socket: Socket, at_ns: u64) {
-    // VERIFIER: an address that it knows the type of is not passed to a global function; what a helper copies is a number.
-    let key = socket.key();
-    // SAFETY: the address is that of a variable.
-    let Ok(socket) = (unsafe { bpf_probe_read_kernel(&raw const key) }) else {
-        return;
-    };
     let ring_and_connect = u64::from(state.ring) << 32 | u64::from(state.connect_us);
-    tell_network(socket, state.connection, state.link, ring_and_connect, at_ns);
+    tell_network(
+        socket.key_as_number(),
+        state.connection,
+        state.link,
+        ring_and_connect,
+        at_ns,
+    );
 }
 
 /// `link`: the key of the session's state whose connection is told of instead, 0 for none. `ring_and_connect`: the ring

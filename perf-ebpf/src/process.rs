@@ -34,11 +34,19 @@ struct Item {
 /// for each connection and process; again if the record was lost.
 #[inline(always)]
 pub fn introduce(state: &mut ConnectionState, tgid: u32, at_ns: u64) {
+    if told(state.ring, tgid, at_ns) {
+        state.tgid = tgid;
+    }
+}
+
+/// Tells who a process is, unless it was told of the program that it runs; false if the record is lost.
+#[inline(always)]
+pub fn told(ring: u16, tgid: u32, at_ns: u64) -> bool {
     let marks = PROCESSES.get_ptr_mut(tgid);
     // SAFETY: a map value stays readable while the program runs, even when it is deleted meanwhile.
     if marks.is_none_or(|marks| unsafe { *marks } & mark::KNOWN == 0) {
-        if !tell_process(state.ring, tgid, at_ns) {
-            return;
+        if !tell_process(ring, tgid, at_ns) {
+            return false;
         }
         if let Some(marks) = marks {
             // SAFETY: as above; marks are only ever added here.
@@ -48,7 +56,7 @@ pub fn introduce(state: &mut ConnectionState, tgid: u32, at_ns: u64) {
             let _full = PROCESSES.insert(tgid, mark::KNOWN, 0);
         }
     }
-    state.tgid = tgid;
+    true
 }
 
 /// Emits the process record; false if it is lost.

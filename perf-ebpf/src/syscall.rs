@@ -77,6 +77,7 @@ struct Call {
 mod x86_64 {
     pub const BYTES: usize = 168;
     pub const R10: usize = 56;
+    pub const R8: usize = 72;
     pub const DX: usize = 96;
     pub const SI: usize = 104;
     pub const DI: usize = 112;
@@ -108,6 +109,8 @@ use x86_64 as arch;
 const PF_NO_SYSTEM_CALL: u32 = 0x10 | 0x0020_0000 | 0x4000;
 const MSG_PEEK: u64 = 0x2;
 const MSG_TRUNC: u64 = 0x20;
+/// Bytes of a `struct sockaddr_in`, the shortest address of interest.
+const SOCKADDR_BYTES: u32 = 16;
 /// Offset of `msg_iov` and `msg_iovlen` in `struct user_msghdr`, and the size of `struct mmsghdr`: ABI.
 const MSG_IOV: usize = 16;
 const MMSGHDR_BYTES: usize = 64;
@@ -171,6 +174,27 @@ fn source_of(call: &Call) -> Source {
 pub fn message(array: Address, index: u32) -> Source {
     // SAFETY: only the address is computed; it is read by a helper that checks it.
     vector_of_message(unsafe { array.add(index as usize * MMSGHDR_BYTES) })
+}
+
+/// Where the thread's sending call says to whom: the address of a `struct sockaddr`, null if it does not. `index` is the
+/// message's among those of a `sendmmsg`. Of a call that receives, it is written behind the hook.
+#[inline(always)]
+pub fn destination(thread: Thread, socket: Socket, index: u32) -> Address {
+    let Some(call) = call_of(thread, socket) else {
+        return core::ptr::null();
+    };
+    let header = match call.number {
+        arch::SENDTO => return register(thread, arch::R8) as Address,
+        arch::SENDMSG => call.second as Address,
+        // SAFETY: only the address is computed; it is read by a helper that checks it.
+        arch::SENDMMSG => unsafe { (call.second as Address).add(index as usize * MMSGHDR_BYTES) },
+        _ => return core::ptr::null(),
+    };
+    // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
+    match unsafe { aya_ebpf::helpers::bpf_probe_read_user(header.cast::<[u64; 2]>()) } {
+        Ok([name, bytes]) if bytes as u32 >= SOCKADDR_BYTES => name as Address,
+        _ => core::ptr::null(),
+    }
 }
 
 #[inline(always)]
@@ -240,6 +264,23 @@ fn registers_of(load: impl Fn(usize) -> u64) -> (Call, u64) {
         fourth: load(arch::R10),
     };
     (call, load(arch::CS))
+}
+
+/// One register of a thread that is in a system call.
+#[inline(always)]
+fn register(thread: Thread, at: usize) -> u64 {
+    if features() & feature::TASK_PT_REGS != 0 {
+        // SAFETY: as in `call_of`.
+        let registers = unsafe { bpf_task_pt_regs(thread.task.cast_mut().cast()) } as Address;
+        // SAFETY: as in `call_of`.
+        return unsafe { core::ptr::read_volatile(registers.add(at).cast::<u64>()) };
+    }
+    let stack = follow(thread.task, offset::TASK_STACK);
+    // SAFETY: as in `call_of`.
+    unsafe {
+        let registers = stack.add(arch::STACK_BYTES - arch::BYTES);
+        aya_ebpf::helpers::bpf_probe_read_kernel(registers.add(at).cast::<u64>()).unwrap_or(0)
+    }
 }
 
 /// Is the call's descriptor this socket? A thread that uses `io_uring` may run its requests at the end of any system

@@ -13,6 +13,7 @@ mod grpc;
 mod http2;
 mod http_cases;
 mod lifecycle;
+mod names;
 mod overload;
 mod passive;
 mod servers;

@@ -8,7 +8,9 @@ use std::process::Command;
 use perf_agent_tests::agent::Agent;
 use perf_agent_tests::api::whole;
 use perf_agent_tests::child::run;
+use perf_agent_tests::client::Connection;
 use perf_agent_tests::need;
+use perf_agent_tests::nginx::Nginx;
 use perf_agent_tests::rows;
 use perf_agent_tests::store::{Store, postgresql_program};
 use perf_agent_tests::wait;
@@ -27,7 +29,7 @@ fn counts(agent: &Agent, protocol: &str, role: &str) -> BTreeMap<String, u64> {
 
 /// Waits until both ends have counted so many of each of these operations, and all were answered.
 #[track_caller]
-fn both_ends_count(agent: &Agent, protocol: &str, expected: &[(&str, u64)]) {
+pub(crate) fn both_ends_count(agent: &Agent, protocol: &str, expected: &[(&str, u64)]) {
     for role in ["client", "server"] {
         wait::settle(wait::SETTLE, "every exchange is counted", || {
             let counted = counts(agent, protocol, role);
@@ -82,6 +84,43 @@ fn redis_is_counted_as_its_benchmark_counts_it() {
         ("MSET", each),
     ];
     both_ends_count(&agent, "redis", &expected);
+    agent.stop();
+}
+
+#[test]
+fn an_http_caches_hits_are_those_that_it_tells_of() {
+    need!(Agent, Root, Nginx);
+    let agent = Agent::start();
+    let nginx = Nginx::start(None);
+    let mut client = Connection::port(nginx.port()).expect("nginx listens");
+    let mut told = BTreeMap::new();
+    for path in ["/cached/a", "/cached/a", "/cached/a?fresh=1", "/cached/a", "/hello"] {
+        let reply = client.get(path).expect("nginx answers");
+        let word = reply.header("x-cache-status").unwrap_or("none").to_owned();
+        *told.entry(word).or_insert(0) += 1;
+    }
+    let expected = [("BYPASS", 1), ("HIT", 2), ("MISS", 1), ("none", 1)];
+    assert_eq!(told, expected.map(|(word, count)| (word.to_owned(), count)).into());
+    for (role, port) in [("server", &["service", "port"]), ("client", &["peer", "port"])] {
+        wait::settle(wait::SETTLE, "what the answers say is counted", || {
+            let caches = agent.api().get("/api/v1/cache?window=start");
+            let of = |cache: &&Value| cache["role"] == role && cache[port[0]][port[1]] == nginx.port();
+            let all: Vec<_> = caches["http"].as_array().into_iter().flatten().filter(of).collect();
+            let [cache] = all[..] else {
+                return Err(format!("not one endpoint: {caches}"));
+            };
+            let figures = json!([
+                cache["operation"],
+                cache["requests"],
+                cache["hits"],
+                cache["misses"],
+                cache["untold"]
+            ]);
+            (figures == json!(["GET /cached/a", 4, 2, 1, 1]))
+                .then_some(())
+                .ok_or_else(|| cache.to_string())
+        });
+    }
     agent.stop();
 }
 

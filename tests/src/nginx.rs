@@ -14,7 +14,8 @@ pub const LARGE: u64 = 50_000_000;
 /// A running nginx with two workers.
 ///
 /// `/hello` answers 200, `/gone` 410, `/files/large` sends [`LARGE`] bytes by sendfile, `/proxied/…` is passed on to the
-/// Unix socket given at the start; everything else is 404.
+/// Unix socket given at the start, `/cached/…` answers as `/hello` does, out of a cache (`?fresh=1` passes it by, and
+/// `X-Cache-Status` says which); everything else is 404.
 #[derive(Debug)]
 pub struct Nginx {
     // Ends before its directory goes.
@@ -144,11 +145,19 @@ fn text(directory: &Path, [port, h2_port]: [u16; 2], upstream: Option<&Path>) ->
             scgi_temp_path {directory}/scgi;
             sendfile on;
             keepalive_requests 100000000;
+            proxy_cache_path {directory}/cache keys_zone=answers:1m;
             server {{
                 listen 127.0.0.1:{port};
                 listen 127.0.0.1:{h2_port} http2;
                 location = /hello {{ return 200 'hello\\n'; }}
                 location = /gone {{ return 410; }}
+                location /cached/ {{
+                    proxy_pass http://127.0.0.1:{port}/hello?of=;
+                    proxy_cache answers;
+                    proxy_cache_valid 200 10m;
+                    proxy_cache_bypass $arg_fresh;
+                    add_header X-Cache-Status $upstream_cache_status;
+                }}
                 location /files/ {{ root {directory}; }}
                 location / {{ return 404; }}
                 {upstream}

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use crate::places;
 
 /// The agent's pure modules: the same records give the same snapshots, so they read nothing but their arguments.
-const CORE: [&str; 13] = [
+const CORE: [&str; 14] = [
+    "datagrams",
     "aggregate",
     "endpoint",
     "event",

@@ -1,5 +1,6 @@
 //! The wiring, driven by sources without a kernel.
 
+mod datagrams;
 mod records;
 
 use std::path::{Path, PathBuf};

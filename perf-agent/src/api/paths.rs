@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::json::agent::{Agent, Own};
 use super::json::endpoint::{Endpoint, EndpointDetail, Endpoints};
 use super::json::function::Functions;
+use super::json::http_cache::HttpCache;
 use super::json::network::Networks;
 use super::json::performance::Performance;
 use super::json::request::{Request, Requests};
@@ -224,7 +225,8 @@ pub(super) async fn database(State(api): State<Arc<Api>>, RawQuery(query): RawQu
     Ok(Json(Databases::new(&targets, window)))
 }
 
-/// Caches that the services of this host asked: per target and command, with hits and misses.
+/// Caches that the services of this host asked: per target and command, with hits and misses;
+/// and HTTP endpoints of which answers told of a cache.
 #[utoipa::path(get, path = "/api/v1/cache",
     params(("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default")),
     responses(
@@ -232,8 +234,10 @@ pub(super) async fn database(State(api): State<Arc<Api>>, RawQuery(query): RawQu
         (status = 400, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn cache(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Caches> {
-    let (targets, window) = targets(&api, query.as_deref(), Class::Cache)?;
-    Ok(Json(Caches::new(&targets, window)))
+    let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
+    let snapshot = api.now().snapshot;
+    let targets = Targets::of(&snapshot, window, Class::Cache);
+    Ok(Json(Caches::new(&targets, HttpCache::all(&snapshot, window), window)))
 }
 
 /// Other services that those of this host asked: per host and route.

@@ -591,17 +591,28 @@ fn known_limits(backend: Backend) -> Vec<BlindSpot> {
         "bytes spliced out of a socket",
         "they pass the hooks by: a gap in a TCP stream, and nothing at all of a Unix socket's",
     );
+    let datagrams = spot(
+        "DNS over UDP",
+        "this backend hangs on functions of TCP and Unix sockets, and none of UDP's says at its end where a received datagram \
+         lies on every kernel",
+    );
     let mut spots = match backend {
         Backend::Tracepoint => vec![
             first_byte,
             spliced,
             spot(
+                "DNS over UDP by recvmmsg or with io_uring",
+                "of a recvmmsg with room for more than one message it is not told which of them came, and of a thread with \
+                 an io_uring not what its system call is about",
+            ),
+            spot(
                 "the end of Unix sockets",
                 "no hook tells of it: noticed when the peer reads it, or within five seconds",
             ),
         ],
-        Backend::Fentry => vec![first_byte, spliced],
+        Backend::Fentry => vec![first_byte, spliced, datagrams],
         Backend::Kprobe => vec![
+            datagrams,
             spot(
                 "the last byte of a send that the socket does not take at once",
                 "lengths and times are taken as asked, at the beginning of send calls: a response that is larger than the \

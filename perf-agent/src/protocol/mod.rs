@@ -10,6 +10,7 @@
 //!
 //! Adding a protocol: one file, one line in [`PROTOCOLS`], one fuzz target, one recording.
 
+mod cached;
 pub mod dns;
 mod framed;
 pub mod http1;

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -21,7 +20,7 @@ use crate::endpoint::route::{Template, Tree};
 use crate::endpoint::{EndpointKey, Operation, Peer, RouteReason, Routes, UNSEEN};
 use crate::exchange::{Protocol, Request, Role};
 use crate::process::Services;
-use crate::snapshot::EndpointSnapshot;
+use crate::snapshot::{EndpointSnapshot, PeerSeen};
 
 /// Scopes kept apart; the peers of what exceeds them are not told apart.
 const SCOPES: usize = 4_096;
@@ -44,7 +43,7 @@ struct Scope {
     role: Role,
     tls: bool,
     peer: Option<Peer>,
-    peer_address: Option<SocketAddr>,
+    peer_seen: PeerSeen,
     tree: Tree,
     pool: Pool,
 }
@@ -122,7 +121,7 @@ impl Endpoints {
     }
 
     /// The scope of a service in a role with a peer.
-    pub(super) fn scope(&mut self, side: Side, peer: Option<Peer>, address: Option<SocketAddr>) -> u32 {
+    pub(super) fn scope(&mut self, side: Side, peer: Option<Peer>, seen: PeerSeen) -> u32 {
         let (service, role, tls) = side;
         let mut peer = peer;
         let known = |numbers: &HashMap<_, u32>, peer: &Option<Peer>| numbers.get(&(side, peer.clone())).copied();
@@ -132,7 +131,7 @@ impl Endpoints {
             if *names < NAMES {
                 *names += 1;
             } else {
-                peer = address.map(Peer::Address);
+                peer = seen.address.map(Peer::Address);
                 number = known(&self.scope_numbers, &peer);
             }
         }
@@ -148,15 +147,17 @@ impl Endpoints {
                 role,
                 tls,
                 peer,
-                peer_address: None,
+                peer_seen: PeerSeen::default(),
                 tree: Tree::default(),
                 pool: Pool::default(),
             });
             number
         });
         let scope = &mut self.scopes[number as usize];
-        if scope.peer.is_some() && address.is_some() {
-            scope.peer_address = address;
+        if scope.peer.is_some() && seen.address.is_some() {
+            // What was asked before by name stays, where this connection's is not known.
+            scope.peer_seen.address = seen.address;
+            scope.peer_seen.name = seen.name.or(scope.peer_seen.name.take());
         }
         number
     }
@@ -254,7 +255,7 @@ impl Endpoints {
         let other = self.apart >= self.limit;
         if other {
             let Scope { service, role, tls, .. } = self.scopes[scope as usize];
-            scope = self.scope((service, role, tls), None, None);
+            scope = self.scope((service, role, tls), None, PeerSeen::default());
             operation = Operation::other();
             reason = Cow::Owned(RouteReason {
                 parts: vec![(0, format!("more than {} endpoints", self.limit).into())],
@@ -439,7 +440,7 @@ impl Endpoints {
                         let shared = Arc::new(EndpointSnapshot {
                             id: Arc::clone(&endpoint.named.id),
                             key: Arc::clone(&endpoint.named.key),
-                            peer_address: scope.peer_address,
+                            peer_seen: scope.peer_seen.clone(),
                             service: Arc::clone(service),
                             reason: endpoint.reason.clone(),
                             codes: codes.clone(),

@@ -13,6 +13,7 @@ pub mod codes;
 mod endpoints;
 mod functions;
 mod log;
+mod names;
 mod streams;
 mod text;
 
@@ -26,14 +27,17 @@ use crate::aggregate::{Aggregate, ErrorRule};
 use crate::attribution::{Attribution, Call, Cause, Inbound, Invocation, Line, Requests, Served, Spent, Task};
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::{FunctionCounted, FunctionTold, Invoked, Network, Peers};
-use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink, StreamEnded, StreamMoved, Ticket};
+use crate::exchange::{
+    Ended, Loss, Outcome, Protocol, Request, Resolved, Role, Sink, StreamEnded, StreamMoved, Ticket,
+};
 use crate::ledger::Ledger;
 use crate::process::{Processes, ServiceKey, Services};
-use crate::snapshot::{Snapshot, Traced};
+use crate::snapshot::{PeerSeen, Snapshot, Traced};
 use codes::Codes;
 use endpoints::{Endpoints, Moved, host_name};
 use functions::Functions;
 use log::{Clock, Facts, Log};
+use names::PeerNames;
 use streams::{OpenStream, Streams};
 use text::Text;
 
@@ -83,6 +87,8 @@ impl Default for Settings {
 pub struct Origin {
     role: Role,
     tls: bool,
+    /// It counts among the connections to its peer.
+    pooled: bool,
     /// The connection's id.
     connection: u64,
     /// Requests in flight on it.
@@ -98,6 +104,8 @@ pub struct Origin {
     found: Option<Found>,
     /// Of `peers`, at hand for every exchange.
     remote: Option<SocketAddr>,
+    /// When the process connected, if that was seen.
+    connected_ns: Option<u64>,
     peers: Arc<Peers>,
     comm: CompactString,
 }
@@ -129,6 +137,7 @@ impl Origin {
         Self {
             role,
             tls: false,
+            pooled: true,
             connection: 0,
             in_flight: 0,
             is_shared: false,
@@ -137,15 +146,31 @@ impl Origin {
             counted: None,
             found: None,
             remote: remote_of(&peers),
+            connected_ns: None,
             peers,
             comm: comm.into(),
         }
+    }
+
+    /// It is no connection but one exchange of datagrams: no pool of connections counts it.
+    #[must_use]
+    pub fn of_datagrams(self) -> Self {
+        let pooled = false;
+        Self { pooled, ..self }
     }
 
     /// What is told of the connection is the plaintext of a TLS session.
     #[must_use]
     pub fn over_tls(self, tls: bool) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The process connected at this moment, shortly before its first bytes; what it meant is what it asked name servers for
+    /// before.
+    #[must_use]
+    pub fn connected(self, at_ns: Option<u64>) -> Self {
+        let connected_ns = at_ns;
+        Self { connected_ns, ..self }
     }
 
     /// The connection's id is this.
@@ -161,6 +186,18 @@ impl Origin {
         self.found = None;
     }
 
+    /// Another one of the same ends was used: what was looked up for it holds here.
+    pub fn remember(&mut self, used: &Self) {
+        self.found.clone_from(&used.found);
+    }
+
+    /// The peer's end of the exchange, where it shows only with the answer.
+    #[must_use]
+    pub fn toward(self, remote: SocketAddr) -> Self {
+        let remote = Some(remote);
+        Self { remote, ..self }
+    }
+
     /// The side of the exchanges that the observed process is on.
     pub fn role(&self) -> Role {
         self.role
@@ -169,7 +206,8 @@ impl Origin {
 
 fn remote_of(peers: &Peers) -> Option<SocketAddr> {
     match peers {
-        Peers::Inet { remote, .. } => Some(*remote),
+        // Whoever asks over a socket of datagrams is known with the answer.
+        Peers::Inet { remote, .. } => Some(*remote).filter(|remote| remote.port() != 0),
         Peers::Unix { .. } | Peers::Unknown => None,
     }
 }
@@ -211,6 +249,7 @@ pub struct Statistics {
     renumbered: u64,
     log: Log,
     streams: Streams,
+    names: PeerNames,
     traced: Option<Vec<Traced>>,
     traced_dropped: u64,
     ledger: Ledger,
@@ -249,6 +288,7 @@ impl Statistics {
             renumbered: 0,
             log: Log::new(settings.recent, settings.slowest),
             streams: Streams::default(),
+            names: PeerNames::default(),
             traced: None,
             traced_dropped: 0,
             ledger: Ledger::default(),
@@ -272,11 +312,19 @@ impl Statistics {
         self.attribution.handed_over(from, to, at_ns, &mut self.open);
     }
 
+    /// A name server was asked, and told addresses.
+    pub fn resolved(&mut self, resolved: &Resolved<'_>) {
+        for _ in 0..self.names.learn(resolved) {
+            self.ledger.lost(Loss::NameUnkept);
+        }
+    }
+
     /// A process ended, or replaced its program (an exit record).
     pub fn exited(&mut self, tgid: u32, executed: bool) {
         self.processes.exited(tgid, executed);
         self.services.exited(tgid);
         self.attribution.exited(tgid);
+        self.names.exited(tgid);
     }
 
     /// What a chosen function's number stands for, and whether it is observed (a function record).
@@ -438,6 +486,7 @@ impl Statistics {
             + self.attribution.heap_bytes()
             + self.log.heap_bytes()
             + self.streams.heap_bytes()
+            + self.names.heap_bytes()
     }
 
     /// The scope of a connection's request. `None` if it is not known who the process is, or over which socket its TLS
@@ -464,18 +513,25 @@ impl Statistics {
         }
         let key = ServiceKey::new(process, &origin.comm, origin.role, &origin.peers);
         let service = self.services.number(key, tgid);
-        let (peer, address) = match (origin.role, &*origin.peers) {
-            (Role::Server, _) | (Role::Client, Peers::Unknown) => (None, None),
+        let mut seen = PeerSeen::default();
+        let peer = match (origin.role, &*origin.peers) {
+            (Role::Server, _) | (Role::Client, Peers::Unknown) => None,
             (Role::Client, Peers::Inet { remote, .. }) => {
                 let name = host_name(request).map(|host| Peer::Name {
                     host,
                     port: remote.port(),
                 });
-                (Some(name.unwrap_or(Peer::Address(*remote))), Some(*remote))
+                seen.address = Some(*remote);
+                if name.is_none()
+                    && let Some(at_ns) = origin.connected_ns
+                {
+                    seen.name = self.names.of(tgid, remote.ip(), at_ns);
+                }
+                Some(name.unwrap_or(Peer::Address(*remote)))
             }
-            (Role::Client, Peers::Unix { path }) => (Some(Peer::Unix(path.into())), None),
+            (Role::Client, Peers::Unix { path }) => Some(Peer::Unix(path.into())),
         };
-        let scope = self.endpoints.scope((service, origin.role, origin.tls), peer, address);
+        let scope = self.endpoints.scope((service, origin.role, origin.tls), peer, seen);
         origin.found = Some(Found {
             tgid,
             generation,
@@ -544,7 +600,7 @@ impl Sink for ConnectionSink<'_> {
                 .attribution
                 .received(task, inbound, request.first_ns, &mut this.open),
             Role::Client => {
-                if let (None, Some(scope)) = (self.origin.counted, scope)
+                if let (None, Some(scope)) = (self.origin.counted, scope.filter(|_| self.origin.pooled))
                     && let Some(pool) = this.endpoints.pool(scope)
                 {
                     self.origin.counted = Some(scope);
@@ -677,6 +733,12 @@ impl Sink for ConnectionSink<'_> {
             None => {}
         }
         this.streams.keep(number, logged);
+    }
+
+    fn resolved(&mut self, resolved: &Resolved<'_>) {
+        if self.origin.role == Role::Client {
+            self.statistics.resolved(resolved);
+        }
     }
 
     fn lost(&mut self, loss: Loss) {

@@ -441,7 +441,10 @@ fn clients_are_told_apart_by_the_name_they_ask_for_else_by_address() {
             Peer::Address(([10, 0, 0, 7], 443).into())
         ]
     );
-    assert_eq!(snapshot.endpoints[0].peer_address, Some(([10, 0, 0, 7], 443).into()));
+    assert_eq!(
+        snapshot.endpoints[0].peer_seen.address,
+        Some(([10, 0, 0, 7], 443).into())
+    );
     assert_eq!(snapshot.endpoints[0].service.key.port, None);
     let view = snapshot.endpoints[0].window(Window::Start, 0);
     assert_eq!(

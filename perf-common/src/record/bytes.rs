@@ -1,8 +1,9 @@
 //! Records as bytes: decoding what arrives, and the images of the records that the user side writes itself.
 
 use super::{
-    CountersRecord, DataRecord, ExitRecord, FunctionCountsRecord, FunctionRecord, HandoverRecord, InvocationRecord,
-    NetworkRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord, UNIX_PATH_BYTES, flag, kind,
+    CountersRecord, DataRecord, DatagramRecord, ExitRecord, FunctionCountsRecord, FunctionRecord, HandoverRecord,
+    InvocationRecord, NetworkRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord, UNIX_PATH_BYTES,
+    flag, kind,
 };
 use crate::function::FunctionCounts;
 
@@ -19,6 +20,8 @@ pub enum Record<'a> {
     Network(NetworkRecord),
     /// See [`HandoverRecord`].
     Handover(HandoverRecord),
+    /// See [`DatagramRecord`]; with the captured bytes.
+    Datagram(DatagramRecord, &'a [u8]),
     /// See [`ExitRecord`].
     Exit(ExitRecord),
     /// See [`ProcessRecord`].
@@ -175,6 +178,7 @@ fn other(kind: u16, bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
                 what: fields.u32(),
             }))
         }
+        kind::DATAGRAM => datagram(bytes),
         kind::PROCESS => process(bytes),
         kind::TICK => {
             let (mut fields, _) = Fields::<{ size_of::<TickRecord>() }>::of(bytes)?;
@@ -264,6 +268,29 @@ fn open(bytes: &[u8]) -> Result<Record<'static>, DecodeError> {
         return Err(DecodeError::Length);
     }
     Ok(Record::Open(record))
+}
+
+fn datagram(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (mut fields, payload) = Fields::<{ size_of::<DatagramRecord>() }>::of(bytes)?;
+    let record = DatagramRecord {
+        header: fields.header(),
+        socket: fields.u64(),
+        tgid: fields.u32(),
+        tid: fields.u32(),
+        length: fields.u32(),
+        captured: fields.u32(),
+        local_port: fields.u16(),
+        remote_port: fields.u16(),
+        direction: fields.u8(),
+        reserved: fields.array(),
+        local_address: fields.array(),
+        remote_address: fields.array(),
+        comm: fields.array(),
+    };
+    if payload.len() != record.captured as usize || record.captured > record.length {
+        return Err(DecodeError::Length);
+    }
+    Ok(Record::Datagram(record, payload))
 }
 
 fn process(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
@@ -400,6 +427,26 @@ impl NetworkRecord {
             .put(self.rtt_variance_us.to_le_bytes())
             .put(self.retransmits.to_le_bytes())
             .put(self.connect_us.to_le_bytes())
+            .done()
+    }
+}
+
+impl DatagramRecord {
+    /// The record's bytes, without the captured ones that follow.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.socket.to_le_bytes())
+            .put(self.tgid.to_le_bytes())
+            .put(self.tid.to_le_bytes())
+            .put(self.length.to_le_bytes())
+            .put(self.captured.to_le_bytes())
+            .put(self.local_port.to_le_bytes())
+            .put(self.remote_port.to_le_bytes())
+            .put([self.direction])
+            .put(self.reserved)
+            .put(self.local_address)
+            .put(self.remote_address)
+            .put(self.comm)
             .done()
     }
 }
@@ -637,6 +684,35 @@ mod tests {
             (0x0102_0304_0506_0708, 1000, 10)
         );
         assert_eq!(record.to_bytes(), bytes[..64]);
+    }
+
+    #[test]
+    fn a_datagram_record_comes_back_as_it_was_written() {
+        let record = DatagramRecord {
+            header: RecordHeader {
+                kind: kind::DATAGRAM,
+                flags: 0,
+                size: 96 + 4,
+                at_ns: 9,
+            },
+            socket: 0xffff_8880_0102_0304,
+            tgid: 12,
+            tid: 13,
+            length: 40,
+            captured: 4,
+            local_port: 40_000,
+            remote_port: 53,
+            direction: direction::SENT,
+            reserved: [0; 3],
+            local_address: [1; 16],
+            remote_address: [2; 16],
+            comm: *b"getent\0\0\0\0\0\0\0\0\0\0",
+        };
+        let bytes = [&record.to_bytes()[..], b"abcd"].concat();
+        assert_eq!(decode(&bytes), Ok(Record::Datagram(record, b"abcd")));
+        let longer = DatagramRecord { length: 3, ..record };
+        let bytes = [&longer.to_bytes()[..], b"abcd"].concat();
+        assert_eq!(decode(&bytes), Err(DecodeError::Length), "more than it had");
     }
 
     #[test]

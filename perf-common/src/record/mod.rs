@@ -1,9 +1,9 @@
 //! Records: what one hook hit puts into the ring buffer, and what a recorded file is a sequence of.
 //!
 //! Every record starts with a [`RecordHeader`]. The kernel side writes [`DataRecord`], [`OpenRecord`],
-//! [`StateRecord`], [`NetworkRecord`], [`HandoverRecord`], [`ExitRecord`], [`ProcessRecord`] and [`InvocationRecord`] in
-//! place; the user side adds [`TickRecord`], [`CountersRecord`], [`FunctionRecord`] and [`FunctionCountsRecord`] to the same
-//! stream, so that a recording replays without the machine it was made on.
+//! [`StateRecord`], [`NetworkRecord`], [`HandoverRecord`], [`DatagramRecord`], [`ExitRecord`], [`ProcessRecord`] and
+//! [`InvocationRecord`] in place; the user side adds [`TickRecord`], [`CountersRecord`], [`FunctionRecord`] and
+//! [`FunctionCountsRecord`] to the same stream, so that a recording replays without the machine it was made on.
 //!
 //! All integers are in the byte order of the machine (little endian on every supported architecture). Times are
 //! `CLOCK_MONOTONIC` nanoseconds.
@@ -32,6 +32,8 @@ pub mod kind {
     pub const HANDOVER: u16 = 7;
     /// A chosen function returned. See [`super::InvocationRecord`].
     pub const INVOCATION: u16 = 8;
+    /// A datagram that looks like a message of interest. See [`super::DatagramRecord`].
+    pub const DATAGRAM: u16 = 9;
     /// Time went on; written by the user side once a second. See [`super::TickRecord`].
     pub const TICK: u16 = 17;
     /// The kernel side's counters; written by the user side with each tick. See [`super::CountersRecord`].
@@ -310,6 +312,39 @@ pub struct HandoverRecord {
     pub reserved: u32,
 }
 
+/// A datagram that moved, followed by `captured` bytes of it (the first ones). It stands for itself: no connection is kept of
+/// UDP sockets, of which many live for one question.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatagramRecord {
+    /// `kind` is [`kind::DATAGRAM`].
+    pub header: RecordHeader,
+    /// The socket's kernel address.
+    pub socket: u64,
+    /// Process that moved it.
+    pub tgid: u32,
+    /// Thread that moved it, or with [`TASK`] what ran on it.
+    pub tid: u32,
+    /// Its bytes.
+    pub length: u32,
+    /// Bytes that follow this struct.
+    pub captured: u32,
+    /// The process's own port.
+    pub local_port: u16,
+    /// The peer's port; 0 if it is not known whose: of what a socket received that is not connected.
+    pub remote_port: u16,
+    /// One of [`direction`].
+    pub direction: u8,
+    /// Explicit padding, 0.
+    pub reserved: [u8; 3],
+    /// Addresses as in [`OpenRecord`]; the own one is unspecified where the socket is bound to none.
+    pub local_address: [u8; 16],
+    /// See `local_address`.
+    pub remote_address: [u8; 16],
+    /// The thread's name, NUL-padded.
+    pub comm: [u8; COMM_BYTES],
+}
+
 /// Who a process is; comes before the first [`OpenRecord`] of the program that it runs. Followed by the names on the way
 /// from the executable up to the root of the file system, then by those from its control group up to the root of the
 /// hierarchy: innermost first, each ended by a NUL, the root's own name empty (`curl\0bin\0usr\0\0`). A list without that
@@ -410,6 +445,7 @@ const _: () = assert!(size_of::<StateRecord>() == 32);
 const _: () = assert!(size_of::<ExitRecord>() == 24);
 const _: () = assert!(size_of::<NetworkRecord>() == 40);
 const _: () = assert!(size_of::<HandoverRecord>() == 32);
+const _: () = assert!(size_of::<DatagramRecord>() == 96);
 const _: () = assert!(size_of::<ProcessRecord>() == 24);
 const _: () = assert!(size_of::<InvocationRecord>() == 40);
 const _: () = assert!(size_of::<FunctionRecord>() == 32);

@@ -43,7 +43,7 @@ fn kprobe_arrived(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn arrived(socket: Socket) {
     let stream = socket.stream();
-    if stream == Stream::Other || socket.state() == TCP_LISTEN {
+    if !matches!(stream, Stream::Tcp | Stream::Unix) || socket.state() == TCP_LISTEN {
         return;
     }
     connection::arrived(socket, stream);

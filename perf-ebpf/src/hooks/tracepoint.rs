@@ -1,11 +1,12 @@
 //! Backend `tracepoint`: BTF tracepoints on the socket layer, Linux 6.3 and later. Needs neither kprobes nor
-//! trampolines, and sees Unix sockets and kernel TLS plaintext too.
+//! trampolines, and sees Unix sockets, UDP and kernel TLS plaintext too.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use perf_common::record::direction;
 
 use crate::{
     capture::{self, Length, Moved},
+    datagram,
     kernel::{Socket, Stream},
 };
 
@@ -38,6 +39,10 @@ fn moved(ctx: &BtfTracePointContext, direction: u8) -> i32 {
         return 0;
     }
     if direction == direction::RECEIVED && ctx.arg::<u32>(2) & NOT_OF_THE_STREAM != 0 {
+        return 0;
+    }
+    if stream == Stream::Datagrams {
+        datagram::moved(socket, direction, ret as u32);
         return 0;
     }
     if ret > 0 {

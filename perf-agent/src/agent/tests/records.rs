@@ -11,7 +11,7 @@ use crate::aggregate::Window;
 use crate::exchange::Role;
 use crate::pipeline::{Pipeline, Settings};
 use crate::statistics;
-use crate::synthetic::{End, Traffic, data, open};
+use crate::synthetic::{End, Traffic, data, datagram, open};
 
 const TEXTS: [&[u8]; 8] = [
     b"GET /a HTTP/1.1\r\n\r\n",
@@ -74,6 +74,10 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
         }),
         2 => (1u64..5, 0u8..5, moment()).prop_map(|(connection, change, at_ns)| {
             StateRecord::new(connection, change, at_ns).to_bytes().to_vec()
+        }),
+        2 => (1u64..5, any::<bool>(), any::<bool>(), moment(), 0u8..4).prop_map(|(socket, sent, known, at_ns, flags)| {
+            let message = [0, 1, flags << 6, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
+            datagram((socket, 7), sent, known.then_some([10, 0, 0, 1]), at_ns, &message)
         }),
         2 => (moment(), any::<u64>()).prop_map(|(at_ns, wall_ns)| TickRecord::new(at_ns, wall_ns).to_bytes().to_vec()),
         1 => (moment(), any::<[u64; COUNTERS]>()).prop_map(|(at_ns, counters)| {

@@ -13,7 +13,7 @@ use crate::aggregate::WindowView;
 use crate::endpoint::{EndpointKey, Peer as KeyPeer};
 use crate::exchange::Outcome;
 use crate::process;
-use crate::snapshot::EndpointSnapshot;
+use crate::snapshot::{EndpointSnapshot, PeerSeen};
 
 /// An observed program as an endpoint belongs to it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -56,19 +56,20 @@ pub struct Peer {
     pub address: Option<String>,
     /// Port.
     pub port: Option<u16>,
-    /// The host as the request said it.
+    /// The host as the request said it; else the name whose address was asked for before the process connected to it.
     pub name: Option<String>,
     /// Path of the Unix socket.
     pub socket: Option<String>,
 }
 
 impl Peer {
-    fn of(key: &EndpointKey, address: Option<std::net::SocketAddr>) -> Option<Self> {
-        Some(Self::new(key.peer.as_ref()?, address))
+    /// Whom an endpoint asks; `None` in the server role.
+    pub fn of(key: &EndpointKey, seen: &PeerSeen) -> Option<Self> {
+        Some(Self::new(key.peer.as_ref()?, seen))
     }
 
-    /// A peer, and where it was connected to last.
-    pub fn new(key: &KeyPeer, address: Option<std::net::SocketAddr>) -> Self {
+    /// A peer, and what else is known of it.
+    pub fn new(key: &KeyPeer, seen: &PeerSeen) -> Self {
         let mut peer = Self {
             address: None,
             port: None,
@@ -79,11 +80,12 @@ impl Peer {
             KeyPeer::Name { host, port } => {
                 peer.name = Some(host.to_string());
                 peer.port = (*port != 0).then_some(*port);
-                peer.address = address.map(|address| address.ip().to_string());
+                peer.address = seen.address.map(|address| address.ip().to_string());
             }
             KeyPeer::Address(address) => {
                 peer.address = Some(address.ip().to_string());
                 peer.port = Some(address.port());
+                peer.name = seen.name.as_deref().map(str::to_owned);
             }
             KeyPeer::Unix(path) => peer.socket = Some(path.to_string()),
         }
@@ -199,7 +201,7 @@ impl Endpoint {
             id: endpoint.id.to_string(),
             service: Service::from(&*endpoint.service),
             role: key.role.into(),
-            peer: Peer::of(key, endpoint.peer_address),
+            peer: Peer::of(key, &endpoint.peer_seen),
             protocol: key.protocol.name().to_owned(),
             tls: key.tls,
             operation: operation.to_string(),

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod breakdown;
 pub mod endpoint;
 pub mod function;
+pub mod http_cache;
 pub mod network;
 pub mod performance;
 pub mod request;

@@ -8,7 +8,7 @@ use super::{RoleName, Summary, WindowName, measured};
 use crate::aggregate::{self, Window, WindowView};
 use crate::endpoint;
 use crate::exchange::Role;
-use crate::snapshot::{EndpointSnapshot, Snapshot};
+use crate::snapshot::{EndpointSnapshot, PeerSeen, Snapshot};
 
 /// What the sockets of some connections said: each once a second while it was used, and at its end.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -132,12 +132,15 @@ impl Path {
         let endpoint::EndpointKey {
             service, role, peer, ..
         } = &*path[0].0.key;
-        let address = path.iter().find_map(|(endpoint, _)| endpoint.peer_address);
+        let seen = PeerSeen {
+            address: path.iter().find_map(|(endpoint, _)| endpoint.peer_seen.address),
+            name: path.iter().find_map(|(endpoint, _)| endpoint.peer_seen.name.clone()),
+        };
         Self {
             service: service.name.to_string(),
             port: service.port.filter(|_| *role == Role::Server),
             role: (*role).into(),
-            peer: peer.as_ref().map(|peer| Peer::new(peer, address)),
+            peer: peer.as_ref().map(|peer| Peer::new(peer, &seen)),
             bytes,
             packets: Packets::new(&sum),
             endpoints,

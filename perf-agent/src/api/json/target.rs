@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::endpoint::Peer;
+use super::http_cache::HttpCache;
 use super::{Summary, WindowName, mean_ms, rounded, total_ms};
 use crate::aggregate::Window;
 use crate::targets::{self, Sum, Target};
@@ -65,7 +66,7 @@ impl TargetName {
         services.sort();
         services.dedup();
         Self {
-            peer: Peer::new(&target.peer, target.address),
+            peer: Peer::new(&target.peer, &target.seen),
             protocol: target.protocol.name().to_owned(),
             tls: target.tls,
             services,
@@ -103,9 +104,9 @@ pub struct TargetOperation {
     pub statuses: BTreeMap<String, u64>,
     /// Rows that were returned or changed; null where no answer told.
     pub rows: Option<u64>,
-    /// Keys asked for that were there; null for others than caches.
+    /// Keys asked for that were there, or answers out of a cache; null where no answer told.
     pub hits: Option<u64>,
-    /// Keys asked for that were not.
+    /// Keys asked for that were not, or answers that a cache had to fetch.
     pub misses: Option<u64>,
     /// `hits / (hits + misses)`
     pub hit_rate: Option<f64>,
@@ -258,11 +259,13 @@ pub struct Caches {
     pub hit_rate: Option<f64>,
     /// Each of them, that with most time first.
     pub targets: Vec<Cache>,
+    /// HTTP endpoints of which answers told whether they came out of a cache. They are in no figure above.
+    pub http: Vec<HttpCache>,
 }
 
 impl Caches {
     /// Over one window.
-    pub fn new(targets: &targets::Targets, window: Window) -> Self {
+    pub fn new(targets: &targets::Targets, http: Vec<HttpCache>, window: Window) -> Self {
         let sum = targets.sum.clone().unwrap_or_default();
         let cache = |target: &Target| {
             let Sum { tallies, .. } = target.sum;
@@ -289,6 +292,7 @@ impl Caches {
             misses: sum.tallies.misses,
             hit_rate: sum.tallies.hit_rate().map(rounded),
             targets: targets.all.iter().map(cache).collect(),
+            http,
         }
     }
 }

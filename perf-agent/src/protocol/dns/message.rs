@@ -214,9 +214,33 @@ impl<'a> Message<'a> {
         self.behind
     }
 
+    /// Is it a message to its last byte, and nothing behind?
+    pub fn is_exact(&self) -> bool {
+        let [_, answers, authority, additional] = self.header.counts.map(usize::from);
+        let mut at = self.behind;
+        // Each record takes some bytes, so a false count ends here.
+        for _ in 0..answers + authority + additional {
+            match record(self.bytes, at) {
+                Some(record) => at = record.behind,
+                None => return false,
+            }
+        }
+        at == self.bytes.len()
+    }
+
     /// The addresses that it answers with, as far as they are there; all are for the name that was asked for, whatever
     /// other names lead to them.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
+        self.answers().filter_map(|record| record.address).take(MAX_ADDRESSES)
+    }
+
+    /// For how long all that it answers with holds, seconds.
+    pub fn ttl_s(&self) -> u32 {
+        self.answers().map(|record| record.ttl_s).min().unwrap_or(0)
+    }
+
+    /// The records of its answer, as far as they are there.
+    fn answers(&self) -> impl Iterator<Item = Record> + use<'a> {
         // The section cannot be found behind more than one question.
         let is_answer = self.header.is_response && self.header.counts[0] == 1 && self.question.is_some();
         let records = if is_answer {
@@ -225,21 +249,27 @@ impl<'a> Message<'a> {
             0
         };
         let (bytes, mut at) = (self.bytes, self.behind);
-        (0..records)
-            .map_while(move |_| {
-                let (address, behind) = record(bytes, at)?;
-                at = behind;
-                Some(address)
-            })
-            .flatten()
-            .take(MAX_ADDRESSES)
+        (0..records).map_while(move |_| {
+            let record = record(bytes, at)?;
+            at = record.behind;
+            Some(record)
+        })
     }
 }
 
-/// The address in the record at this place, if that is what it holds, and the place behind it.
-fn record(bytes: &[u8], at: usize) -> Option<(Option<IpAddr>, usize)> {
+/// A record of a message.
+struct Record {
+    /// The address that it holds, if that is what it does.
+    address: Option<IpAddr>,
+    ttl_s: u32,
+    /// The place behind it.
+    behind: usize,
+}
+
+/// The record at this place.
+fn record(bytes: &[u8], at: usize) -> Option<Record> {
     let (_, at) = Name::of(bytes, at)?;
-    let &[k0, k1, c0, c1, _, _, _, _, l0, l1] = bytes.get(at..)?.first_chunk()?;
+    let &[k0, k1, c0, c1, t0, t1, t2, t3, l0, l1] = bytes.get(at..)?.first_chunk()?;
     let begin = at + 10;
     let behind = begin + usize::from(u16::from_be_bytes([l0, l1]));
     let data = bytes.get(begin..behind)?;
@@ -248,7 +278,13 @@ fn record(bytes: &[u8], at: usize) -> Option<(Option<IpAddr>, usize)> {
         (TYPE_AAAA, CLASS_IN) => <[u8; 16]>::try_from(data).ok().map(|data| Ipv6Addr::from(data).into()),
         _ => None,
     };
-    Some((address, behind))
+    // One with the highest bit means 0 (RFC 2181, 8).
+    let ttl_s = u32::from_be_bytes([t0, t1, t2, t3]);
+    Some(Record {
+        address,
+        ttl_s: if ttl_s >> 31 == 0 { ttl_s } else { 0 },
+        behind,
+    })
 }
 
 #[cfg(test)]
@@ -273,6 +309,7 @@ mod tests {
             ("www.example.com", 1, 1)
         );
         let addresses: Vec<_> = message.addresses().map(|address| address.to_string()).collect();
+        assert_eq!(message.ttl_s(), 60);
         assert_eq!(addresses, ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"]);
     }
 

@@ -1,5 +1,5 @@
 //! The domain name system over TCP, RFC 1035, 4.2.2 and RFC 7766: queries and their answers, in any order. What one message
-//! holds is in [`message`], whichever way it comes.
+//! holds is in [`message`], whichever way it comes; over UDP each is a [`datagram`].
 //!
 //! An answer belongs to the query with its id and its question. The operation is the type and the name that are asked for
 //! (`A example.com`), without the parts of the name that may be anything (see [`names`]). A response code that is not
@@ -11,6 +11,7 @@
 //! only in its last record, so that its connection is given up, and the exchange is of unknown end. Stateful operations (RFC
 //! 8490) are passed over. Extended response codes (RFC 6891) and anything else of EDNS are not read.
 
+pub mod datagram;
 pub mod message;
 mod names;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use self::message::{HEADER_BYTES, Header, Message as Content, Question};
 use super::framed::{self, Language, Measure, Message, Talk};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
-use crate::exchange::{Loss, Protocol};
+use crate::exchange::{Loss, Protocol, Resolved, Sink};
 
 /// How to recognise DNS and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
@@ -31,8 +32,13 @@ pub const ENTRY: ProtocolEntry = ProtocolEntry {
 
 /// Bytes of a message's length.
 const LENGTH_BYTES: usize = 2;
-/// Bytes of a message that are looked at: its header and its question.
+/// Bytes of a query that are looked at: its header and its question.
 const HEAD: usize = HEADER_BYTES + 255 + 4;
+/// Bytes of an answer that are: some records too.
+const ANSWER_HEAD: usize = 1024;
+
+/// Classes of records: the internet's, CHAOS, HESIOD, or any.
+const CLASSES: [u16; 4] = [1, 3, 4, 255];
 
 const QUERY: u8 = 0;
 const NOTIFY: u8 = 4;
@@ -64,10 +70,9 @@ fn begins_query(bytes: &[u8], length: usize) -> bool {
     let header = message.header;
     let [questions, answers, _, _] = header.counts;
     let is_query = header.opcode == QUERY && answers == 0 || header.opcode == NOTIFY || header.opcode == UPDATE;
-    // The internet's class, CHAOS, HESIOD, or any.
     let has_class = message
         .question
-        .is_some_and(|question| matches!(question.class, 1 | 3 | 4 | 255));
+        .is_some_and(|question| CLASSES.contains(&question.class));
     // Nothing follows the question if no record is said to.
     let is_whole = header.counts[1..] == [0; 3];
     let end = message.question_end();
@@ -139,7 +144,7 @@ impl Language for Dns {
         match Header::of(bytes) {
             None => Measure::More,
             Some(header) if header.is_response == (half == Half::Response) => Measure::Message {
-                head: length.min(HEAD),
+                head: length.min(if half == Half::Request { HEAD } else { ANSWER_HEAD }),
                 length: length as u64,
             },
             Some(_) => Measure::Malformed,
@@ -218,6 +223,20 @@ impl Language for Dns {
     }
 }
 
+/// Tells the addresses of an answer, if it has some.
+fn tell_addresses(answer: &Content<'_>, (tgid, at_ns): (u32, u64), sink: &mut dyn Sink) {
+    let addresses: Vec<_> = answer.addresses().collect();
+    if let Some(question) = answer.question.filter(|_| !addresses.is_empty()) {
+        sink.resolved(&Resolved {
+            tgid,
+            name: &question.name.to_string(),
+            addresses: &addresses,
+            ttl_s: answer.ttl_s(),
+            at_ns,
+        });
+    }
+}
+
 /// Stands for a question among those that wait.
 fn question_hash(question: &Question<'_>) -> u64 {
     let [kind, class] = [question.kind, question.class].map(u64::from);
@@ -267,9 +286,13 @@ impl Dns {
             return;
         };
         let Some(asked) = talk.at(place) else { return };
+        let note = Some(asked.note);
         asked.answers(first.at_ns, bytes);
         asked.error = names::rcode(header.rcode);
         asked.tally.rows = Some(header.counts[1].into());
-        self.answering = Some(asked.note);
+        if header.rcode == 0 {
+            tell_addresses(answer, (first.tgid, first.at_ns), talk.sink);
+        }
+        self.answering = note;
     }
 }

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
+use super::super::cached::{CacheField, CacheFields};
 use crate::exchange::Protocol;
 
 /// A method longer than this is none.
@@ -82,6 +83,7 @@ pub(super) struct Fields<'a> {
     /// The content is server-sent events.
     pub(super) event_stream: bool,
     pub(super) upgrade: Option<Upgrade>,
+    pub(super) cache: CacheFields,
 }
 
 /// What a connection is upgraded to.
@@ -104,6 +106,7 @@ enum Name {
     TransferEncoding,
     ContentType,
     Upgrade,
+    Cache(CacheField),
 }
 
 impl Name {
@@ -116,12 +119,26 @@ impl Name {
             b'h' => (Self::Host, behind(line, b"Host", b"host")?),
             b'e' => (Self::Expect, behind(line, b"Expect", b"expect")?),
             b'x' if has(2, b'r') => (Self::RequestId, behind(line, b"X-Request-Id", b"x-request-id")?),
-            b'x' if has(2, b'c') => (
+            b'x' if has(2, b'c') && has(3, b'o') => (
                 Self::CorrelationId,
                 behind(line, b"X-Correlation-Id", b"x-correlation-id")?,
             ),
             b'c' if has(8, b'l') => (Self::ContentLength, behind(line, b"Content-Length", b"content-length")?),
             b'c' if has(8, b't') => (Self::ContentType, behind(line, b"Content-Type", b"content-type")?),
+            b'a' => (Self::Cache(CacheField::Age), behind(line, b"Age", b"age")?),
+            b'x' if has(7, b'-') => (
+                Self::Cache(CacheField::Word),
+                behind(line, b"X-Cache-Status", b"x-cache-status")?,
+            ),
+            b'x' => (Self::Cache(CacheField::Word), behind(line, b"X-Cache", b"x-cache")?),
+            b'c' if has(8, b'a') => (
+                Self::Cache(CacheField::Status),
+                behind(line, b"Cache-Status", b"cache-status")?,
+            ),
+            b'c' if has(8, b'-') => (
+                Self::Cache(CacheField::Word),
+                behind(line, b"CF-Cache-Status", b"cf-cache-status")?,
+            ),
             b'u' if has(1, b'p') => (Self::Upgrade, behind(line, b"Upgrade", b"upgrade")?),
             b't' if has(9, b'e') => (
                 Self::TransferEncoding,
@@ -141,7 +158,10 @@ impl Name {
     #[inline]
     fn is_none(begin: &[u8]) -> bool {
         match begin.first() {
-            Some(b'c' | b'C') => begin.get(8).is_some_and(|byte| !matches!(byte | 0x20, b'l' | b't')),
+            Some(b'c' | b'C') => begin
+                .get(8)
+                .is_some_and(|byte| !matches!(byte | 0x20, b'l' | b't' | b'a' | b'-')),
+            Some(b'a' | b'A') => begin.get(1).is_some_and(|byte| byte | 0x20 != b'g'),
             Some(b'u' | b'U') => begin.get(1).is_some_and(|byte| byte | 0x20 != b'p'),
             Some(&first) => !OF_INTEREST[usize::from(first)],
             None => false,
@@ -157,7 +177,7 @@ fn behind<'a, const N: usize>(line: &'a [u8], usual: &[u8; N], small: &[u8; N]) 
 }
 
 /// First bytes of lines that may have a name of interest, or are empty or folded.
-const OF_INTEREST: [bool; 256] = those(b"hHeExXcCtTuU\r\n \t");
+const OF_INTEREST: [bool; 256] = those(b"aAhHeExXcCtTuU\r\n \t");
 
 /// A table of all bytes: is it one of those?
 const fn those(bytes: &[u8]) -> [bool; 256] {
@@ -233,6 +253,7 @@ impl<'a> Fields<'a> {
                     () => Upgrade::Other,
                 });
             }
+            Name::Cache(field) => self.cache.take(field, value),
             Name::TransferEncoding => {
                 // Several fields are one list (RFC 9110, 5.3); an empty element says nothing (5.6.1), nor did `identity`
                 // while there was one (RFC 2616, 3.6).

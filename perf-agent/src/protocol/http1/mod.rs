@@ -20,10 +20,11 @@ mod upgraded;
 use self::body::{Chunked, Recent};
 use self::queue::{Pending, Queue};
 use self::upgraded::{Upgraded, Went};
+use super::cached::Cached;
 use super::http2::Http2;
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
-use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Times};
+use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Times};
 
 /// How to recognise HTTP/1.x and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
@@ -124,6 +125,8 @@ struct Answer {
     strayed: bool,
     /// It is a stream of events.
     event_stream: bool,
+    /// Whether a cache had it, if it says so.
+    cached: Option<Cached>,
 }
 
 /// The dissector of one connection. What every message needs comes first: a host's connections are more than the
@@ -493,7 +496,7 @@ fn ended_of(pending: &Pending, answer: &Answer, outcome: Outcome, at_ns: u64, st
         outcome,
         status: (answer.status != 0).then_some(answer.status),
         error: None,
-        tally: Tally::default(),
+        tally: Cached::tally(answer.cached),
         times: Times {
             arrival_ns: pending.arrival_ns,
             request_first_ns: pending.first_ns,

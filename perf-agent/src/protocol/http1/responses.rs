@@ -174,6 +174,7 @@ impl Http1 {
         }
         self.answer.begun = true;
         self.answer.status = head.status;
+        self.answer.cached = head.fields.cache.verdict(head.status);
         self.answer.first_ns = first.at_ns;
         self.answer.tid = first.tid;
         self.answer.orphan = self.queue.is_empty();

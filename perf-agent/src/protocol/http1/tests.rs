@@ -119,6 +119,33 @@ fn a_request_and_its_response_are_an_exchange() {
 }
 
 #[test]
+fn what_the_head_says_of_caches_is_told() {
+    let exchange = |fields: &str| {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
+        let early = "HTTP/1.1 103 Early Hints\r\nAge: 9\r\n\r\n";
+        let (sink, _) = run(true, &[Q("GET /a HTTP/1.1\r\nAge: 9\r\n\r\n"), A(early), A(&answer)]);
+        let tally = sink.told[0].ended.expect("ended").tally;
+        (tally.hits, tally.misses)
+    };
+    let hits = "Age: 7\r\n|age:7\r\n|X-Cache: Hit from cloudfront\r\n|x-cache-status: HIT\r\n|CF-Cache-Status: HIT\r\n\
+        |Cache-Status: origin; fwd=miss,\r\n edge; hit\r\n|Cache-Status: a; fwd=miss\r\nCache-Status: b; hit\r\n";
+    for fields in hits.split('|') {
+        assert_eq!(exchange(fields), (1, 0), "{fields}");
+    }
+    for fields in ["X-CACHE: MISS\r\nAge: 7\r\n", "Cache-Status: x; fwd=uri-miss\r\n"] {
+        assert_eq!(exchange(fields), (0, 1), "{fields}");
+    }
+    for fields in [
+        "",
+        "Cache-Control: max-age=9\r\nX-Cache-Hits: 1\r\n",
+        "Age: 0\r\nAged: 9\r\n",
+        "X-Cache: BYPASS\r\n",
+    ] {
+        assert_eq!(exchange(fields), (0, 0), "{fields}");
+    }
+}
+
+#[test]
 fn what_the_head_says_is_told() {
     let request = "GET http://me:secret@host:8/a?b=c HTTP/1.0\r\nhOST: other\r\nX-REQUEST-id: r-1\r\n\r\n";
     let (sink, _) = run(true, &[Q(request), A(OK)]);

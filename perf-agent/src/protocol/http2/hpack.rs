@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use memchr::memchr;
 
+use super::super::cached::CacheField;
 use super::huffman;
 
 /// Most bytes of a dynamic table (as the RFC counts them, 4.1) of which the entries are kept. Beyond it the oldest are
@@ -48,6 +49,8 @@ pub(super) enum Field {
     GrpcStatus,
     /// `:protocol`, RFC 8441
     Protocol,
+    /// `age`, `cache-status` and the like
+    Cache(CacheField),
     /// Any other one.
     Other,
     /// Not known: it was inserted unseen.
@@ -68,6 +71,9 @@ impl Field {
             b"content-length" => Self::ContentLength,
             b"grpc-status" => Self::GrpcStatus,
             b":protocol" => Self::Protocol,
+            b"age" => Self::Cache(CacheField::Age),
+            b"cache-status" => Self::Cache(CacheField::Status),
+            b"x-cache" | b"x-cache-status" | b"cf-cache-status" => Self::Cache(CacheField::Word),
             _ => Self::Other,
         }
     }

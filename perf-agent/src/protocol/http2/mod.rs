@@ -21,6 +21,7 @@ use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
 use self::hpack::{Field, Table};
 pub(super) use self::stream::Stream;
 use self::stream::{Asks, Head, Streams};
+use super::cached::CacheFields;
 use super::http1::head::is_method;
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
@@ -144,6 +145,7 @@ struct Fields {
     status: Option<u16>,
     grpc_status: Option<u16>,
     protocol: Option<Place>,
+    cache: CacheFields,
     /// Some fields could not be known.
     unknown: bool,
 }
@@ -604,6 +606,7 @@ impl Http2 {
                     content_length: fields.content_length,
                     unknown: fields.unknown,
                     event_stream: fields.content == Content::Events,
+                    cached: fields.status.and_then(|status| fields.cache.verdict(status)),
                     bytes: block.wire_bytes,
                     ends,
                     first_ns: block.first.at_ns,
@@ -633,6 +636,7 @@ impl Fields {
             Field::Status => self.status = number(value),
             Field::GrpcStatus => self.grpc_status = number(value),
             Field::Protocol => self.protocol = self.put(value),
+            Field::Cache(field) => self.cache.take(field, value),
             Field::Other => {}
             Field::Unknown => self.unknown = true,
         }

@@ -10,8 +10,9 @@ use hashbrown::hash_map::{Entry, OccupiedEntry};
 use hashbrown::{DefaultHashBuilder, HashMap};
 
 use super::super::Half;
+use super::super::cached::Cached;
 use super::frame::{Frame, flag};
-use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Ticket, Times};
+use crate::exchange::{Ended, Loss, Outcome, Sink, StreamEnded, StreamKind, StreamMoved, Ticket, Times};
 
 /// Exchanges in flight on one connection that are kept.
 const MAX_STREAMS: usize = 2048;
@@ -38,6 +39,8 @@ pub(in super::super) struct Stream {
     status: u16,
     /// Who moved the answer's first byte.
     tid: u32,
+    /// Whether a cache had the answer, if it says so.
+    cached: Option<Cached>,
     grpc_status: Option<u16>,
     /// Of a header block of the answer some fields could not be known.
     unknown: bool,
@@ -84,6 +87,8 @@ pub(super) struct Head {
     pub(super) unknown: bool,
     /// It begins server-sent events.
     pub(super) event_stream: bool,
+    /// Whether a cache had the answer, if it says so.
+    pub(super) cached: Option<Cached>,
     /// Bytes of its frames.
     pub(super) bytes: u64,
     /// Nothing follows.
@@ -173,7 +178,7 @@ impl Stream {
             outcome,
             status: self.final_status(),
             error: None,
-            tally: Tally::default(),
+            tally: Cached::tally(self.cached),
             times: self.times,
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
@@ -268,6 +273,7 @@ impl Streams {
             stream.response_bytes = early.response_bytes;
             stream.status = early.status;
             stream.tid = early.tid;
+            stream.cached = early.cached;
             stream.missing = early.missing;
             stream.grpc_status = early.grpc_status;
             stream.unknown = early.unknown;
@@ -322,6 +328,7 @@ impl Streams {
             stream.times.response_first_ns = Some(head.first_ns);
             stream.tid = head.tid;
             stream.status = head.status.unwrap_or(0);
+            stream.cached = head.cached;
             let bodiless = stream.asks.head || matches!(stream.status, 204 | 304);
             stream.missing = if bodiless { Some(0) } else { head.content_length };
         }

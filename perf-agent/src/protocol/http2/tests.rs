@@ -345,6 +345,24 @@ fn a_client_that_has_what_was_promised_may_leave_before_the_stream_ends() {
 }
 
 #[test]
+fn what_an_answer_says_of_caches_is_told() {
+    let (mut peers, mut run) = (Peers::new(), Run::begun());
+    let answers: [(&str, &str, [u32; 2]); 5] = [
+        ("age", "30", [1, 0]),
+        ("x-cache", "MISS", [0, 1]),
+        ("cf-cache-status", "HIT", [1, 0]),
+        ("cache-status", "x; fwd=bypass", [0, 0]),
+        ("cache-control", "max-age=30", [0, 0]),
+    ];
+    for (stream, (name, value, expected)) in (1..).step_by(2).zip(answers) {
+        run.request(&peers.get(stream, "/a"));
+        run.response(&peers.headers(Half::Response, stream, &[(":status", "200"), (name, value)], true));
+        let tally = run.sink.told.last().and_then(|told| told.ended).expect("ended").tally;
+        assert_eq!([tally.hits, tally.misses], expected, "{name}: {value}");
+    }
+}
+
+#[test]
 fn what_a_server_pushes_was_asked_for_by_nobody() {
     let (mut peers, mut run) = (Peers::new(), Run::begun());
     run.request(&peers.get(1, "/"));
