@@ -153,6 +153,9 @@ macro_rules! probe {
 
 std::arch::global_asm!(
     ".pushsection .probes, \"aw\", \"progbits\"",
+    // In a page of its own: where the linker maps one page of the file twice, read-only and writable, the kernel may count in
+    // the other mapping (kernel/events/uprobes.c, `valid_ref_ctr_vma`).
+    ".balign 4096",
     ".globl shop_guarded_semaphore",
     "shop_guarded_semaphore: .2byte 0",
     ".popsection",
