@@ -73,9 +73,9 @@ fn wrong_usage_is_told_whole_and_ends_with_2() {
         ],
     );
     check(
-        &["trace", "--slower-than", "fast", "--status", "7"],
+        &["trace", "--slower-than", "fast", "--status", "99"],
         2,
-        &["--slower-than fast", "--status 7"],
+        &["--slower-than fast", "--status 99"],
     );
     check(&["record"], 2, &["<FILE>"]);
     // A filter that would not apply is no wish that may be passed over.

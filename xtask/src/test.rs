@@ -299,7 +299,7 @@ fn unit_tests(filter: Option<&str>) -> Result<Outcome> {
     let mut programs = built(cargo("test"));
     let programs = tested(
         programs
-            .args(["--workspace", "--lib", "--bins", "--no-fail-fast"])
+            .args(["--workspace", "--lib", "--bins", "--test", "cli", "--no-fail-fast"])
             .args(filter),
     )?;
     if programs.failed > 0 {
