@@ -87,6 +87,8 @@ pub mod mark {
     pub const GOROUTINES: u32 = 1 << 9;
     /// It runs coroutines: a map has where on a thread to find which one.
     pub const COROUTINES: u32 = 1 << 10;
+    /// Its loop sends what coroutines wrote before: a map has for which one it sends just now.
+    pub const SENDS_LATER: u32 = 1 << 11;
     /// The marks that a child takes over from its parent. What it runs is judged anew at `execve`.
     pub const INHERITED: u32 = PID_INCLUDED | PID_EXCLUDED | EXE_INCLUDED | EXE_EXCLUDED | TLS_COVERED;
 }

@@ -7,7 +7,7 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_probe_read_user, generated::bpf_get_current_pid_tgid};
 use perf_common::{
     counters::Counter,
-    record::{DatagramRecord, RecordHeader, direction, kind},
+    record::{DatagramRecord, RecordHeader, direction, family, kind},
     sniff::{self, SNIFF_BYTES},
 };
 
@@ -29,8 +29,6 @@ const SMALL: u32 = 152;
 const LARGE: u32 = 920;
 /// A call of `sendmmsg` is over by then.
 const BATCH_NS: u64 = 10_000_000;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 /// Where [`find_datagram`] puts the number of bytes: addresses of processes have fewer bits.
 const SIZE_SHIFT: u32 = 48;
 
@@ -261,18 +259,18 @@ fn tell<const ROOM: usize, const LIMIT: u32>(socket: Socket, found: u64, peer: u
 #[inline(always)]
 unsafe fn write_peer(record: *mut DatagramRecord, peer: u64) {
     // SAFETY: a user address that may be anything; the helper checks it and fails without side effects.
-    let Ok([family, port]) = (unsafe { bpf_probe_read_user(peer as *const [u16; 2]) }) else {
+    let Ok([address_family, port]) = (unsafe { bpf_probe_read_user(peer as *const [u16; 2]) }) else {
         return;
     };
     // SAFETY: of the caller; the source is as above.
     unsafe {
         let to = (&raw mut (*record).remote_address).cast::<u8>();
-        let failed = match family {
-            AF_INET => {
+        let failed = match address_family {
+            family::INET => {
                 to.add(8).cast::<u32>().write_unaligned(0xffff_0000);
                 buffers::copy::<4>(to.add(12), (peer + 4) as Address, 4) == 0
             }
-            AF_INET6 => buffers::copy::<16>(to, (peer + 8) as Address, 16) == 0,
+            family::INET6 => buffers::copy::<16>(to, (peer + 8) as Address, 16) == 0,
             _ => true,
         };
         if !failed {

@@ -1,12 +1,15 @@
 //! One task works for another: what a runtime starts, queues or sends for a task that runs on no thread just now. Each
 //! kind of hand-over ends in a record, or in the name of the task that a thread sends for.
 
-use perf_common::record::{HandoverRecord, RecordHeader, kind};
+use perf_common::{
+    record::{HandoverRecord, RecordHeader, kind},
+    settings::mark,
+};
 
 use crate::{
     emit,
     kernel::Thread,
-    maps::{FLUSHES, HANDED, Handed, processor},
+    maps::{FLUSHES, HANDED, Handed, PROCESSES, processor},
     task,
 };
 
@@ -46,6 +49,10 @@ pub fn sends_for(what: u64) {
     let thread = Thread::current();
     // SAFETY: a value of 4 bytes is read whole.
     let whom = unsafe { HANDED.get(Handed::new(thread, what)) }.copied().unwrap_or(0);
+    if let Some(marks) = PROCESSES.get_ptr_mut(thread.tgid) {
+        // SAFETY: a map value stays writable while the program runs; marks are only ever added here.
+        unsafe { *marks |= mark::SENDS_LATER };
+    }
     let key = u64::from(thread.tgid) << 32 | u64::from(thread.tid);
     // A full table gives up the thread that sent least lately.
     let _full = FLUSHES.insert(key, whom, 0);

@@ -8,7 +8,10 @@ use aya_ebpf::helpers::{
     bpf_probe_read_kernel,
     generated::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf, bpf_skc_to_tcp_sock},
 };
-use perf_common::settings::{feature, offset};
+use perf_common::{
+    record::family,
+    settings::{feature, offset},
+};
 
 use crate::maps::{features, field_offset};
 
@@ -106,9 +109,6 @@ const TCP_CLOSE_WAIT: u8 = 8;
 const TCP_LAST_ACK: u8 = 9;
 const TCP_CLOSING: u8 = 11;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const AF_UNIX: u16 = 1;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_UDP: u16 = 17;
@@ -166,12 +166,12 @@ impl Socket {
     #[inline(always)]
     pub fn stream(self) -> Stream {
         match self.family() {
-            AF_INET | AF_INET6 => match self.field::<u16>(offset::SK_PROTOCOL) {
+            family::INET | family::INET6 => match self.field::<u16>(offset::SK_PROTOCOL) {
                 IPPROTO_TCP => Stream::Tcp,
                 IPPROTO_UDP => Stream::Datagrams,
                 _ => Stream::Other,
             },
-            AF_UNIX if self.field::<u16>(offset::SK_TYPE) == SOCK_STREAM => Stream::Unix,
+            family::UNIX if self.field::<u16>(offset::SK_TYPE) == SOCK_STREAM => Stream::Unix,
             _ => Stream::Other,
         }
     }

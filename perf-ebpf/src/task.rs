@@ -40,7 +40,7 @@ pub extern "C" fn find_mover(tgid: u32, tid: u32, moved: u32) -> u32 {
     let address = if marks & mark::GOROUTINES != 0 {
         running_goroutine(Thread::current())
     } else if marks & mark::COROUTINES != 0 {
-        if moved == u32::from(direction::SENT) {
+        if moved == u32::from(direction::SENT) && marks & mark::SENDS_LATER != 0 {
             let key = u64::from(tgid) << 32 | u64::from(tid);
             // SAFETY: a value of 4 bytes is read whole.
             let sends_for = unsafe { FLUSHES.get(key) }.copied().unwrap_or(0);

@@ -260,14 +260,14 @@ impl Attribution {
     #[inline]
     pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
         if self.follows(task.tgid) {
-            if let Some(known) = self.processes.get_mut(&task.tgid) {
-                known.serves = true;
-            }
             let work = self.heard(task, Some(inbound), 0, at_ns, requests);
-            work.receives = true;
+            let received_before = std::mem::replace(&mut work.receives, true);
             work.open += 1;
             if let Some(served) = requests.served(inbound) {
                 served.receiver = Some(task);
+            }
+            if !received_before && let Some(known) = self.known(task.tgid) {
+                known.serves = true;
             }
         }
     }
@@ -356,8 +356,8 @@ impl Attribution {
         requests: &mut impl Requests,
     ) {
         self.account.calls += 1;
-        if self.processes.len() < PROCESSES || self.processes.contains_key(&asker.tgid) {
-            self.processes.entry(asker.tgid).or_default().calls += 1;
+        if let Some(known) = self.known(asker.tgid) {
+            known.calls += 1;
         }
         let mut owner = None;
         match cause {
@@ -471,6 +471,12 @@ impl Attribution {
         if let Some(known) = self.processes.get_mut(&tgid) {
             known.attributed += calls;
         }
+    }
+
+    /// How much is known of a process's calls; not if there are too many processes.
+    fn known(&mut self, tgid: u32) -> Option<&mut Known> {
+        let has_room = self.processes.len() < PROCESSES || self.processes.contains_key(&tgid);
+        has_room.then(|| self.processes.entry(tgid).or_default())
     }
 
     /// What a task is at.

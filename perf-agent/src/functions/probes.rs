@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray};
-use aya::programs::UProbe;
 use aya::programs::uprobe::UProbeLink;
 use perf_common::function::{COUNTS_BYTES, FUNCTIONS, FunctionCounts, INVOCATIONS_BYTES, cookie, in_flight};
 use perf_common::record::{FunctionCountsRecord, FunctionRecord, RecordHeader, function_sort, function_state, kind};
@@ -28,7 +27,7 @@ use crate::image::functions::first_return;
 use crate::maps::own_place;
 use crate::privileges;
 use crate::probe::counted::hang_counted;
-use crate::probe::uprobes::{Way, hang_told, take_off};
+use crate::probe::uprobes::{self, Way, hang_told, path_of, take_off};
 
 /// The programs of the object that hang on chosen functions.
 pub(crate) const PROGRAMS: [&str; 4] = [
@@ -401,8 +400,7 @@ impl Looker {
 /// Hangs the programs on one function: where it ends first, since a beginning without an end would stay open.
 fn hang_on(ebpf: &Mutex<Ebpf>, way: Way, number: u32, chosen: &Chosen) -> Result<Vec<Hung>, String> {
     let file = std::fs::File::open(&chosen.file).map_err(|error| format!("cannot open the file: {error}"))?;
-    // By descriptor: the path leads to this very file, whatever becomes of its name.
-    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let path = path_of(&file);
     let is_counted = |spots: &[Spot]| spots.iter().any(|spot| spot.semaphore != 0);
     if way == Way::Single && (is_counted(&chosen.entries) || is_counted(&chosen.ends)) {
         return Err(
@@ -431,7 +429,7 @@ fn hang_on(ebpf: &Mutex<Ebpf>, way: Way, number: u32, chosen: &Chosen) -> Result
     let mut ebpf = ebpf.lock().unwrap_or_else(PoisonError::into_inner);
     let mut links = Vec::new();
     for (program, spots) in programs.into_iter().filter(|(_, spots)| !spots.is_empty()) {
-        let program = program_of(&mut ebpf, program);
+        let program = uprobes::program(&mut ebpf, program);
         let link = if is_counted(spots) {
             let places: Vec<_> = spots.iter().map(|spot| (spot.offset, spot.semaphore)).collect();
             hang_counted(program, &path, &places, told)
@@ -446,12 +444,6 @@ fn hang_on(ebpf: &Mutex<Ebpf>, way: Way, number: u32, chosen: &Chosen) -> Result
         links.push(link.map_err(|error| format!("cannot probe it: {error:#}"))?);
     }
     Ok(links)
-}
-
-fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut UProbe {
-    ebpf.program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .expect("a test holds that every program of the table is in the object")
 }
 
 /// What observing one call of a function costs on this machine, nanoseconds; 0 if that cannot be measured.

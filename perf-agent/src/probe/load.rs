@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use aya::maps::{MapData, RingBuf};
-use aya::programs::{Program, ProgramError, UProbe};
+use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use perf_common::settings::{CGROUP_LEVELS, MAX_PIECES, feature, names};
 
@@ -15,7 +15,7 @@ use super::btf::{BtfError, KernelTypes, VMLINUX};
 use super::filters::Marks;
 use super::points::{AttachPoint, POINTS, Point};
 use super::rings::{self, Shape};
-use super::uprobes::Way;
+use super::uprobes::{self, Way};
 use crate::config::CaptureSettings;
 use crate::functions::probes;
 use crate::source::{
@@ -387,70 +387,32 @@ fn load_tls(
         });
         return false;
     }
-    let report = load_uprobes(
-        ebpf,
-        &coverage::PROGRAMS,
-        format!(
-            "TLS calls: {}, on the libraries of processes that speak TLS",
-            way.name()
-        ),
+    let loaded = load_uprobes(ebpf, &coverage::PROGRAMS, "TLS calls");
+    let name = format!(
+        "TLS calls: {}, on the libraries of processes that speak TLS",
+        way.name()
     );
-    if let Some(reason) = &report.reason {
-        blind_spots.push(BlindSpot {
-            what: "TLS".to_owned(),
-            why: format!("{reason}: nothing of encrypted connections is seen"),
-        });
-    }
-    let loaded = report.state == HookState::Used;
-    hooks.push(report);
-    loaded
+    hooks.push(uprobes_report(name, &loaded));
+    blind_spots.extend(blind_without(
+        &loaded,
+        "TLS",
+        "nothing of encrypted connections is seen",
+    ));
+    loaded.is_ok()
 }
 
 /// Loads the programs for functions in which tasks hand over; they are hung on what needs it later. True if that is possible.
 fn load_handovers(ebpf: &mut Ebpf, way: Way, hooks: &mut Vec<HookReport>, blind_spots: &mut Vec<BlindSpot>) -> bool {
-    let report = load_uprobes(
-        ebpf,
-        &tasks::PROGRAMS,
-        format!(
-            "hand-overs between tasks: {}, on the runtimes of processes that need it",
-            way.name()
-        ),
-    );
-    if let Some(reason) = &report.reason {
-        blind_spots.push(BlindSpot {
-            what: "hand-overs between tasks".to_owned(),
-            why: format!("{reason}: calls of tasks that are started for a request may be unattributed"),
-        });
-    }
-    let loaded = report.state == HookState::Used;
-    hooks.push(report);
-    loaded
-}
-
-/// Loads programs that hang on functions of files.
-fn load_uprobes(ebpf: &mut Ebpf, programs: &[&str], name: String) -> HookReport {
-    raise_descriptors();
-    let loaded = programs.iter().try_for_each(|name| {
-        let program: &mut UProbe = ebpf
-            .program_mut(name)
-            .expect("a test holds that every program of the table is in the object")
-            .try_into()?;
-        program.load()
-    });
-    let reason = loaded
-        .err()
-        .map(|error| format!("cannot load the programs: {}", root_cause(&error)));
-    HookReport {
-        name,
-        family: HookFamily::Uprobe,
-        state: if reason.is_none() {
-            HookState::Used
-        } else {
-            HookState::Unavailable
-        },
-        fix: reason.as_ref().map(|_| "needs CONFIG_UPROBES".to_owned()),
-        reason,
-    }
+    let what = "hand-overs between tasks";
+    let loaded = load_uprobes(ebpf, &tasks::PROGRAMS, what);
+    let name = format!("{what}: {}, on the runtimes of processes that need it", way.name());
+    hooks.push(uprobes_report(name, &loaded));
+    blind_spots.extend(blind_without(
+        &loaded,
+        what,
+        "calls of tasks that are started for a request may be unattributed",
+    ));
+    loaded.is_ok()
 }
 
 /// Loads the programs for chosen functions, if there are any.
@@ -463,37 +425,51 @@ fn load_functions(
     if settings.functions.is_empty() {
         return Ok(());
     }
-    let mut load = || {
-        if !machine.types.helper("get_attach_cookie") {
-            return Err(
-                "this kernel gives probes no number of their own (bpf_get_attach_cookie): Linux 5.15 or later \
-                        does"
-                    .to_owned(),
-            );
-        }
-        raise_descriptors();
-        let loaded = probes::PROGRAMS.iter().try_for_each(|name| {
-            let program: &mut UProbe = ebpf
-                .program_mut(name)
-                .expect("a test holds that every program of the table is in the object")
-                .try_into()?;
-            program.load()
-        });
-        loaded.map_err(|error| format!("cannot load the programs for chosen functions: {}", root_cause(&error)))
+    let what = "chosen functions";
+    let loaded = if machine.types.helper("get_attach_cookie") {
+        load_uprobes(ebpf, &probes::PROGRAMS, what)
+    } else {
+        Err(
+            "this kernel gives probes no number of their own (bpf_get_attach_cookie): Linux 5.15 or later does"
+                .to_owned(),
+        )
     };
-    let loaded = load();
     hooks.push(HookReport {
-        name: format!("chosen functions: {}", machine.way.name()),
-        family: HookFamily::Uprobe,
-        state: if loaded.is_ok() {
-            HookState::Used
-        } else {
-            HookState::Unavailable
-        },
-        reason: loaded.as_ref().err().cloned(),
         fix: None,
+        ..uprobes_report(format!("{what}: {}", machine.way.name()), &loaded)
     });
     loaded
+}
+
+/// Loads programs that hang on functions of files, or says why that is not possible.
+fn load_uprobes(ebpf: &mut Ebpf, programs: &[&str], what: &str) -> Result<(), String> {
+    raise_descriptors();
+    programs
+        .iter()
+        .try_for_each(|name| uprobes::program(ebpf, name).load())
+        .map_err(|error| format!("cannot load the programs for {what}: {}", root_cause(&error)))
+}
+
+fn uprobes_report(name: String, loaded: &Result<(), String>) -> HookReport {
+    HookReport {
+        name,
+        family: HookFamily::Uprobe,
+        state: match loaded {
+            Ok(()) => HookState::Used,
+            Err(_) => HookState::Unavailable,
+        },
+        reason: loaded.as_ref().err().cloned(),
+        fix: loaded.as_ref().err().map(|_| "needs CONFIG_UPROBES".to_owned()),
+    }
+}
+
+/// What is not seen if they are not loaded.
+fn blind_without(loaded: &Result<(), String>, what: &str, consequence: &str) -> Option<BlindSpot> {
+    let reason = loaded.as_ref().err()?;
+    Some(BlindSpot {
+        what: what.to_owned(),
+        why: format!("{reason}: {consequence}"),
+    })
 }
 
 /// The verifier says in any case why it refuses a program. The way there is long, and told only to those who debug: it

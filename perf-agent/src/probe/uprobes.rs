@@ -4,8 +4,11 @@
 //! there is one object, and for kernels that know no links of many places its sections are renamed.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
+use aya::Ebpf;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
@@ -64,6 +67,18 @@ impl Way {
             Self::Single => single(object).into(),
         }
     }
+}
+
+/// One of the object's programs that hang on functions of files.
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut UProbe {
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .expect("a test holds that every program of the tables is in the object")
+}
+
+/// A path by the descriptor: it leads to this very file, whatever becomes of its name.
+pub(crate) fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Hangs a program on these places of a file, in the way for which it was loaded. Detached when the link is dropped.

@@ -16,8 +16,6 @@ mod python;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,7 +23,6 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{HashMap as BpfHashMap, MapData};
-use aya::programs::UProbe;
 use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::mark;
 
@@ -34,7 +31,7 @@ use crate::image::{Handover, Runtime, handovers, runtime};
 use crate::maps::{FileId, MappedFile, executable, mapped_files};
 use crate::privileges::{self, Purpose};
 use crate::probe::filters::add_mark;
-use crate::probe::uprobes::{Way, hang};
+use crate::probe::uprobes::{self, Way, hang, path_of, take_off};
 
 /// Processes that wait to be looked at; more are taken for programs of threads.
 const WAITING: usize = 1024;
@@ -139,6 +136,12 @@ struct Looker {
     runtimes: HashMap<FileId, Option<Runtime>>,
     /// Files in which tasks hand over: held, so that their numbers stay their own, with the probes.
     probed: HashMap<FileId, (File, Vec<UProbeLink>)>,
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        take_off(self.probed.drain().flat_map(|(_, (_, links))| links).collect());
+    }
 }
 
 impl Looker {
@@ -254,14 +257,10 @@ impl Looker {
 
     /// All of them or none.
     fn hang(&self, file: &File, found: &[(Handover, u64)]) -> Result<Vec<UProbeLink>, aya::programs::ProgramError> {
-        // By descriptor: the path leads to this very file, whatever became of its name.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let path = path_of(file);
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
         let hung = found.iter().map(|(function, place)| {
-            let program: &mut UProbe = ebpf
-                .program_mut(program(*function))
-                .expect("a test holds that every program of the table is in the object")
-                .try_into()?;
+            let program = uprobes::program(&mut ebpf, program(*function));
             hang(program, &path, &[*place])
         });
         hung.collect()

@@ -8,15 +8,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use aya::programs::UProbe;
 use aya::programs::uprobe::UProbeLink;
 use perf_common::settings::{EXECUTED, PERHAPS_UNSERVED, UNSERVED, mark};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -26,7 +25,7 @@ use crate::image::{self, Call, Contents, GoAbi, Image, Library, NotCovered, Retu
 use crate::maps::{Changed, FileId, MappedFile, executable, mapped_files};
 use crate::privileges;
 use crate::probe::filters::add_mark;
-use crate::probe::uprobes::{Way, hang, take_off};
+use crate::probe::uprobes::{Way, hang, path_of, program, take_off};
 use crate::source::TlsCoverage;
 
 /// Files that are kept; more are not probed.
@@ -535,16 +534,11 @@ impl Looker {
     /// Hangs the programs on a file's functions: on all of them, or on none.
     fn attach(&self, file: &File, image: &Image) -> Result<String, String> {
         let how = hooks(image, self.way)?;
-        // By descriptor: the path leads to this very file, whatever became of its name.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let path = path_of(file);
         let mut ebpf = self.ebpf.lock().unwrap_or_else(PoisonError::into_inner);
         let mut links = Vec::new();
         for target in targets(image) {
-            let program: &mut UProbe = ebpf
-                .program_mut(target.program)
-                .and_then(|program| program.try_into().ok())
-                .expect("a test holds that every program of the table is in the object");
-            let link = hang(program, &path, &target.places);
+            let link = hang(program(&mut ebpf, target.program), &path, &target.places);
             links.push(
                 link.map_err(|error| format!("cannot probe {}: {}", target.functions.join(", "), causes(&error)))?,
             );

@@ -200,11 +200,7 @@ impl<L: Language> Framed<L> {
     }
 
     fn talk<'a>(&'a mut self, sink: &'a mut dyn Sink) -> Talk<'a, L::Note> {
-        Talk {
-            tid: self.tid(),
-            pairs: &mut self.pairs,
-            sink,
-        }
+        self.pairs.talk(self.tid(), sink)
     }
 
     /// Who moved what moved last.
@@ -284,11 +280,7 @@ impl<L: Language> Framed<L> {
                     break Verdict::Continue;
                 }
             }
-            let mut talk = Talk {
-                tid: seen.tid,
-                pairs: &mut self.pairs,
-                sink: &mut *sink,
-            };
+            let mut talk = self.pairs.talk(seen.tid, sink);
             if std::mem::take(&mut reading.in_message) {
                 self.language.end(half, seen, &mut talk);
             }
@@ -389,11 +381,7 @@ impl<L: Language> Dissector for Framed<L> {
         }
         let turn = self.turn(chunk.half, seen, sink);
         if self.language.is_raw(chunk.half) {
-            let mut talk = Talk {
-                tid: seen.tid,
-                pairs: &mut self.pairs,
-                sink,
-            };
+            let mut talk = self.pairs.talk(seen.tid, sink);
             self.language
                 .raw(chunk.half, chunk.bytes.len() as u64, seen.at_ns, &mut talk);
             return Verdict::Continue;
@@ -420,11 +408,7 @@ impl<L: Language> Dissector for Framed<L> {
     fn gap(&mut self, gap: Gap<'_>, sink: &mut dyn Sink) -> Verdict {
         let seen = Seen::of_gap(&gap);
         self.turn(gap.half, seen, sink);
-        let mut talk = Talk {
-            tid: self.tid(),
-            pairs: &mut self.pairs,
-            sink: &mut *sink,
-        };
+        let mut talk = self.pairs.talk(self.tid(), sink);
         if self.language.is_raw(gap.half) {
             self.language.raw(gap.half, gap.missing, seen.at_ns, &mut talk);
             return Verdict::Continue;
@@ -458,11 +442,7 @@ impl<L: Language> Dissector for Framed<L> {
         let beyond = gap.missing - passed;
         let ended = reading.left == 0 && std::mem::take(&mut reading.in_message);
         if ended {
-            let mut talk = Talk {
-                tid: seen.tid,
-                pairs: &mut self.pairs,
-                sink: &mut *sink,
-            };
+            let mut talk = self.pairs.talk(seen.tid, sink);
             self.language.end(gap.half, seen, &mut talk);
         }
         if beyond == 0 {
@@ -473,11 +453,7 @@ impl<L: Language> Dissector for Framed<L> {
         }
         if gap.half == Half::Response && self.adrift.is_some() {
             self.adrift = Some(seen);
-            let mut talk = Talk {
-                tid: seen.tid,
-                pairs: &mut self.pairs,
-                sink: &mut *sink,
-            };
+            let mut talk = self.pairs.talk(seen.tid, sink);
             if let Some(asked) = talk.oldest() {
                 asked.answers(seen.at_ns, beyond);
             }
@@ -509,22 +485,14 @@ impl<L: Language> Dissector for Framed<L> {
             talk.answered(at.at_ns);
             talk.sink.lost(Loss::FramingUnknown);
         }
-        let mut talk = Talk {
-            tid: self.tid(),
-            pairs: &mut self.pairs,
-            sink,
-        };
+        let mut talk = self.pairs.talk(self.tid(), sink);
         self.language.over(Outcome::Answered, at_ns, &mut talk);
         talk.end_all(outcome, at_ns);
     }
 
     fn cut(&mut self, at_ns: u64, outcome: Outcome, sink: &mut dyn Sink) {
         self.adrift = None;
-        let mut talk = Talk {
-            tid: self.tid(),
-            pairs: &mut self.pairs,
-            sink,
-        };
+        let mut talk = self.pairs.talk(self.tid(), sink);
         self.language.over(outcome, at_ns, &mut talk);
         talk.end_all(outcome, at_ns);
     }

@@ -237,6 +237,11 @@ impl<N> Talk<'_, N> {
 }
 
 impl<N> Pairs<N> {
+    /// For a language to report to; `tid` moves what is read.
+    pub(super) fn talk<'a>(&'a mut self, tid: u32, sink: &'a mut dyn Sink) -> Talk<'a, N> {
+        Talk { pairs: self, sink, tid }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.unkept == 0
     }
