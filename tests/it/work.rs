@@ -23,6 +23,8 @@ fn measure(start: impl FnOnce() -> Application, [requests, at_once]: [u32; 2]) -
     std::thread::sleep(Duration::from_millis(1_500));
     application.load("warm", [4 * at_once.max(8), at_once], THINKS);
     application.load("measured", [requests, at_once], THINKS);
+    // What a loop did for whom may turn out only later.
+    std::thread::sleep(Duration::from_millis(1_500));
     let score = compare(&agent, &application, "measured");
     eprintln!(
         "{} calls, {} right, {} wrong, {} ambiguous, by class {:?}; times {}; on the wire {}",
@@ -89,16 +91,17 @@ fn coroutines_of_uvloop_own_their_calls() {
     check_fastapi("uvloop", "tasks", 32);
 }
 
-/// Node says nothing of which request a callback is for, and clients share one connection among requests: most calls of many
-/// requests at once are ambiguous. Few may be given to a wrong one.
+/// Node says nothing of which request a callback is for, and clients share one connection among requests: it is told by the
+/// order of what is read and said. How much that tells depends on what comes at once: of three recordings of this load 92, 93 and
+/// 96 % of the calls (the aim is 95 %), fewer where other programs take the processors.
 #[test]
-fn callbacks_of_node_are_ambiguous_rather_than_wrong() {
+fn callbacks_of_node_are_told_apart_by_their_order() {
     need!(Agent, Root, Node, NodeModules, PostgreSql, Redis);
     let backends = Backends::start(false);
     let one = measure(|| Application::node(&backends), [100, 1]);
     assert!(one.right_part() >= 0.95 && one.wrong_part() <= 0.01, "{one:?}");
     let many = measure(|| Application::node(&backends), [600, 32]);
-    assert!(many.wrong_part() <= 0.03, "{many:?}");
+    assert!(many.right_part() >= 0.75 && many.wrong_part() <= 0.01, "{many:?}");
 }
 
 #[test]

@@ -12,6 +12,8 @@
 //! - Where a runtime is seen to hand over (a coroutine that is started, a goroutine that sends what another one asks), who
 //!   takes over works for whom the other one works. If that is not known yet, what the one did is the other's, once the
 //!   other answers.
+//! - A loop that runs what it reads at once says what follows from it before it reads again, and in the order of what it
+//!   read: [`order`]. What that leaves open is kept as [`chains`] of calls, until it shows whose they were.
 //!
 //! Where more than one request could be the one, nothing is guessed: the call is *ambiguous*. That is so if a loop read
 //! several messages before it said anything; or if a call goes out on the connection on which an answer came just now, while
@@ -19,14 +21,18 @@
 //! open, and calls on a connection that it shares among them. What no request is known for is
 //! *unattributed*: calls behind the answer, of timers, of threads that were handed their work unseen.
 
+mod chains;
 mod functions;
+mod order;
 mod parts;
 #[cfg(test)]
 mod tests;
 
 use hashbrown::HashMap;
 
+pub use self::chains::Possible;
 pub use self::functions::{Invocation, Invoked};
+use self::order::Turn;
 pub use self::parts::{Call, Share, Shares, Spent};
 use crate::exchange::Ticket;
 
@@ -74,11 +80,22 @@ pub struct Inbound {
     pub serial: u64,
 }
 
+/// A call that its process makes, likewise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// Tickets are given out again.
+    pub ticket: Ticket,
+    /// Which of those who had it.
+    pub serial: u64,
+}
+
 /// For whom a call was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// For this request.
+    /// For this request, or for one that is called so until it is known.
     Request(Inbound),
+    /// That is decided when its loop has turned.
+    Undecided,
     /// For one of several.
     Ambiguous,
     /// Nothing is known, yet.
@@ -111,6 +128,10 @@ pub struct Line {
     /// Several calls were in flight on it at once: a client that shares it among requests may write what they ask for
     /// later, and together.
     pub is_shared: bool,
+    /// Whom it goes to: a number of the same meaning for all calls of a process.
+    pub peer: u32,
+    /// Of the first call on a connection that the process made: when it began to connect.
+    pub connected_ns: Option<u64>,
 }
 
 /// How much is known of a process's calls.
@@ -141,6 +162,8 @@ struct Work {
     heard_on: u64,
     /// Others that it heard of in the same turn: it may not have said yet what follows from that.
     turn: Vec<Inbound>,
+    /// Of a thread: what it read and said in this turn, if it is a loop.
+    order: Turn,
     /// Requests that it received and that wait for something that is not seen.
     stalled: u32,
     /// It has received requests itself.
@@ -178,6 +201,10 @@ pub struct Served {
 pub trait Requests {
     /// A request that is being served; `None` if it was answered.
     fn served(&mut self, inbound: Inbound) -> Option<&mut Served>;
+    /// One that was answered and is not settled, see [`Attribution::possible`].
+    fn answered(&mut self, inbound: Inbound) -> Option<&mut Served>;
+    /// For whom a call under way was made is known now.
+    fn decided(&mut self, call: Outbound, cause: Cause);
 }
 
 /// Who works for whom.
@@ -231,6 +258,8 @@ impl Attribution {
             work.calls.capacity() * size_of::<Call>()
                 + work.invocations.capacity() * size_of::<Invocation>()
                 + work.children.capacity() * size_of::<(Task, u64)>()
+                + work.turn.capacity() * size_of::<Inbound>()
+                + work.order.heap_bytes()
         };
         self.tasks.allocation_size() + self.processes.allocation_size() + self.tasks.values().map(held).sum::<usize>()
     }
@@ -309,11 +338,20 @@ impl Attribution {
     }
 
     /// A task asks another program, on this connection. Whose call is it?
-    pub fn calls(&mut self, task: Task, on: Line, at_ns: u64, requests: &mut impl Requests) -> Cause {
+    pub fn calls(
+        &mut self,
+        task: Task,
+        (call, on): (Outbound, Line),
+        at_ns: u64,
+        requests: &mut impl Requests,
+    ) -> Cause {
         self.callers.add(task.tgid);
         let Some(work) = self.tasks.get_mut(&task) else {
             return Cause::Unknown;
         };
+        if task.is_thread() && work.receives && work.order.is_at_once() {
+            return self.calls_at_once(task, (call, on), at_ns, requests);
+        }
         work.age(task, at_ns, requests);
         let mut turn = std::mem::take(&mut work.turn);
         let current = work.current.filter(|current| requests.served(*current).is_some());
@@ -362,14 +400,19 @@ impl Attribution {
         let mut owner = None;
         match cause {
             Cause::Request(inbound) => {
-                if let Some(served) = requests.served(inbound) {
+                let (inbound, served) = self.owner(asker, inbound, requests);
+                if let Some(served) = served {
                     served.outstanding = served.outstanding.saturating_sub(1);
                     served.add(call);
-                    self.attributed(asker.tgid, 1);
                     owner = Some(inbound);
                 }
+                if chains::is_chain(inbound) {
+                    self.account.ambiguous += 1;
+                } else if owner.is_some() {
+                    self.attributed(asker.tgid, 1);
+                }
             }
-            Cause::Ambiguous => self.account.ambiguous += 1,
+            Cause::Ambiguous | Cause::Undecided => self.account.ambiguous += 1,
             Cause::Unknown => {
                 self.tell_ancestors(asker);
                 self.work(asker).keep([call]);
@@ -399,6 +442,7 @@ impl Attribution {
         inbound: Inbound,
         since_ns: u64,
         served: Served,
+        requests: &mut impl Requests,
     ) -> Option<Served> {
         if !self.follows(tgid) {
             return None;
@@ -417,7 +461,9 @@ impl Attribution {
             if work.current == Some(inbound) {
                 work.spoke = true;
             }
-            if !task.is_thread() || !work.receives {
+            if task.is_thread() && work.receives {
+                self.has_answered(task, inbound, &mut served, requests);
+            } else {
                 let birth = work.birth;
                 self.adopt((task, birth), since_ns, &mut served, GENERATIONS);
             }
@@ -497,6 +543,10 @@ impl Attribution {
         if let Some(served) = inbound.and_then(|inbound| requests.served(inbound)) {
             self.goes_on(served);
         }
+        self.work(task);
+        if task.is_thread() {
+            self.reads(task, inbound, connection, at_ns, requests);
+        }
         let work = self.work(task);
         work.turn.retain(|other| Some(*other) != inbound);
         if let Some(before) = work.current.filter(|before| Some(*before) != inbound && !work.spoke)
@@ -509,6 +559,21 @@ impl Attribution {
         work.spoke = false;
         work.heard_on = connection;
         work
+    }
+
+    /// Whose call it was, by what is known of that now, and what is known of it.
+    fn owner<'a>(
+        &'a mut self,
+        asker: Task,
+        inbound: Inbound,
+        requests: &'a mut impl Requests,
+    ) -> (Inbound, Option<&'a mut Served>) {
+        let Some(work) = self.tasks.get_mut(&asker) else {
+            return (inbound, requests.served(inbound));
+        };
+        let chains = &mut work.order.chains;
+        let inbound = chains.resolved(inbound);
+        (inbound, chains.served(inbound, requests))
     }
 
     /// A request waits no more for what is not seen.

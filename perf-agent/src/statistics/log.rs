@@ -204,6 +204,22 @@ impl Log {
         self.fresh = (self.fresh + 1).min(self.recent);
     }
 
+    /// Where the time of an exchange went is known better now.
+    pub(super) fn spent(&mut self, number: u64, spent: Spent) {
+        let mut ring = self.ring.iter_mut();
+        if let Some(entry) = ring.find(|entry| entry.facts.number == number) {
+            entry.facts.spent = Some(spent);
+        }
+        // Newest last.
+        let place = self.read.partition_point(|(_, exchange)| exchange.id < number);
+        let read = self.read.get_mut(place).into_iter();
+        let slow = self.slow.iter_mut().flat_map(|(_, slowest)| slowest);
+        for (_, exchange) in read.chain(slow).filter(|(_, exchange)| exchange.id == number) {
+            Arc::make_mut(exchange).spent = Some(spent);
+            self.slow_changed = true;
+        }
+    }
+
     /// The log as outputs read it, at this moment.
     pub(super) fn snapshot(&mut self, at_ns: u64, clock: Clock, named: impl Fn(u32) -> Named) -> Arc<RequestLog> {
         self.forget_before(at_ns / PERIOD_NS);

@@ -16,6 +16,7 @@ mod log;
 mod names;
 mod streams;
 mod text;
+mod unsettled;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +25,9 @@ use compact_str::CompactString;
 
 use crate::aggregate::network::Sample;
 use crate::aggregate::{Aggregate, ErrorRule};
-use crate::attribution::{Attribution, Call, Cause, Inbound, Invocation, Line, Requests, Served, Spent, Task};
+use crate::attribution::{
+    Attribution, Call, Cause, Inbound, Invocation, Line, Outbound, Requests, Served, Spent, Task,
+};
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::{FunctionCounted, FunctionTold, Invoked, Network, Peers};
 use crate::exchange::{
@@ -40,6 +43,7 @@ use log::{Clock, Facts, Log};
 use names::PeerNames;
 use streams::{OpenStream, Streams};
 use text::Text;
+use unsettled::{Answered, Unsettled};
 
 /// Ended exchanges and streams kept for [`Statistics::take_traced`]; what exceeds them is only counted.
 pub const TRACED: usize = 16_384;
@@ -95,6 +99,8 @@ pub struct Origin {
     in_flight: u32,
     /// More than one was, at some time.
     is_shared: bool,
+    /// In the client role: there was a request.
+    has_asked: bool,
     /// The endpoint that it was used for last, and how often endpoints had got new numbers by then.
     endpoint: Option<(u64, u32)>,
     /// What its socket said last.
@@ -141,6 +147,7 @@ impl Origin {
             connection: 0,
             in_flight: 0,
             is_shared: false,
+            has_asked: false,
             endpoint: None,
             network: Network::default(),
             counted: None,
@@ -419,6 +426,9 @@ impl Statistics {
         if self.total.advance(at_ns) {
             self.shared_total = None;
         }
+        if self.open.unsettled.is_due(at_ns) {
+            self.settle(at_ns);
+        }
         self.endpoints.tick(at_ns);
         self.functions.tick(at_ns);
     }
@@ -617,8 +627,16 @@ impl Sink for ConnectionSink<'_> {
                 let line = Line {
                     connection: self.origin.connection,
                     is_shared: self.origin.is_shared,
+                    peer: scope.unwrap_or(u32::MAX),
+                    connected_ns: self.origin.connected_ns.filter(|_| !self.origin.has_asked),
                 };
-                let cause = this.attribution.calls(task, line, request.first_ns, &mut this.open);
+                self.origin.has_asked = true;
+                let call = Outbound {
+                    ticket,
+                    serial: inbound.serial,
+                };
+                let asked = (call, line);
+                let cause = this.attribution.calls(task, asked, request.first_ns, &mut this.open);
                 this.open.caused(ticket, cause);
             }
         }
@@ -627,6 +645,9 @@ impl Sink for ConnectionSink<'_> {
 
     fn ended(&mut self, ticket: Ticket, ended: &Ended) {
         let this = &mut *self.statistics;
+        if let Some(asker) = this.open.undecided(ticket) {
+            this.attribution.turned(asker, &mut this.open);
+        }
         let removed = match ended.stream {
             None => this.open.remove(ticket, &mut this.text),
             Some(_) => this.open.copy(ticket, &mut this.text),
@@ -634,6 +655,9 @@ impl Sink for ConnectionSink<'_> {
         let Some(mut open) = removed else {
             return;
         };
+        if this.open.unsettled.is_due(ended.times.response_last_ns) {
+            this.settle(ended.times.response_last_ns);
+        }
         this.ledger.exchange_ended(ended.outcome);
         let numbered;
         let counted = if open.protocol.has_statuses() {
@@ -653,11 +677,11 @@ impl Sink for ConnectionSink<'_> {
         let endpoint = this.endpoints.get_mut(number);
         endpoint.aggregate.ended(counted, this.rules.of(open.protocol));
         self.origin.endpoint = Some((this.renumbered, number));
+        this.ended += 1;
         let spent = this.attribute(self.origin, &mut open, number, ended);
         if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();
         }
-        this.ended += 1;
         if let Some(kind) = ended.stream {
             let since_ns = ended.times.response_first_ns.unwrap_or(ended.times.response_last_ns);
             let stream = OpenStream::new(this.ended, kind, since_ns, self.origin.remote);
@@ -755,21 +779,34 @@ impl Statistics {
         if origin.role == Role::Server {
             let served = std::mem::take(&mut open.served);
             let since_ns = ended.times.request_first_ns;
-            let mut served = self
-                .attribution
-                .answered(hearer, open.tgid, open.inbound, since_ns, served)?;
+            let served =
+                self.attribution
+                    .answered(hearer, open.tgid, open.inbound, since_ns, served, &mut self.open)?;
             self.functions
                 .answered(endpoint.number(), ended.times.response_last_ns, served.invocations());
             let told = ended.outcome == Outcome::Answered && ended.stream.is_none();
             if !told || !self.attribution.calls_others(open.tgid) {
                 return None;
             }
-            let shares = served.shares(since_ns, ended.times.response_last_ns);
-            endpoint.aggregate.spent(&shares, served.ambiguous());
-            if open.protocol.has_statuses() {
-                self.total.spent(&shares, served.ambiguous());
+            let mut answered = Answered {
+                inbound: open.inbound,
+                task: hearer.unwrap_or(open.asker()),
+                since_ns,
+                until_ns: ended.times.response_last_ns,
+                endpoint: number,
+                in_total: open.protocol.has_statuses(),
+                number: self.ended,
+                served,
+            };
+            let possible = self.attribution.possible(answered.task, answered.inbound);
+            if !possible.is_settled() {
+                let so_far = answered.spent(possible.calls);
+                match self.open.unsettled.keep(answered) {
+                    None => return Some(so_far.1),
+                    Some(too_many) => answered = too_many,
+                }
             }
-            return Some(shares.spent(served.ambiguous()));
+            return Some(self.tell(answered, possible.calls));
         }
         let call = Call {
             begin_ns: ended.times.request_first_ns,
@@ -787,6 +824,31 @@ impl Statistics {
             pool.used(false);
         }
         None
+    }
+
+    /// Where the time of a request went is known, as far as it ever will be.
+    fn tell(&mut self, answered: Answered, possible: u32) -> Spent {
+        let mut answered = answered;
+        let (shares, spent) = answered.spent(possible);
+        let endpoint = self.endpoints.get_mut(answered.endpoint);
+        endpoint.aggregate.spent(&shares, spent.ambiguous);
+        if answered.in_total {
+            self.total.spent(&shares, spent.ambiguous);
+        }
+        spent
+    }
+
+    /// Tells of requests that were answered and whose calls are known by now.
+    #[cold]
+    fn settle(&mut self, at_ns: u64) {
+        let attribution = &self.attribution;
+        let is_open = |answered: &Answered| !attribution.possible(answered.task, answered.inbound).is_settled();
+        for answered in self.open.unsettled.take(at_ns, is_open) {
+            let possible = self.attribution.possible(answered.task, answered.inbound);
+            let number = answered.number;
+            let spent = self.tell(answered, possible.calls);
+            self.log.spent(number, spent);
+        }
     }
 
     /// An exchange was answered by a head behind which a stream goes on.
@@ -835,12 +897,25 @@ struct OpenExchanges {
     free: Vec<u32>,
     /// Exchanges that were opened.
     opened: u64,
+    /// Requests that were answered, and whose calls are not all known.
+    unsettled: Unsettled,
 }
 
 impl Requests for OpenExchanges {
     fn served(&mut self, inbound: Inbound) -> Option<&mut Served> {
         let open = self.all.get_mut(inbound.ticket.0 as usize)?;
         (open.is_open && open.serial == inbound.serial && open.stream.is_none()).then_some(&mut open.served)
+    }
+
+    fn answered(&mut self, inbound: Inbound) -> Option<&mut Served> {
+        self.unsettled.served(inbound)
+    }
+
+    fn decided(&mut self, call: Outbound, cause: Cause) {
+        let place = self.all.get_mut(call.ticket.0 as usize);
+        if let Some(open) = place.filter(|open| open.is_open && open.serial == call.serial) {
+            open.cause = cause;
+        }
     }
 }
 
@@ -942,6 +1017,16 @@ impl OpenExchanges {
         (ticket, Inbound { ticket, serial })
     }
 
+    /// Who made a call of which it is to be decided for whom.
+    #[inline]
+    fn undecided(&self, ticket: Ticket) -> Option<Task> {
+        let open = self.all.get(ticket.0 as usize)?;
+        (open.cause == Cause::Undecided).then_some(Task {
+            tgid: open.tgid,
+            tid: open.tid,
+        })
+    }
+
     fn caused(&mut self, ticket: Ticket, cause: Cause) {
         if let Some(open) = self.all.get_mut(ticket.0 as usize) {
             open.cause = cause;
@@ -987,13 +1072,15 @@ impl OpenExchanges {
     }
 
     fn moved(&mut self, moved: &Moved) {
+        self.unsettled.moved(moved);
         for open in self.all.iter_mut().filter(|open| open.is_open) {
             open.endpoint = open.endpoint.map(|endpoint| moved[endpoint as usize]);
         }
     }
 
     fn heap_bytes(&self) -> usize {
-        self.all.capacity() * size_of::<OpenExchange>()
+        self.unsettled.heap_bytes()
+            + self.all.capacity() * size_of::<OpenExchange>()
             + self.free.capacity() * size_of::<u32>()
             + self
                 .all
