@@ -112,10 +112,19 @@ impl EndpointSnapshot {
         }
     }
 
-    /// How many ended with which status, by what each is called; those counted together are not in it.
+    /// How many ended with which status, by what each is called; with `other`, those that are counted together.
     pub fn statuses(&self, view: &WindowView) -> BTreeMap<String, u64> {
-        let named = |(&status, &count): (&u16, &u64)| (self.status_name(status), count);
-        view.statuses.iter().map(named).collect()
+        let named = view
+            .statuses
+            .iter()
+            .map(|(&status, &count)| (self.status_name(status), count));
+        let other = (view.statuses_other > 0).then(|| ("other".to_owned(), view.statuses_other));
+        let mut statuses = BTreeMap::new();
+        // Codes that got no number of their own are called so too.
+        for (name, count) in named.chain(other) {
+            *statuses.entry(name).or_default() += count;
+        }
+        statuses
     }
 
     /// Counts and distributions over a window that ends at `at_ns` (the snapshot's).

@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod records;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

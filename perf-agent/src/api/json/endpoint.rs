@@ -193,10 +193,6 @@ impl Endpoint {
     pub fn new(endpoint: &EndpointSnapshot, view: &WindowView) -> Self {
         let key = &endpoint.key;
         let operation = &key.operation;
-        let mut statuses = endpoint.statuses(view);
-        if view.statuses_other > 0 {
-            statuses.insert("other".to_owned(), view.statuses_other);
-        }
         Self {
             id: endpoint.id.to_string(),
             service: Service::from(&*endpoint.service),
@@ -211,7 +207,7 @@ impl Endpoint {
             errors: view.errors,
             error_rate: view.error_rate().map(rounded),
             client_errors: view.client_errors,
-            statuses,
+            statuses: endpoint.statuses(view),
             outcomes: Outcomes {
                 answered: view.outcome(Outcome::Answered),
                 client_aborted: view.outcome(Outcome::ClientAborted),

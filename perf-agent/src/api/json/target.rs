@@ -139,30 +139,53 @@ fn operations(target: &Target) -> Vec<TargetOperation> {
     target.operations.iter().map(operation).collect()
 }
 
+/// What is told of every target in the same words. Those operations that wait are in no time here.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TargetFigures {
+    /// The times of all that was asked together.
+    pub total_time_ms: f64,
+    /// First request byte to last response byte.
+    pub response_time_ms: Summary,
+    /// Errors.
+    pub errors: u64,
+    /// Errors, as a part of what ended.
+    pub error_rate: Option<f64>,
+    /// How many ended with which status, or code (SQLSTATE, MySQL's number, a cache's first word) or `ok`; `other`: those beyond
+    /// the number that is counted apart.
+    pub statuses: BTreeMap<String, u64>,
+    /// Connections to it.
+    pub connections: Connections,
+}
+
+impl TargetFigures {
+    fn new(target: &Target) -> Self {
+        let sum = &target.sum;
+        Self {
+            total_time_ms: total_ms(&sum.response_time),
+            response_time_ms: Summary::from(&sum.response_time),
+            errors: sum.errors,
+            error_rate: rate(sum.errors, sum.requests),
+            statuses: sum.statuses.clone(),
+            connections: Connections::new(target),
+        }
+    }
+}
+
 /// One database that was asked.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Database {
     /// Who.
     #[serde(flatten)]
     pub target: TargetName,
+    /// How it went.
+    #[serde(flatten)]
+    pub figures: TargetFigures,
     /// Queries that ended.
     pub query_count: u64,
-    /// Their times together.
-    pub total_time_ms: f64,
     /// Their mean.
     pub avg_query_time_ms: Option<f64>,
-    /// First request byte to last response byte.
-    pub response_time_ms: Summary,
-    /// Errors.
-    pub errors: u64,
-    /// `errors / query_count`
-    pub error_rate: Option<f64>,
-    /// How many ended with which code (SQLSTATE, MySQL's number), or `ok`.
-    pub statuses: BTreeMap<String, u64>,
     /// Rows that were returned or changed; null where no answer told.
     pub rows: Option<u64>,
-    /// Connections to it.
-    pub connections: Connections,
     /// What was asked, by statement.
     pub queries: Vec<TargetOperation>,
 }
@@ -190,15 +213,10 @@ impl Databases {
         let sum = targets.sum.clone().unwrap_or_default();
         let database = |target: &Target| Database {
             target: TargetName::new(target),
+            figures: TargetFigures::new(target),
             query_count: target.sum.requests,
-            total_time_ms: total_ms(&target.sum.response_time),
             avg_query_time_ms: mean_ms(&target.sum.response_time),
-            response_time_ms: Summary::from(&target.sum.response_time),
-            errors: target.sum.errors,
-            error_rate: rate(target.sum.errors, target.sum.requests),
-            statuses: target.sum.statuses.clone(),
             rows: (target.sum.tallies.rows_told > 0).then_some(target.sum.tallies.rows),
-            connections: Connections::new(target),
             queries: operations(target),
         };
         Self {
@@ -218,28 +236,19 @@ pub struct Cache {
     /// Who.
     #[serde(flatten)]
     pub target: TargetName,
+    /// How it went.
+    #[serde(flatten)]
+    pub figures: TargetFigures,
     /// Commands that ended.
     pub command_count: u64,
-    /// Their times together; without those that wait.
-    pub total_time_ms: f64,
     /// Their mean.
     pub avg_command_time_ms: Option<f64>,
-    /// First request byte to last response byte, without those that wait.
-    pub response_time_ms: Summary,
-    /// Errors.
-    pub errors: u64,
-    /// `errors / command_count`
-    pub error_rate: Option<f64>,
-    /// How many ended with which code, or `ok`.
-    pub statuses: BTreeMap<String, u64>,
     /// Keys asked for that were there, as the answers say.
     pub hits: u64,
     /// Keys asked for that were not.
     pub misses: u64,
     /// `hits / (hits + misses)`; null if none was asked for.
     pub hit_rate: Option<f64>,
-    /// Connections to it.
-    pub connections: Connections,
     /// What was asked, by command.
     pub commands: Vec<TargetOperation>,
 }
@@ -271,17 +280,12 @@ impl Caches {
             let Sum { tallies, .. } = target.sum;
             Cache {
                 target: TargetName::new(target),
+                figures: TargetFigures::new(target),
                 command_count: target.sum.requests,
-                total_time_ms: total_ms(&target.sum.response_time),
                 avg_command_time_ms: mean_ms(&target.sum.response_time),
-                response_time_ms: Summary::from(&target.sum.response_time),
-                errors: target.sum.errors,
-                error_rate: rate(target.sum.errors, target.sum.requests),
-                statuses: target.sum.statuses.clone(),
                 hits: tallies.hits,
                 misses: tallies.misses,
                 hit_rate: tallies.hit_rate().map(rounded),
-                connections: Connections::new(target),
                 commands: operations(target),
             }
         };
@@ -303,22 +307,13 @@ pub struct External {
     /// Who.
     #[serde(flatten)]
     pub target: TargetName,
+    /// How it went.
+    #[serde(flatten)]
+    pub figures: TargetFigures,
     /// Exchanges that ended.
     pub requests: u64,
-    /// Their times together; without those that wait.
-    pub total_time_ms: f64,
     /// Their mean.
     pub avg_time_ms: Option<f64>,
-    /// First request byte to last response byte, without those that wait.
-    pub response_time_ms: Summary,
-    /// Errors.
-    pub errors: u64,
-    /// `errors / requests`
-    pub error_rate: Option<f64>,
-    /// How many ended with which status.
-    pub statuses: BTreeMap<String, u64>,
-    /// Connections to it.
-    pub connections: Connections,
     /// What was asked, by route.
     pub operations: Vec<TargetOperation>,
 }
@@ -342,14 +337,9 @@ impl Externals {
         let sum = targets.sum.clone().unwrap_or_default();
         let external = |target: &Target| External {
             target: TargetName::new(target),
+            figures: TargetFigures::new(target),
             requests: target.sum.requests,
-            total_time_ms: total_ms(&target.sum.response_time),
             avg_time_ms: mean_ms(&target.sum.response_time),
-            response_time_ms: Summary::from(&target.sum.response_time),
-            errors: target.sum.errors,
-            error_rate: rate(target.sum.errors, target.sum.requests),
-            statuses: target.sum.statuses.clone(),
-            connections: Connections::new(target),
             operations: operations(target),
         };
         Self {
