@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub total: Arc<Aggregate>,
     /// The connections of every service to every peer.
     pub pools: Vec<Pool>,
+    /// TLS connections of which no request is seen.
+    pub unread: Vec<Unread>,
     /// Every service seen.
     pub services: Vec<Arc<Service>>,
     /// Streams that are open, and the newest that ended.
@@ -81,6 +83,19 @@ pub struct Pool {
     pub max_in_use: u32,
     /// Connections so far.
     pub opened: u64,
+}
+
+/// A service's TLS connections to one peer, of which no request was seen (yet).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unread {
+    /// Who connects.
+    pub service: Arc<Service>,
+    /// To whom: as the handshakes said it.
+    pub peer: Peer,
+    /// The address last connected to.
+    pub address: SocketAddr,
+    /// Connections so far.
+    pub connections: u64,
 }
 
 /// One endpoint.
@@ -138,7 +153,7 @@ impl EndpointSnapshot {
 pub struct PeerSeen {
     /// The address last connected to.
     pub address: Option<SocketAddr>,
-    /// Of one that is told by its address: the name last connected to, as name servers answered.
+    /// Of one that is told by its address: the name last connected to, as the TLS handshake or name servers said it.
     pub name: Option<Arc<str>>,
 }
 

@@ -1,6 +1,7 @@
 //! The wiring, driven by sources without a kernel.
 
 mod datagrams;
+mod hellos;
 mod records;
 mod targets;
 

@@ -56,7 +56,8 @@ pub struct Peer {
     pub address: Option<String>,
     /// Port.
     pub port: Option<u16>,
-    /// The host as the request said it; else the name whose address was asked for before the process connected to it.
+    /// The host as the request said it; else the name that the TLS handshake asked for; else the one whose address was asked
+    /// for before the process connected to it.
     pub name: Option<String>,
     /// Path of the Unix socket.
     pub socket: Option<String>,

@@ -9,6 +9,7 @@ use super::endpoint::Peer;
 use super::http_cache::HttpCache;
 use super::{Summary, WindowName, mean_ms, rounded, total_ms};
 use crate::aggregate::Window;
+use crate::snapshot::{PeerSeen, Unread};
 use crate::targets::{self, Sum, Target};
 
 /// Connections of the services to a target, as far as exchanges were seen on them. How long a thread waited for one in its own
@@ -318,6 +319,32 @@ pub struct External {
     pub operations: Vec<TargetOperation>,
 }
 
+/// TLS connections of a service to one peer, of which no request was seen: its TLS is not covered
+/// (`/api/v1/services`, `tls`), nothing was asked for, or nothing that is known.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UnreadTls {
+    /// The service that connected.
+    pub service: String,
+    /// To whom: `name` is what the handshake asked for (SNI).
+    pub peer: Peer,
+    /// Connections, since observation began.
+    pub connections: u64,
+}
+
+impl From<&Unread> for UnreadTls {
+    fn from(unread: &Unread) -> Self {
+        let seen = PeerSeen {
+            address: Some(unread.address),
+            name: None,
+        };
+        Self {
+            service: unread.service.key.name.to_string(),
+            peer: Peer::new(&unread.peer, &seen),
+            connections: unread.connections,
+        }
+    }
+}
+
 /// Other services that those of this host asked.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Externals {
@@ -329,12 +356,16 @@ pub struct Externals {
     pub errors: u64,
     /// Each of them, that with most time first.
     pub targets: Vec<External>,
+    /// Peers of TLS connections that are not seen into, those with most of them first. They are in no figure above.
+    pub unread_tls: Vec<UnreadTls>,
 }
 
 impl Externals {
     /// Over one window.
-    pub fn new(targets: &targets::Targets, window: Window) -> Self {
+    pub fn new(targets: &targets::Targets, unread: &[Unread], window: Window) -> Self {
         let sum = targets.sum.clone().unwrap_or_default();
+        let mut unread_tls: Vec<UnreadTls> = unread.iter().map(UnreadTls::from).collect();
+        unread_tls.sort_by_key(|unread| std::cmp::Reverse(unread.connections));
         let external = |target: &Target| External {
             target: TargetName::new(target),
             figures: TargetFigures::new(target),
@@ -347,6 +378,7 @@ impl Externals {
             requests: sum.requests,
             errors: sum.errors,
             targets: targets.all.iter().map(external).collect(),
+            unread_tls,
         }
     }
 }
