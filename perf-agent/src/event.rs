@@ -145,6 +145,41 @@ impl<'a> Datagram<'a> {
     }
 }
 
+/// A process began a TLS handshake as a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello<'a> {
+    /// The process.
+    pub tgid: u32,
+    /// When.
+    pub at_ns: u64,
+    /// The process's own end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub remote: SocketAddr,
+    /// The first bytes that it sent, as many as were captured.
+    pub bytes: &'a [u8],
+    /// The thread's name, NUL-padded.
+    comm: [u8; record::COMM_BYTES],
+}
+
+impl<'a> Hello<'a> {
+    fn of(record: &record::HelloRecord, bytes: &'a [u8]) -> Self {
+        Self {
+            tgid: record.tgid,
+            at_ns: record.header.at_ns,
+            local: SocketAddr::new(address(record.local_address), record.local_port),
+            remote: SocketAddr::new(address(record.remote_address), record.remote_port),
+            bytes,
+            comm: record.comm,
+        }
+    }
+
+    /// The thread's name.
+    pub fn comm(&self) -> String {
+        until_nul(&self.comm)
+    }
+}
+
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peers {
@@ -353,6 +388,8 @@ pub enum Event<'a> {
     },
     /// A datagram moved.
     Datagram(Datagram<'a>),
+    /// A process began a TLS handshake as a client.
+    Hello(Hello<'a>),
     /// A process ended (`executed: false`) or replaced its program.
     Exit {
         /// The process.
@@ -451,6 +488,7 @@ impl<'a> Event<'a> {
                 to: record.to,
             },
             Record::Datagram(record, payload) => Self::Datagram(Datagram::of(&record, payload)?),
+            Record::Hello(record, bytes) => Self::Hello(Hello::of(&record, bytes)),
             Record::Exit(record) => Self::Exit {
                 tgid: record.tgid,
                 executed: record.what == exit::EXECUTED,

@@ -247,6 +247,10 @@ impl Pipeline {
                 self.now_ns = self.now_ns.max(datagram.at_ns);
                 self.datagrams.moved(&datagram, &mut self.statistics);
             }
+            Event::Hello(hello) => {
+                self.now_ns = self.now_ns.max(hello.at_ns);
+                self.statistics.said_hello(&hello);
+            }
             Event::Exit { tgid, executed } => self.statistics.exited(tgid, executed),
             Event::Process { tgid, exe, cgroup } => self.statistics.process(tgid, &exe, &cgroup),
             Event::Tick { at_ns, wall_ns } => {

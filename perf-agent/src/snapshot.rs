@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub total: Arc<Aggregate>,
     /// The connections of every service to every peer.
     pub pools: Vec<Pool>,
+    /// TLS connections of which no request is seen.
+    pub unread: Vec<Unread>,
     /// Every service seen.
     pub services: Vec<Arc<Service>>,
     /// Streams that are open, and the newest that ended.
@@ -83,6 +85,19 @@ pub struct Pool {
     pub opened: u64,
 }
 
+/// A service's TLS connections to one peer, of which no request was seen (yet).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unread {
+    /// Who connects.
+    pub service: Arc<Service>,
+    /// To whom: as the handshakes said it.
+    pub peer: Peer,
+    /// The address last connected to.
+    pub address: SocketAddr,
+    /// Connections so far.
+    pub connections: u64,
+}
+
 /// One endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointSnapshot {
@@ -112,10 +127,19 @@ impl EndpointSnapshot {
         }
     }
 
-    /// How many ended with which status, by what each is called; those counted together are not in it.
+    /// How many ended with which status, by what each is called; with `other`, those that are counted together.
     pub fn statuses(&self, view: &WindowView) -> BTreeMap<String, u64> {
-        let named = |(&status, &count): (&u16, &u64)| (self.status_name(status), count);
-        view.statuses.iter().map(named).collect()
+        let named = view
+            .statuses
+            .iter()
+            .map(|(&status, &count)| (self.status_name(status), count));
+        let other = (view.statuses_other > 0).then(|| ("other".to_owned(), view.statuses_other));
+        let mut statuses = BTreeMap::new();
+        // Codes that got no number of their own are called so too.
+        for (name, count) in named.chain(other) {
+            *statuses.entry(name).or_default() += count;
+        }
+        statuses
     }
 
     /// Counts and distributions over a window that ends at `at_ns` (the snapshot's).
@@ -129,7 +153,7 @@ impl EndpointSnapshot {
 pub struct PeerSeen {
     /// The address last connected to.
     pub address: Option<SocketAddr>,
-    /// Of one that is told by its address: the name last connected to, as name servers answered.
+    /// Of one that is told by its address: the name last connected to, as the TLS handshake or name servers said it.
     pub name: Option<Arc<str>>,
 }
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use perf_common::record::{
-    COMM_BYTES, DataRecord, DatagramRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord,
-    UNIX_PATH_BYTES, change, direction, family, flag, kind, origin,
+    COMM_BYTES, DataRecord, DatagramRecord, HelloRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord,
+    TickRecord, UNIX_PATH_BYTES, change, direction, family, flag, kind, open_flag, origin,
 };
 
 use crate::endpoint::{EndpointKey, Operation};
@@ -107,6 +107,27 @@ pub(crate) fn datagram(
     [&record.to_bytes()[..], bytes].concat()
 }
 
+/// The process begins a TLS handshake at its end of a connection, see [`Traffic::open`].
+pub(crate) fn hello(end: End, at_ns: u64, bytes: &[u8]) -> Vec<u8> {
+    let like = open(end.connection, end.tgid, at_ns, origin::FROM_START);
+    let captured = bytes.len() as u32;
+    let mut header = header::<HelloRecord>(kind::HELLO, at_ns);
+    header.size += captured;
+    let record = HelloRecord {
+        header,
+        connection: end.connection,
+        tgid: end.tgid,
+        length: captured,
+        captured,
+        local_port: 4000,
+        remote_port: end.port,
+        local_address: like.local_address,
+        remote_address: like.remote_address,
+        comm: [0; COMM_BYTES],
+    };
+    [&record.to_bytes()[..], bytes].concat()
+}
+
 fn header<T>(kind: u16, at_ns: u64) -> RecordHeader {
     RecordHeader {
         kind,
@@ -125,7 +146,17 @@ impl Traffic {
 
     /// A connection comes into view from its start.
     pub(crate) fn open(&mut self, end: End, at_ns: u64) {
+        self.open_with(end, at_ns, 0);
+    }
+
+    /// The same of a TLS session.
+    pub(crate) fn open_tls(&mut self, end: End, at_ns: u64) {
+        self.open_with(end, at_ns, open_flag::TLS);
+    }
+
+    fn open_with(&mut self, end: End, at_ns: u64, flags: u16) {
         let mut record = open(end.connection, end.tgid, at_ns, origin::FROM_START);
+        record.header.flags = flags;
         match end.role {
             Role::Server => record.local_port = end.port,
             Role::Client => {

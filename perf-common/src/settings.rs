@@ -89,6 +89,8 @@ pub mod mark {
     pub const COROUTINES: u32 = 1 << 10;
     /// Its loop sends what coroutines wrote before: a map has for which one it sends just now.
     pub const SENDS_LATER: u32 = 1 << 11;
+    /// The marks that speak of the program, and not of the process: another one has to earn them itself.
+    pub const OF_PROGRAM: u32 = TLS_COVERED | TLS_DOUBTED | GOROUTINES | COROUTINES | SENDS_LATER;
     /// The marks that a child takes over from its parent. What it runs is judged anew at `execve`.
     pub const INHERITED: u32 = PID_INCLUDED | PID_EXCLUDED | EXE_INCLUDED | EXE_EXCLUDED | TLS_COVERED;
 }

@@ -15,7 +15,7 @@ use crate::{
     buffers::{self, forget},
     connection::{self, Ends},
     emit::{self, Segment},
-    frames,
+    frames, hello,
     kernel::{Address, Socket, Stream, Thread},
     maps::{count, request_budget, response_budget},
     network, process,
@@ -429,6 +429,9 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
     // MySQL asks for TLS behind the server's greeting.
     if looks == looks::TLS && ends.stream != Stream::Tls && (!opened || state.flags & flags::WHOLE != 0) {
         tls::begin(state, ends.socket, segment);
+        if sent {
+            hello::sent(state.ring, ends.socket, source, segment.length);
+        }
         return false;
     }
     if opened {

@@ -340,10 +340,8 @@ pub fn changed(socket: Socket, old: i32, new: i32) {
     if let Some(state) = find(socket) {
         // SAFETY: as in `find_or_adopt`.
         let state = unsafe { &mut *state };
-        if what != change::PEER_CLOSED {
+        if what != change::PEER_CLOSED && state.flags & flags::CLOSED == 0 {
             state.flags |= flags::CLOSED;
-        }
-        if what == change::LOCAL_CLOSED {
             tls::closed(state);
         }
         tell_change(session_of(state), what);

@@ -1,7 +1,8 @@
 //! perf-agent's kernel side. Read the files in this order and you follow one byte: a hook sees a segment
 //! ([`hooks`]), [`capture`] looks its connection up ([`connection`], [`filter`]) and decides how much of it is wanted,
 //! [`syscall`] finds the process's buffers, [`buffers`] reads them, [`emit`] puts a record into the ring buffer
-//! ([`maps`]). Datagrams go a way of their own ([`datagram`]). Plaintext of TLS sessions joins them behind [`tls`]; invocations
+//! ([`maps`]). Datagrams go a way of their own ([`datagram`]). Plaintext of TLS sessions joins them behind [`tls`], and before
+//! it what a client says in plain text ([`hello`]); invocations
 //! of chosen functions ([`function`]) are records of their own, and so is which tasks work for which ([`handover`]). [`kernel`]
 //! is the only reader of the kernel's own structs.
 //!
@@ -22,6 +23,7 @@ mod filter;
 mod frames;
 mod function;
 mod handover;
+mod hello;
 mod kernel;
 mod maps;
 mod network;

@@ -316,11 +316,12 @@ fn moved(state: &mut ConnectionState, socket: Socket, moved: u8, length: u32, at
     }
 }
 
-/// A socket that carries TLS is closed by its process.
+/// A socket that carries TLS ends, whoever ended it: where the peer's RST comes before the process closes, no close is ever
+/// told. That may be in an interrupt, and so in any thread.
 #[inline(always)]
 pub fn closed(state: &ConnectionState) {
     if state.flags & flags::TLS != 0 && state.link == 0 && (MORE_THAN_HANDSHAKE..ASK_AGAIN).contains(&state.misses) {
-        ask(u64::from(Thread::current().tgid) | PERHAPS_UNSERVED);
+        ask(u64::from(state.tgid) | PERHAPS_UNSERVED);
     }
 }
 
@@ -329,6 +330,7 @@ pub fn closed(state: &ConnectionState) {
 fn touch(state: &mut ConnectionState, socket: u64, moved: u8, length: u32) {
     let thread = Thread::current();
     let call = call_of(thread);
+    state.tgid = thread.tgid;
     state.misses += 1;
     // Inside of a call it may be a long handshake on a blocking socket: whose session it is shows at its return.
     if state.misses == ASK_AGAIN && call.is_none() {

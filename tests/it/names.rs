@@ -8,6 +8,8 @@ use perf_agent_tests::dns::{self, Dns};
 use perf_agent_tests::need;
 use perf_agent_tests::python::{self, SYSTEM};
 use perf_agent_tests::store::Store;
+use perf_agent_tests::tls::server::Kind;
+use perf_agent_tests::tls::{Server, Serves as _};
 use perf_agent_tests::wait;
 use serde_json::{Value, json};
 
@@ -105,4 +107,66 @@ fn a_peer_is_called_what_its_client_asked_for() {
         (*peer == expected).then_some(()).ok_or_else(|| caches.to_string())
     });
     agent.stop();
+}
+
+/// curl asks the server for its page by this name, which is said in the handshake alone.
+#[track_caller]
+fn ask_by_name(server: &Server, name: &str) {
+    let mut command = Command::new("curl");
+    command.args([
+        "--silent",
+        "--show-error",
+        "--insecure",
+        "--http1.1",
+        "--header",
+        "Host:",
+    ]);
+    command.args(["--resolve", &format!("{name}:{}:127.0.0.1", server.port())]);
+    command.arg(format!("https://{name}:{}/hello", server.port()));
+    let said = run(command);
+    assert_eq!(said.code, Some(0), "{}", said.error);
+}
+
+#[test]
+fn a_peer_is_called_what_the_handshake_asked_for() {
+    need!(Agent, Root, Python, Openssl, Curl);
+    let server = Server::start(Kind::Asyncio);
+    let peer =
+        |name: Option<&str>| json!({"address": "127.0.0.1", "port": server.port(), "name": name, "socket": null});
+    // What it carries is seen, or it is not.
+    for arguments in [&[][..], &["--no-tls"]] {
+        let agent = Agent::start_with(arguments);
+        for name in ["First.test", "second.test", "second.test"] {
+            ask_by_name(&server, name);
+        }
+        wait::settle(wait::SETTLE, "the server has its names", || {
+            let external = agent.api().get("/api/v1/external?window=start");
+            let ours = |target: &&Value| target["peer"]["port"] == server.port();
+            let list = |name: &str| {
+                external[name]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter(ours)
+                    .collect::<Vec<_>>()
+            };
+            let (targets, unread) = (list("targets"), list("unread_tls"));
+            let as_it_is = match (&targets[..], &unread[..]) {
+                ([target], []) => {
+                    arguments.is_empty() && target["requests"] == 3 && target["peer"] == peer(Some("second.test"))
+                }
+                ([], [second, first]) => {
+                    let of = |unread: &Value, name, connections| {
+                        unread["peer"] == peer(Some(name))
+                            && unread["service"] == "curl"
+                            && unread["connections"] == connections
+                    };
+                    !arguments.is_empty() && of(second, "second.test", 2) && of(first, "first.test", 1)
+                }
+                _ => false,
+            };
+            as_it_is.then_some(()).ok_or_else(|| external.to_string())
+        });
+        agent.stop();
+    }
 }

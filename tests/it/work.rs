@@ -111,3 +111,19 @@ fn goroutines_own_what_they_ask_themselves_and_by_net_http() {
     let score = measure(|| Application::go(&backends), [600, 32]);
     assert!(score.right_part() >= 0.99 && score.wrong_part() <= 0.01, "{score:?}");
 }
+
+/// What is known of a process's tasks is known of the program that it runs. asyncio's coroutines would be taken for goroutines.
+#[test]
+fn what_was_known_of_a_program_is_not_believed_of_the_next_one_in_its_process() {
+    need!(Agent, Root, Venv, Python);
+    let agent = Agent::start_with(["--request-log", "40000"]);
+    let application = Application::go_before_asyncio();
+    application.becomes_asyncio();
+    application.load("warm", [80, 8], THINKS);
+    std::thread::sleep(Duration::from_millis(1_500));
+    application.load("warm", [32, 8], THINKS);
+    application.load("measured", [200, 8], THINKS);
+    let score = compare(&agent, &application, "measured");
+    assert!(score.right_part() >= 0.95 && score.wrong_part() <= 0.01, "{score:?}");
+    agent.stop();
+}

@@ -1,6 +1,7 @@
 // A Go server that calls a cache (raw Redis) and another service as the path says, and writes down what it did.
 //
-// PORT LOG REDIS OTHER: its port, a file, a port and a URL. Each request takes a connection to Redis from a pool.
+// PORT LOG REDIS OTHER [PROGRAM...]: its port, a file, a port and a URL. Each request takes a connection to Redis from a pool.
+// At /become its process goes on as PROGRAM, with PORT, LOG and OTHER behind its arguments.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -85,6 +87,10 @@ func main() {
 		file.Write(append(line, '\n'))
 		writing.Unlock()
 		fmt.Fprint(response, "done")
+	})
+	http.HandleFunc("/become", func(http.ResponseWriter, *http.Request) {
+		next := append(os.Args[5:], port, logFile, other)
+		panic(syscall.Exec(next[0], next, os.Environ()))
 	})
 	panic(http.ListenAndServe("127.0.0.1:"+port, nil))
 }

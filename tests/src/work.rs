@@ -15,7 +15,7 @@ use crate::agent::{Agent, free_port};
 use crate::child::{Child, Workdir};
 use crate::client::Connection;
 use crate::nginx::wait_for_port;
-use crate::python::source;
+use crate::python::{SYSTEM, source};
 use crate::store::Store;
 use crate::tls::go::{self, Go};
 use crate::{need, wait};
@@ -122,6 +122,35 @@ impl Application {
     pub fn go(backends: &Backends) -> Self {
         let program = go::build(Go::Newest, &source("work_go.go"), false);
         Self::start("go", Command::new(program), "", backends.arguments(false))
+    }
+
+    /// The same, of which the process goes on as another program when it is told to; it asks the other service alone.
+    #[track_caller]
+    pub fn go_before_asyncio() -> Self {
+        let program = go::build(Go::Newest, &source("work_go.go"), false);
+        let next = [SYSTEM.to_owned(), source("work_asyncio.py").display().to_string()];
+        let no_redis = "0".to_owned();
+        let arguments = [no_redis, format!("http://127.0.0.1:{}/other", other())];
+        let arguments = arguments.into_iter().chain(next);
+        Self::start("go", Command::new(program), "", arguments)
+    }
+
+    /// Its process goes on as the other program, after as many requests as it takes the agent to know it.
+    ///
+    /// # Panics
+    /// If that does not get ready in time.
+    #[track_caller]
+    pub fn becomes_asyncio(&self) {
+        let mut connection = Connection::port(self.port).expect("the application listens");
+        for _ in 0..100 {
+            connection.get("/work/0/0/1").expect("it answers");
+        }
+        connection.get("/become").expect_err("nobody answers any more");
+        // The first program's socket may take connections for a moment longer than this one lived.
+        wait::wait_until(wait::START, "the next program answers", || {
+            let reply = Connection::port(self.port).ok()?.get("/work/0/0/0").ok()?;
+            (reply.status == 200).then_some(())
+        });
     }
 
     /// Flask on gunicorn, with psycopg, `PyMySQL` and redis: four processes, or one with threads.

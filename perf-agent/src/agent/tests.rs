@@ -1,7 +1,9 @@
 //! The wiring, driven by sources without a kernel.
 
 mod datagrams;
+mod hellos;
 mod records;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

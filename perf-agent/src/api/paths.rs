@@ -248,8 +248,10 @@ pub(super) async fn cache(State(api): State<Arc<Api>>, RawQuery(query): RawQuery
         (status = 400, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn external(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Externals> {
-    let (targets, window) = targets(&api, query.as_deref(), Class::External)?;
-    Ok(Json(Externals::new(&targets, window)))
+    let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
+    let snapshot = api.now().snapshot;
+    let targets = Targets::of(&snapshot, window, Class::External);
+    Ok(Json(Externals::new(&targets, &snapshot.unread, window)))
 }
 
 /// How packets fare between the services of this host and their peers: round-trip times, retransmits, resets.

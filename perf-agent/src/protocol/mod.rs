@@ -11,6 +11,7 @@
 //! Adding a protocol: one file, one line in [`PROTOCOLS`], one fuzz target, one recording.
 
 mod cached;
+pub mod client_hello;
 pub mod dns;
 mod framed;
 pub mod http1;

@@ -9,7 +9,7 @@ use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf};
 use hashbrown::HashMap;
 use perf_common::counters::{COUNTERS, Counter};
 use perf_common::record::{
-    DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, family, flag, kind, open_flag,
+    DataRecord, Record, RecordHeader, StateRecord, change, decode, direction, exit, family, flag, kind, open_flag,
 };
 use perf_common::state::{FLAGS_OFFSET, STATE_BYTES, StateView, flags, view};
 use rustix::event::{Timespec, epoll};
@@ -142,6 +142,13 @@ impl Followed {
             Some(kind::PROCESS) => {
                 if let (Ok(Record::Process { tgid, .. }), Some(tasks)) = (decode(record), tasks) {
                     tasks.look_at(tgid);
+                }
+            }
+            Some(kind::EXIT) => {
+                if let (Ok(Record::Exit(record)), Some(tasks)) = (decode(record), tasks)
+                    && record.what == exit::EXECUTED
+                {
+                    tasks.executed(record.tgid);
                 }
             }
             Some(kind::STATE) => {

@@ -12,6 +12,7 @@ mod cache;
 pub mod codes;
 mod endpoints;
 mod functions;
+mod hellos;
 mod log;
 mod names;
 mod streams;
@@ -29,7 +30,7 @@ use crate::attribution::{
     Attribution, Call, Cause, Inbound, Invocation, Line, Outbound, Requests, Served, Spent, Task,
 };
 use crate::endpoint::{Peer, RouteError, Routes};
-use crate::event::{FunctionCounted, FunctionTold, Invoked, Network, Peers};
+use crate::event::{FunctionCounted, FunctionTold, Hello, Invoked, Network, Peers};
 use crate::exchange::{
     Ended, Loss, Outcome, Protocol, Request, Resolved, Role, Sink, StreamEnded, StreamMoved, Ticket,
 };
@@ -39,6 +40,7 @@ use crate::snapshot::{PeerSeen, Snapshot, Traced};
 use codes::Codes;
 use endpoints::{Endpoints, Moved, host_name};
 use functions::Functions;
+use hellos::Hellos;
 use log::{Clock, Facts, Log};
 use names::PeerNames;
 use streams::{OpenStream, Streams};
@@ -257,6 +259,7 @@ pub struct Statistics {
     log: Log,
     streams: Streams,
     names: PeerNames,
+    hellos: Hellos,
     traced: Option<Vec<Traced>>,
     traced_dropped: u64,
     ledger: Ledger,
@@ -296,6 +299,7 @@ impl Statistics {
             log: Log::new(settings.recent, settings.slowest),
             streams: Streams::default(),
             names: PeerNames::default(),
+            hellos: Hellos::default(),
             traced: None,
             traced_dropped: 0,
             ledger: Ledger::default(),
@@ -322,6 +326,16 @@ impl Statistics {
     /// A name server was asked, and told addresses.
     pub fn resolved(&mut self, resolved: &Resolved<'_>) {
         for _ in 0..self.names.learn(resolved) {
+            self.ledger.lost(Loss::NameUnkept);
+        }
+    }
+
+    /// A process began a TLS handshake as a client (a hello record).
+    pub fn said_hello(&mut self, hello: &Hello<'_>) {
+        let process = self.processes.get(hello.tgid);
+        let key = ServiceKey::new(process, &hello.comm(), Role::Client, &Peers::Unknown);
+        let service = self.services.number(key, hello.tgid);
+        if !self.hellos.learn(hello, service) {
             self.ledger.lost(Loss::NameUnkept);
         }
     }
@@ -468,6 +482,7 @@ impl Statistics {
                 .ledger
                 .accounting(self.endpoints.apart(), self.attribution.account()),
             pools: self.endpoints.pools(&self.services),
+            unread: self.hellos.unread(&self.services),
             endpoints: self.endpoints.snapshot(&self.services, self.codes.names()),
             services: self.services.all().to_vec(),
             streams,
@@ -497,6 +512,7 @@ impl Statistics {
             + self.log.heap_bytes()
             + self.streams.heap_bytes()
             + self.names.heap_bytes()
+            + self.hellos.heap_bytes()
     }
 
     /// The scope of a connection's request. `None` if it is not known who the process is, or over which socket its TLS
@@ -526,16 +542,20 @@ impl Statistics {
         let mut seen = PeerSeen::default();
         let peer = match (origin.role, &*origin.peers) {
             (Role::Server, _) | (Role::Client, Peers::Unknown) => None,
-            (Role::Client, Peers::Inet { remote, .. }) => {
+            (Role::Client, Peers::Inet { local, remote }) => {
+                let said = if origin.tls {
+                    self.hellos.read(tgid, *local, *remote)
+                } else {
+                    None
+                };
                 let name = host_name(request).map(|host| Peer::Name {
                     host,
                     port: remote.port(),
                 });
                 seen.address = Some(*remote);
-                if name.is_none()
-                    && let Some(at_ns) = origin.connected_ns
-                {
-                    seen.name = self.names.of(tgid, remote.ip(), at_ns);
+                if name.is_none() {
+                    let resolved = || self.names.of(tgid, remote.ip(), origin.connected_ns?);
+                    seen.name = said.or_else(resolved);
                 }
                 Some(name.unwrap_or(Peer::Address(*remote)))
             }

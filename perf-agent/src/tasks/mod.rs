@@ -3,7 +3,8 @@
 //!
 //! Of a Go program it is enough to know that it is one. Of a Python program, [`python`] finds in its memory where each
 //! thread keeps its context, which every coroutine of asyncio has one of its own of. A process is looked at when its first
-//! connection is followed, and twice again, since a program may just have begun. Nothing is written to it.
+//! connection is followed and when it then executes another program, and twice again, since a program may just have begun.
+//! Nothing is written to it.
 //!
 //! Functions in which tasks hand over ([`Handover`]) are probed when it turns out that of many calls of a process it is not
 //! known for whom they are made: most programs need none of them.
@@ -74,6 +75,8 @@ pub struct Tasks {
 enum Asked {
     /// Connections of this process are followed.
     LookAt(u32),
+    /// It has just begun another program, which may not have loaded its runtime yet.
+    Executed(u32),
     /// Of its calls it is not known for whom they are made.
     FollowHandovers(u32),
 }
@@ -103,6 +106,11 @@ impl Tasks {
     /// Connections of this process are followed from now on.
     pub fn look_at(&self, tgid: u32) {
         self.ask(Asked::LookAt(tgid));
+    }
+
+    /// This process, whose connections are followed, runs another program from now on.
+    pub fn executed(&self, tgid: u32) {
+        self.ask(Asked::Executed(tgid));
     }
 
     /// Of many calls of this process it is not known for whom they are made.
@@ -157,6 +165,12 @@ impl Looker {
             let wait = due.map_or(u64::MAX, |due_ns| due_ns.saturating_sub(now_ns));
             let next = match asked.recv_timeout(Duration::from_nanos(wait.min(3_600_000_000_000))) {
                 Ok(Asked::LookAt(tgid)) => Some((tgid, 0)),
+                Ok(Asked::Executed(tgid)) => {
+                    if again.len() < WAITING {
+                        again.push_back((clock::monotonic_ns() + AGAIN_NS[0], tgid, 1));
+                    }
+                    None
+                }
                 Ok(Asked::FollowHandovers(tgid)) => {
                     self.follow_handovers(tgid);
                     None

@@ -2,8 +2,8 @@
 
 use super::{
     CountersRecord, DataRecord, DatagramRecord, ExitRecord, FunctionCountsRecord, FunctionRecord, HandoverRecord,
-    InvocationRecord, NetworkRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord, UNIX_PATH_BYTES,
-    flag, kind,
+    HelloRecord, InvocationRecord, NetworkRecord, OpenRecord, ProcessRecord, RecordHeader, StateRecord, TickRecord,
+    UNIX_PATH_BYTES, flag, kind,
 };
 use crate::function::FunctionCounts;
 
@@ -22,6 +22,8 @@ pub enum Record<'a> {
     Handover(HandoverRecord),
     /// See [`DatagramRecord`]; with the captured bytes.
     Datagram(DatagramRecord, &'a [u8]),
+    /// See [`HelloRecord`]; with the captured bytes.
+    Hello(HelloRecord, &'a [u8]),
     /// See [`ExitRecord`].
     Exit(ExitRecord),
     /// See [`ProcessRecord`].
@@ -179,6 +181,7 @@ fn other(kind: u16, bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
             }))
         }
         kind::DATAGRAM => datagram(bytes),
+        kind::HELLO => hello(bytes),
         kind::PROCESS => process(bytes),
         kind::TICK => {
             let (mut fields, _) = Fields::<{ size_of::<TickRecord>() }>::of(bytes)?;
@@ -291,6 +294,26 @@ fn datagram(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         return Err(DecodeError::Length);
     }
     Ok(Record::Datagram(record, payload))
+}
+
+fn hello(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (mut fields, payload) = Fields::<{ size_of::<HelloRecord>() }>::of(bytes)?;
+    let record = HelloRecord {
+        header: fields.header(),
+        connection: fields.u64(),
+        tgid: fields.u32(),
+        length: fields.u32(),
+        captured: fields.u32(),
+        local_port: fields.u16(),
+        remote_port: fields.u16(),
+        local_address: fields.array(),
+        remote_address: fields.array(),
+        comm: fields.array(),
+    };
+    if payload.len() != record.captured as usize || record.captured > record.length {
+        return Err(DecodeError::Length);
+    }
+    Ok(Record::Hello(record, payload))
 }
 
 fn process(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
@@ -444,6 +467,23 @@ impl DatagramRecord {
             .put(self.remote_port.to_le_bytes())
             .put([self.direction])
             .put(self.reserved)
+            .put(self.local_address)
+            .put(self.remote_address)
+            .put(self.comm)
+            .done()
+    }
+}
+
+impl HelloRecord {
+    /// The record's bytes, without the captured ones that follow.
+    pub fn to_bytes(&self) -> [u8; size_of::<Self>()] {
+        Writer::new(self.header)
+            .put(self.connection.to_le_bytes())
+            .put(self.tgid.to_le_bytes())
+            .put(self.length.to_le_bytes())
+            .put(self.captured.to_le_bytes())
+            .put(self.local_port.to_le_bytes())
+            .put(self.remote_port.to_le_bytes())
             .put(self.local_address)
             .put(self.remote_address)
             .put(self.comm)
@@ -711,6 +751,32 @@ mod tests {
         let bytes = [&record.to_bytes()[..], b"abcd"].concat();
         assert_eq!(decode(&bytes), Ok(Record::Datagram(record, b"abcd")));
         let longer = DatagramRecord { length: 3, ..record };
+        let bytes = [&longer.to_bytes()[..], b"abcd"].concat();
+        assert_eq!(decode(&bytes), Err(DecodeError::Length), "more than it had");
+    }
+
+    #[test]
+    fn a_hello_record_comes_back_as_it_was_written() {
+        let record = HelloRecord {
+            header: RecordHeader {
+                kind: kind::HELLO,
+                flags: 0,
+                size: 88 + 4,
+                at_ns: 9,
+            },
+            connection: 11,
+            tgid: 12,
+            length: 517,
+            captured: 4,
+            local_port: 40_000,
+            remote_port: 443,
+            local_address: [1; 16],
+            remote_address: [2; 16],
+            comm: *b"curl\0\0\0\0\0\0\0\0\0\0\0\0",
+        };
+        let bytes = [&record.to_bytes()[..], b"abcd"].concat();
+        assert_eq!(decode(&bytes), Ok(Record::Hello(record, b"abcd")));
+        let longer = HelloRecord { length: 3, ..record };
         let bytes = [&longer.to_bytes()[..], b"abcd"].concat();
         assert_eq!(decode(&bytes), Err(DecodeError::Length), "more than it had");
     }

@@ -1,8 +1,8 @@
 //! Records: what one hook hit puts into the ring buffer, and what a recorded file is a sequence of.
 //!
 //! Every record starts with a [`RecordHeader`]. The kernel side writes [`DataRecord`], [`OpenRecord`],
-//! [`StateRecord`], [`NetworkRecord`], [`HandoverRecord`], [`DatagramRecord`], [`ExitRecord`], [`ProcessRecord`] and
-//! [`InvocationRecord`] in place; the user side adds [`TickRecord`], [`CountersRecord`], [`FunctionRecord`] and
+//! [`StateRecord`], [`NetworkRecord`], [`HandoverRecord`], [`DatagramRecord`], [`HelloRecord`], [`ExitRecord`],
+//! [`ProcessRecord`] and [`InvocationRecord`] in place; the user side adds [`TickRecord`], [`CountersRecord`], [`FunctionRecord`] and
 //! [`FunctionCountsRecord`] to the same stream, so that a recording replays without the machine it was made on.
 //!
 //! All integers are in the byte order of the machine (little endian on every supported architecture). Times are
@@ -34,6 +34,8 @@ pub mod kind {
     pub const INVOCATION: u16 = 8;
     /// A datagram that looks like a message of interest. See [`super::DatagramRecord`].
     pub const DATAGRAM: u16 = 9;
+    /// What a TLS client says before anything is encrypted. See [`super::HelloRecord`].
+    pub const HELLO: u16 = 10;
     /// Time went on; written by the user side once a second. See [`super::TickRecord`].
     pub const TICK: u16 = 17;
     /// The kernel side's counters; written by the user side with each tick. See [`super::CountersRecord`].
@@ -345,7 +347,34 @@ pub struct DatagramRecord {
     pub comm: [u8; COMM_BYTES],
 }
 
-/// Who a process is; comes before the first [`OpenRecord`] of the program that it runs. Followed by the names on the way
+/// A process began a TLS handshake as a client: followed by `captured` bytes of what it sent (the first ones). It stands for
+/// itself: the plaintext of the session, if any is seen, is another connection between the same addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HelloRecord {
+    /// `kind` is [`kind::HELLO`].
+    pub header: RecordHeader,
+    /// The socket's connection.
+    pub connection: u64,
+    /// Process that sent it.
+    pub tgid: u32,
+    /// Bytes that it sent at once.
+    pub length: u32,
+    /// Bytes that follow this struct.
+    pub captured: u32,
+    /// The process's own port.
+    pub local_port: u16,
+    /// The peer's port.
+    pub remote_port: u16,
+    /// Addresses as in [`OpenRecord`].
+    pub local_address: [u8; 16],
+    /// See `local_address`.
+    pub remote_address: [u8; 16],
+    /// The thread's name, NUL-padded.
+    pub comm: [u8; COMM_BYTES],
+}
+
+/// Who a process is; comes before the first [`OpenRecord`] or [`HelloRecord`] of the program that it runs. Followed by the names on the way
 /// from the executable up to the root of the file system, then by those from its control group up to the root of the
 /// hierarchy: innermost first, each ended by a NUL, the root's own name empty (`curl\0bin\0usr\0\0`). A list without that
 /// empty name was longer than is read.
@@ -446,6 +475,7 @@ const _: () = assert!(size_of::<ExitRecord>() == 24);
 const _: () = assert!(size_of::<NetworkRecord>() == 40);
 const _: () = assert!(size_of::<HandoverRecord>() == 32);
 const _: () = assert!(size_of::<DatagramRecord>() == 96);
+const _: () = assert!(size_of::<HelloRecord>() == 88);
 const _: () = assert!(size_of::<ProcessRecord>() == 24);
 const _: () = assert!(size_of::<InvocationRecord>() == 40);
 const _: () = assert!(size_of::<FunctionRecord>() == 32);

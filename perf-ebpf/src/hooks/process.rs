@@ -10,7 +10,7 @@ use perf_common::{
 use crate::{
     emit,
     kernel::{Address, Thread, follow, read},
-    maps::{EXES, ExeKey, PROCESSES, features, filters, processor},
+    maps::{EXES, ExeKey, PROCESSES, TASKS, features, filters, processor},
     process, tls,
 };
 
@@ -39,7 +39,11 @@ fn process_executed(ctx: BtfTracePointContext) -> i32 {
     let Thread { tgid, .. } = Thread::current();
     // SAFETY: a value of 4 bytes is read whole.
     let before = unsafe { PROCESSES.get(tgid) }.copied().unwrap_or(0);
-    let mut marks = before & !(mark::TLS_COVERED | mark::TLS_DOUBTED);
+    let mut marks = before & !mark::OF_PROGRAM;
+    if before & mark::COROUTINES != 0 {
+        // Where the last program's threads kept what ran on them. Gone meanwhile: there is no other error.
+        let _gone = TASKS.remove(tgid);
+    }
     if before & mark::KNOWN != 0 {
         emit::process_exit(tgid, exit::EXECUTED);
         // It may go on with a connection of which nothing new is to be told.

@@ -56,7 +56,8 @@ pub struct Peer {
     pub address: Option<String>,
     /// Port.
     pub port: Option<u16>,
-    /// The host as the request said it; else the name whose address was asked for before the process connected to it.
+    /// The host as the request said it; else the name that the TLS handshake asked for; else the one whose address was asked
+    /// for before the process connected to it.
     pub name: Option<String>,
     /// Path of the Unix socket.
     pub socket: Option<String>,
@@ -193,10 +194,6 @@ impl Endpoint {
     pub fn new(endpoint: &EndpointSnapshot, view: &WindowView) -> Self {
         let key = &endpoint.key;
         let operation = &key.operation;
-        let mut statuses = endpoint.statuses(view);
-        if view.statuses_other > 0 {
-            statuses.insert("other".to_owned(), view.statuses_other);
-        }
         Self {
             id: endpoint.id.to_string(),
             service: Service::from(&*endpoint.service),
@@ -211,7 +208,7 @@ impl Endpoint {
             errors: view.errors,
             error_rate: view.error_rate().map(rounded),
             client_errors: view.client_errors,
-            statuses,
+            statuses: endpoint.statuses(view),
             outcomes: Outcomes {
                 answered: view.outcome(Outcome::Answered),
                 client_aborted: view.outcome(Outcome::ClientAborted),

@@ -9,6 +9,7 @@ use super::endpoint::Peer;
 use super::http_cache::HttpCache;
 use super::{Summary, WindowName, mean_ms, rounded, total_ms};
 use crate::aggregate::Window;
+use crate::snapshot::{PeerSeen, Unread};
 use crate::targets::{self, Sum, Target};
 
 /// Connections of the services to a target, as far as exchanges were seen on them. How long a thread waited for one in its own
@@ -139,30 +140,53 @@ fn operations(target: &Target) -> Vec<TargetOperation> {
     target.operations.iter().map(operation).collect()
 }
 
+/// What is told of every target in the same words. Those operations that wait are in no time here.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TargetFigures {
+    /// The times of all that was asked together.
+    pub total_time_ms: f64,
+    /// First request byte to last response byte.
+    pub response_time_ms: Summary,
+    /// Errors.
+    pub errors: u64,
+    /// Errors, as a part of what ended.
+    pub error_rate: Option<f64>,
+    /// How many ended with which status, or code (SQLSTATE, MySQL's number, a cache's first word) or `ok`; `other`: those beyond
+    /// the number that is counted apart.
+    pub statuses: BTreeMap<String, u64>,
+    /// Connections to it.
+    pub connections: Connections,
+}
+
+impl TargetFigures {
+    fn new(target: &Target) -> Self {
+        let sum = &target.sum;
+        Self {
+            total_time_ms: total_ms(&sum.response_time),
+            response_time_ms: Summary::from(&sum.response_time),
+            errors: sum.errors,
+            error_rate: rate(sum.errors, sum.requests),
+            statuses: sum.statuses.clone(),
+            connections: Connections::new(target),
+        }
+    }
+}
+
 /// One database that was asked.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Database {
     /// Who.
     #[serde(flatten)]
     pub target: TargetName,
+    /// How it went.
+    #[serde(flatten)]
+    pub figures: TargetFigures,
     /// Queries that ended.
     pub query_count: u64,
-    /// Their times together.
-    pub total_time_ms: f64,
     /// Their mean.
     pub avg_query_time_ms: Option<f64>,
-    /// First request byte to last response byte.
-    pub response_time_ms: Summary,
-    /// Errors.
-    pub errors: u64,
-    /// `errors / query_count`
-    pub error_rate: Option<f64>,
-    /// How many ended with which code (SQLSTATE, MySQL's number), or `ok`.
-    pub statuses: BTreeMap<String, u64>,
     /// Rows that were returned or changed; null where no answer told.
     pub rows: Option<u64>,
-    /// Connections to it.
-    pub connections: Connections,
     /// What was asked, by statement.
     pub queries: Vec<TargetOperation>,
 }
@@ -190,15 +214,10 @@ impl Databases {
         let sum = targets.sum.clone().unwrap_or_default();
         let database = |target: &Target| Database {
             target: TargetName::new(target),
+            figures: TargetFigures::new(target),
             query_count: target.sum.requests,
-            total_time_ms: total_ms(&target.sum.response_time),
             avg_query_time_ms: mean_ms(&target.sum.response_time),
-            response_time_ms: Summary::from(&target.sum.response_time),
-            errors: target.sum.errors,
-            error_rate: rate(target.sum.errors, target.sum.requests),
-            statuses: target.sum.statuses.clone(),
             rows: (target.sum.tallies.rows_told > 0).then_some(target.sum.tallies.rows),
-            connections: Connections::new(target),
             queries: operations(target),
         };
         Self {
@@ -218,28 +237,19 @@ pub struct Cache {
     /// Who.
     #[serde(flatten)]
     pub target: TargetName,
+    /// How it went.
+    #[serde(flatten)]
+    pub figures: TargetFigures,
     /// Commands that ended.
     pub command_count: u64,
-    /// Their times together; without those that wait.
-    pub total_time_ms: f64,
     /// Their mean.
     pub avg_command_time_ms: Option<f64>,
-    /// First request byte to last response byte, without those that wait.
-    pub response_time_ms: Summary,
-    /// Errors.
-    pub errors: u64,
-    /// `errors / command_count`
-    pub error_rate: Option<f64>,
-    /// How many ended with which code, or `ok`.
-    pub statuses: BTreeMap<String, u64>,
     /// Keys asked for that were there, as the answers say.
     pub hits: u64,
     /// Keys asked for that were not.
     pub misses: u64,
     /// `hits / (hits + misses)`; null if none was asked for.
     pub hit_rate: Option<f64>,
-    /// Connections to it.
-    pub connections: Connections,
     /// What was asked, by command.
     pub commands: Vec<TargetOperation>,
 }
@@ -271,17 +281,12 @@ impl Caches {
             let Sum { tallies, .. } = target.sum;
             Cache {
                 target: TargetName::new(target),
+                figures: TargetFigures::new(target),
                 command_count: target.sum.requests,
-                total_time_ms: total_ms(&target.sum.response_time),
                 avg_command_time_ms: mean_ms(&target.sum.response_time),
-                response_time_ms: Summary::from(&target.sum.response_time),
-                errors: target.sum.errors,
-                error_rate: rate(target.sum.errors, target.sum.requests),
-                statuses: target.sum.statuses.clone(),
                 hits: tallies.hits,
                 misses: tallies.misses,
                 hit_rate: tallies.hit_rate().map(rounded),
-                connections: Connections::new(target),
                 commands: operations(target),
             }
         };
@@ -303,24 +308,41 @@ pub struct External {
     /// Who.
     #[serde(flatten)]
     pub target: TargetName,
+    /// How it went.
+    #[serde(flatten)]
+    pub figures: TargetFigures,
     /// Exchanges that ended.
     pub requests: u64,
-    /// Their times together; without those that wait.
-    pub total_time_ms: f64,
     /// Their mean.
     pub avg_time_ms: Option<f64>,
-    /// First request byte to last response byte, without those that wait.
-    pub response_time_ms: Summary,
-    /// Errors.
-    pub errors: u64,
-    /// `errors / requests`
-    pub error_rate: Option<f64>,
-    /// How many ended with which status.
-    pub statuses: BTreeMap<String, u64>,
-    /// Connections to it.
-    pub connections: Connections,
     /// What was asked, by route.
     pub operations: Vec<TargetOperation>,
+}
+
+/// TLS connections of a service to one peer, of which no request was seen: its TLS is not covered
+/// (`/api/v1/services`, `tls`), nothing was asked for, or nothing that is known.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UnreadTls {
+    /// The service that connected.
+    pub service: String,
+    /// To whom: `name` is what the handshake asked for (SNI).
+    pub peer: Peer,
+    /// Connections, since observation began.
+    pub connections: u64,
+}
+
+impl From<&Unread> for UnreadTls {
+    fn from(unread: &Unread) -> Self {
+        let seen = PeerSeen {
+            address: Some(unread.address),
+            name: None,
+        };
+        Self {
+            service: unread.service.key.name.to_string(),
+            peer: Peer::new(&unread.peer, &seen),
+            connections: unread.connections,
+        }
+    }
 }
 
 /// Other services that those of this host asked.
@@ -334,22 +356,21 @@ pub struct Externals {
     pub errors: u64,
     /// Each of them, that with most time first.
     pub targets: Vec<External>,
+    /// Peers of TLS connections that are not seen into, those with most of them first. They are in no figure above.
+    pub unread_tls: Vec<UnreadTls>,
 }
 
 impl Externals {
     /// Over one window.
-    pub fn new(targets: &targets::Targets, window: Window) -> Self {
+    pub fn new(targets: &targets::Targets, unread: &[Unread], window: Window) -> Self {
         let sum = targets.sum.clone().unwrap_or_default();
+        let mut unread_tls: Vec<UnreadTls> = unread.iter().map(UnreadTls::from).collect();
+        unread_tls.sort_by_key(|unread| std::cmp::Reverse(unread.connections));
         let external = |target: &Target| External {
             target: TargetName::new(target),
+            figures: TargetFigures::new(target),
             requests: target.sum.requests,
-            total_time_ms: total_ms(&target.sum.response_time),
             avg_time_ms: mean_ms(&target.sum.response_time),
-            response_time_ms: Summary::from(&target.sum.response_time),
-            errors: target.sum.errors,
-            error_rate: rate(target.sum.errors, target.sum.requests),
-            statuses: target.sum.statuses.clone(),
-            connections: Connections::new(target),
             operations: operations(target),
         };
         Self {
@@ -357,6 +378,7 @@ impl Externals {
             requests: sum.requests,
             errors: sum.errors,
             targets: targets.all.iter().map(external).collect(),
+            unread_tls,
         }
     }
 }
