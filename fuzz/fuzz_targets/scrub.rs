@@ -24,7 +24,7 @@ enum Step<'a> {
     /// A turn of the protocol: what is said in place of secrets, and bytes of a piece.
     Turn { which: u8, secret: [u8; 8], most: u8 },
     /// A statement of any text.
-    Statement { mysql: bool, text: &'a [u8] },
+    Statement(&'a [u8]),
     /// Any bytes.
     Bytes { sent: bool, bytes: &'a [u8] },
     /// Of a turn's request or answer so many bytes are copied, and the last ones.
@@ -192,7 +192,132 @@ fn mysql() -> Vec<Turn> {
     ]
 }
 
-const PROTOCOLS: [fn() -> Vec<Turn>; 5] = [http1, redis, memcached, postgres, mysql];
+/// A message of MongoDB, in answer to another one unless that is 0.
+fn op_msg(id: u8, response_to: u8, sections: &[u8]) -> Vec<u8> {
+    let length = (20 + sections.len() as u32).to_le_bytes();
+    let header: &[u8] = &[id, 0, 0, 0, response_to, 0, 0, 0, 0xdd, 7, 0, 0, 0, 0, 0, 0];
+    [&length, header, sections].concat()
+}
+
+fn bson(elements: &[&[u8]]) -> Vec<u8> {
+    let elements = elements.concat();
+    [&(5 + elements.len() as u32).to_le_bytes(), &elements[..], b"\0"].concat()
+}
+
+fn mongodb() -> Vec<Turn> {
+    let body = |elements: &[&[u8]]| [b"\0", &bson(elements)[..]].concat();
+    let okay: &[u8] = b"\x10ok\0\x01\0\0\0";
+    let document = bson(&[b"\x02SECRET\0\x07\0\0\0SECRET\0\x01n\x000000"]);
+    vec![
+        [
+            op_msg(
+                1,
+                0,
+                &[
+                    &body(&[b"\x02insert\0\x06\0\0\0users\0\x02$db\0\x07\0\0\0SECRET\0"])[..],
+                    &[
+                        b"\x01",
+                        &(14 + document.len() as u32).to_le_bytes()[..],
+                        b"documents\0",
+                        &document,
+                    ]
+                    .concat(),
+                ]
+                .concat(),
+            ),
+            op_msg(
+                9,
+                1,
+                &body(&[
+                    okay,
+                    b"\x04writeErrors\0",
+                    &bson(&[
+                        b"\x030\0",
+                        &bson(&[b"\x10code\0\x0b\0\0\0\x02errmsg\0\x07\0\0\0SECRET\0"]),
+                    ]),
+                ]),
+            ),
+        ],
+        [
+            op_msg(2, 0, &body(&[b"\x02find\0\x06\0\0\0users\0\x03filter\0", &document])),
+            op_msg(
+                10,
+                2,
+                &body(&[
+                    b"\x03cursor\0",
+                    &bson(&[
+                        b"\x04firstBatch\0",
+                        &bson(&[b"\x030\0", &document, b"\x031\0", &document]),
+                    ]),
+                    okay,
+                ]),
+            ),
+        ],
+        [
+            op_msg(
+                3,
+                0,
+                &body(&[b"\x10saslStart\0\x01\0\0\0\x05payload\0\x06\0\0\0\0SECRET\x0bre\0SECRET\0i\0"]),
+            ),
+            op_msg(
+                11,
+                3,
+                &body(&[
+                    b"\x10ok\0\0\0\0\0\x02errmsg\0\x07\0\0\0SECRET\0\x10code\0\x12\0\0\0",
+                    b"\x02codeName\0\x05\0\0\0Auth\0",
+                ]),
+            ),
+        ],
+        [
+            op_msg(
+                4,
+                0,
+                &body(&[b"\x02dropUser\0\x07\0\0\0SECRET\0\x02comment\0\x07\0\0\0SECRET\0"]),
+            ),
+            op_msg(12, 4, &body(&[okay])),
+        ],
+    ]
+}
+
+fn dns() -> Vec<Turn> {
+    turns(&[
+        [
+            b"\0\x28\0\x01\x01\0\0\x01\0\0\0\0\0\x01\x01a\0\0\x10\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\x0a\0\x0a\0\x06SECRET",
+            b"\0\x26\0\x01\x81\x80\0\x01\0\x01\0\0\0\0\x01a\0\0\x10\0\x01\xc0\x0c\0\x10\0\x01\0\0\0\0\0\x07\x06SECRET",
+        ],
+        [
+            b"\0\x13\0\x02\x01\0\0\x01\0\0\0\0\0\0\x01b\0\0\x01\0\x01",
+            b"\0\x13\0\x02\x81\x83\0\x01\0\0\0\0\0\0\x01b\0\0\x01\0\x01",
+        ],
+    ])
+}
+
+fn kafka() -> Vec<Turn> {
+    let sized = |message: &[u8]| [&(message.len() as u32).to_be_bytes(), message].concat();
+    let turn = |asked: &[u8], answered: &[u8]| [sized(asked), sized(answered)];
+    vec![
+        turn(
+            b"\0\0\0\x09\0\0\0\x03\0\x06SECRET\0\x07SECRET\0\x01\0\0\x75\x30\x02\x07orders\x02\0\0\0\0\x07SECRET\0\0\0",
+            b"\0\0\0\x03\0\x02\x07SECRET\x02\0\0\0\0\0\x06\0\0\0\0\0\0\0\0",
+        ),
+        turn(
+            b"\0\x01\0\x04\0\0\0\x07\0\x06SECRET\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x06orders\0\0\0\0",
+            b"\0\0\0\x07\0\0\0\0\0\0\0\x01\0\x06SECRET\0\0\0\x01\0\0\0\x02\0\0ABCDEFGHIJKLMNOP\0\0\0\0\0\0\0\x06SECRET",
+        ),
+        turn(
+            b"\0\x24\0\0\0\0\0\x04\0\x06SECRET\0\0\0\x06SECRET",
+            b"\0\0\0\x04\0\x3a\0\x06SECRET\0\0\0\x06SECRET",
+        ),
+        turn(
+            b"\0\x03\0\x0c\0\0\0\x05\0\x06SECRET\0\x02\0\0\0\0\0",
+            b"\0\0\0\x05\0\0\0\0\0\x02\0\0\0\x01\x07SECRET\0\0\x23\x84\0\0\x07SECRET\0\0\0\x01\x02\0\0\x02aABCDEFGHIJKLMNOP\0\x01\0\0\0\0\0\0",
+        ),
+    ]
+}
+
+const PROTOCOLS: [fn() -> Vec<Turn>; 8] = [http1, redis, memcached, postgres, mysql, mongodb, dns, kafka];
+const POSTGRES: usize = 3;
+const MYSQL: usize = 4;
 
 /// The bytes with another secret, and where it stands.
 fn filled(template: &[u8], secret: &[u8; 8]) -> (Vec<u8>, Vec<usize>) {
@@ -340,7 +465,8 @@ fn seen(records: &[Vec<u8>]) -> Vec<String> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let turns = PROTOCOLS[usize::from(input.protocol) % PROTOCOLS.len()]();
+    let protocol = usize::from(input.protocol) % PROTOCOLS.len();
+    let turns = PROTOCOLS[protocol]();
     let (asks, answers) = (!input.server, input.server);
     let mut said = Records::new(input.from_start);
     for step in &input.steps {
@@ -351,12 +477,12 @@ fuzz_target!(|input: Input<'_>| {
                 said.said(asks, &turn[0], secret, most);
                 said.said(answers, &turn[1], secret, most);
             }
-            Step::Statement { mysql, text } => {
+            Step::Statement(text) => {
                 let text = &text[..text.len().min(2000)];
-                let statement = if *mysql {
-                    packets(0, &[&[b"\x03", text].concat()])
-                } else {
-                    message(b'Q', &[text, b"\0"].concat())
+                let statement = match protocol {
+                    POSTGRES => message(b'Q', &[text, b"\0"].concat()),
+                    MYSQL => packets(0, &[&[b"\x03", text].concat()]),
+                    _ => continue,
                 };
                 said.moved(asks, &statement, usize::MAX, std::iter::empty());
             }

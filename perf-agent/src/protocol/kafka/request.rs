@@ -11,8 +11,8 @@ pub(super) struct Header<'a> {
     pub(super) id: i32,
     /// The client's name, as far as it is there, and its bytes.
     client: &'a [u8],
-    client_bytes: usize,
-    body: Reader<'a>,
+    pub(super) client_bytes: usize,
+    pub(super) body: Reader<'a>,
 }
 
 /// The topics that a request is about.
@@ -40,6 +40,14 @@ pub(super) struct Records<'a> {
     pub(super) unanswered: bool,
     /// A Fetch that goes on with a session, of which it tells what changed (KIP-227).
     pub(super) in_session: bool,
+}
+
+impl Records<'_> {
+    pub(super) const UNSEEN: Self = Self {
+        topics: Topics::Unseen,
+        unanswered: false,
+        in_session: false,
+    };
 }
 
 impl<'a> Header<'a> {
@@ -75,18 +83,13 @@ impl<'a> Header<'a> {
 
     /// What it says of topics; only for Produce and Fetch.
     pub(super) fn records(&self) -> Records<'a> {
-        let mut records = Records {
-            topics: Topics::Unseen,
-            unanswered: false,
-            in_session: false,
-        };
+        let mut records = Records::UNSEEN;
         if api::of(self.key).is_some_and(|api| api.knows(self.version)) {
             let mut reader = self.body;
-            let head = if self.key == api::PRODUCE {
-                produce(&mut reader, self.version, &mut records)
-            } else {
-                fetch(&mut reader, self.version, &mut records)
-            };
+            let head = reader.tags().and_then(|()| match self.key {
+                api::PRODUCE => produce(&mut reader, self.version, &mut records),
+                _ => fetch(&mut reader, self.version, &mut records),
+            });
             records.topics = head
                 .and_then(|()| topics(&mut reader, self.version))
                 .unwrap_or(Topics::Unseen);
@@ -96,7 +99,6 @@ impl<'a> Header<'a> {
 }
 
 fn produce(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> Option<()> {
-    reader.tags()?;
     if version >= 3 {
         // The transaction's id.
         reader.string()?;
@@ -106,8 +108,8 @@ fn produce(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> 
     reader.skip(4)
 }
 
-fn fetch(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> Option<()> {
-    reader.tags()?;
+/// What a Fetch begins with behind its tagged fields.
+pub(super) fn fetch(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> Option<()> {
     if version < 15 {
         // The replica's id.
         reader.skip(4)?;
