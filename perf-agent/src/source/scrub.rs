@@ -296,7 +296,7 @@ struct Opening {
 
 /// A method, a space, and what a target begins with.
 const OPENING_BYTES: usize = 24;
-/// Methods of the web and of WebDAV.
+/// Methods of the web and of its authoring (RFC 4918).
 const METHODS: [&[u8]; 17] = [
     b"GET",
     b"HEAD",

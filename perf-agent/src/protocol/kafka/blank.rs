@@ -3,12 +3,15 @@
 
 use super::api::{self, Api};
 use super::reader::Reader;
-use super::request::{Header, Records, fetch, name};
+use super::request::{Header, before_epoch, has_epoch, name};
 use super::response::{self, LONGEST_NUMBER};
 use crate::protocol::framed::{cover, cover_behind};
 
-/// Bytes of those in Produce.
-const ACKS_AND_TIMEOUT: usize = 6;
+/// Who has to have what Produce brings: nobody, the leader, all.
+const ACKS: std::ops::RangeInclusive<i16> = -1..=1;
+const TIMEOUT_BYTES: usize = 4;
+/// A greater number of topics is none.
+const MAX_TOPICS: usize = 9999;
 
 /// A request behind its size, or its beginning.
 pub(super) fn request(bytes: &mut [u8]) {
@@ -32,27 +35,37 @@ pub(super) fn request(bytes: &mut [u8]) {
     }
     let mut reader = header.body;
     let place = |reader: &Reader<'_>| said.len() - reader.rest().len();
+    let mut passed = |reader: &mut Reader<'_>, length: usize| {
+        let begin = place(reader);
+        let end = begin.saturating_add(length).min(bytes.len());
+        cover(&mut bytes[begin..end]);
+        reader.skip(length).or_else(|| reader.skip(end - begin).and(None))
+    };
     let mut head = || {
         // Nobody sends any; what they hold is not known.
         if reader.flexible && reader.take(1)? != b"\0" {
             return Some(place(&reader) - 1);
         }
         if header.key == api::FETCH {
-            let mut unseen = Records::UNSEEN;
-            fetch(&mut reader, header.version, &mut unseen)?;
+            passed(&mut reader, before_epoch(header.version))?;
+            if has_epoch(header.version) {
+                reader.int32()?;
+            }
         } else {
             if header.version >= 3 {
                 let transaction = reader.string_length()?;
-                let begin = place(&reader);
-                let end = begin.saturating_add(transaction).min(bytes.len());
-                cover(&mut bytes[begin..end]);
-                reader.skip(end - begin)?;
+                passed(&mut reader, transaction)?;
             }
-            // Whether an answer is wanted, and the timeout.
-            reader.skip(ACKS_AND_TIMEOUT)?;
+            if !ACKS.contains(&reader.int16()?) {
+                return Some(place(&reader) - 2);
+            }
+            passed(&mut reader, TIMEOUT_BYTES)?;
         }
-        if reader.count()? != 1 {
-            return Some(place(&reader));
+        let topics = place(&reader);
+        match reader.count()? {
+            1 => {}
+            0 | 2..=MAX_TOPICS => return Some(place(&reader)),
+            _ => return Some(topics),
         }
         if header.version >= 13 {
             reader.uuid()?;
@@ -106,7 +119,7 @@ mod tests {
             (
                 &b"\0\0\0\x09\0\0\0\x03\0\x06SECRET\0\x07SECRET\0\x01\0\0\x75\x30\x02\x07orders\x02\0\0\0\0\x07SECRET"
                     [..],
-                &b"\0\0\0\x09\0\0\0\x03\0\x06xxxxxx\0\x07xxxxxx\0\x01\0\0\x75\x30\x02\x07ordersx\0\0\0\0xxxxxxx"[..],
+                &b"\0\0\0\x09\0\0\0\x03\0\x06xxxxxx\0\x07xxxxxx\0\x01\0\0xx\x02\x07ordersx\0\0\0\0xxxxxxx"[..],
             ),
             (
                 b"\0\x24\0\0\0\0\0\x03\0\x06SECRET\0\0\0\x06SECRET",
@@ -126,7 +139,7 @@ mod tests {
         let numbers = b"\0\0\0\x01\0\0\0\x02\0\0ABCDEFGHIJKLMNOP\0\0\0\0\0\0\0\x06";
         let answer = |secret: &[u8]| [b"\0\0\0\x07\0\0\0\0\0\0\0\x01\0\x06", secret, numbers, secret, secret].concat();
         check(&answer(b"SECRET"), &answer(b"xxxxxx"), |bytes| {
-            response(bytes, fetch, 4)
+            response(bytes, fetch, 4);
         });
         let metadata = api::of(3).expect("it is known");
         check(

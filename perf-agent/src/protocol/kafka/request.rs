@@ -42,14 +42,6 @@ pub(super) struct Records<'a> {
     pub(super) in_session: bool,
 }
 
-impl Records<'_> {
-    pub(super) const UNSEEN: Self = Self {
-        topics: Topics::Unseen,
-        unanswered: false,
-        in_session: false,
-    };
-}
-
 impl<'a> Header<'a> {
     /// Bytes up to the client's name.
     pub(super) const BYTES: usize = 10;
@@ -83,7 +75,11 @@ impl<'a> Header<'a> {
 
     /// What it says of topics; only for Produce and Fetch.
     pub(super) fn records(&self) -> Records<'a> {
-        let mut records = Records::UNSEEN;
+        let mut records = Records {
+            topics: Topics::Unseen,
+            unanswered: false,
+            in_session: false,
+        };
         if api::of(self.key).is_some_and(|api| api.knows(self.version)) {
             let mut reader = self.body;
             let head = reader.tags().and_then(|()| match self.key {
@@ -108,19 +104,24 @@ fn produce(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> 
     reader.skip(4)
 }
 
-/// What a Fetch begins with behind its tagged fields.
-pub(super) fn fetch(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> Option<()> {
-    if version < 15 {
-        // The replica's id.
-        reader.skip(4)?;
-    }
-    // The longest wait, and the least bytes; the most bytes; the level of isolation.
-    reader.skip(8 + if version >= 3 { 4 } else { 0 } + usize::from(version >= 4))?;
-    if version >= 7 {
-        let (_session, epoch) = (reader.int32()?, reader.int32()?);
-        records.in_session = epoch > 0;
+fn fetch(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> Option<()> {
+    reader.skip(before_epoch(version))?;
+    if has_epoch(version) {
+        records.in_session = reader.int32()? > 0;
     }
     Some(())
+}
+
+/// Bytes of a Fetch behind its tagged fields up to the session's epoch, or to the topics where it has none: the replica's id; the
+/// longest wait, and the least bytes; the most bytes; the level of isolation; the session.
+pub(super) fn before_epoch(version: i16) -> usize {
+    let field = |is_there: bool, bytes: usize| if is_there { bytes } else { 0 };
+    field(version < 15, 4) + 8 + field(version >= 3, 4) + field(version >= 4, 1) + field(has_epoch(version), 4)
+}
+
+/// Has a Fetch of this version a session?
+pub(super) fn has_epoch(version: i16) -> bool {
+    version >= 7
 }
 
 fn topics<'a>(reader: &mut Reader<'a>, version: i16) -> Option<Topics<'a>> {

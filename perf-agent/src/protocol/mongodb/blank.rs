@@ -57,8 +57,11 @@ impl Document {
         let holds = matches!(kind, kind::DOCUMENT | kind::ARRAY);
         match (self, name) {
             (Self::Reply, b"ok" | b"n" | b"code") | (Self::Error, b"code") if is_number => Value::Kept,
-            (Self::Reply | Self::Error, b"codeName") if kind == kind::STRING => Value::Kept,
-            (Self::Command { gets_more: true, .. }, b"collection") if kind == kind::STRING => Value::Kept,
+            (Self::Reply | Self::Error, b"codeName") | (Self::Command { gets_more: true, .. }, b"collection")
+                if kind == kind::STRING =>
+            {
+                Value::Kept
+            }
             (Self::Reply, b"writeErrors") if holds => Value::Holds(Self::Errors),
             (Self::Reply, b"writeConcernError") | (Self::Errors, _) if holds => Value::Holds(Self::Error),
             (Self::Reply, b"cursor") if holds => Value::Holds(Self::Cursor),
@@ -166,15 +169,15 @@ pub(super) fn document(bytes: &mut [u8], what: Document) {
 }
 
 /// An element's name, which is covered if it is none of these, and the value behind it. Nothing if it is cut.
-fn one_of<'a>(names: &[&'static [u8]], named: &'a mut [u8]) -> Option<(&'static [u8], &'a mut [u8])> {
-    let Some(end) = memchr::memchr(0, named) else {
-        if !names.iter().any(|name| name.starts_with(named)) {
-            cover(named);
+fn one_of<'a>(known: &[&'static [u8]], element: &'a mut [u8]) -> Option<(&'static [u8], &'a mut [u8])> {
+    let Some(end) = memchr::memchr(0, element) else {
+        if !known.iter().any(|known| known.starts_with(element)) {
+            cover(element);
         }
         return None;
     };
-    let (name, value) = named.split_at_mut(end);
-    let known = names.iter().find(|known| **known == name);
+    let (name, value) = element.split_at_mut(end);
+    let known = known.iter().find(|known| **known == name);
     if known.is_none() {
         cover(name);
     }
