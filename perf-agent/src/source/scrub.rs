@@ -31,6 +31,8 @@ use crate::event::{Event, Segment};
 use crate::protocol::http2::blank::Blanker;
 
 const BLANK: u8 = b'x';
+/// The same where no protocol is known: no message of any begins like this.
+const UNKNOWN: u8 = b'?';
 /// Connections with state. Above it, lines are followed within one record only.
 const MAX_CONNECTIONS: usize = 65_536;
 /// A header name longer than this is taken for a secret's.
@@ -209,7 +211,7 @@ impl Scrubber {
             payload
                 .iter_mut()
                 .filter(|byte| !line_end(byte))
-                .for_each(|byte| *byte = BLANK);
+                .for_each(|byte| *byte = UNKNOWN);
             stream.line = Line::unknown();
         }
         if captured < length {
@@ -618,7 +620,7 @@ mod tests {
                 origin,
                 &[b"USER ann\r\n", b"PASS hunter2\r\n", b"AUTH PLAIN AGFubg==\r\n"],
             );
-            assert_eq!(text, "xxxxxxxx\r\nxxxxxxxxxxxx\r\nxxxxxxxxxxxxxxxxxxx\r\n");
+            assert_eq!(text, "????????\r\n????????????\r\n???????????????????\r\n");
         }
         let request = scrubbed(origin::FROM_START, &[b"\r\nGET / HTTP/1.1\r\nA: b\r\n"]);
         assert_eq!(request, "\r\nGET / HTTP/1.1\r\nA: b\r\n");
@@ -656,29 +658,29 @@ mod tests {
             (
                 origin::FROM_START,
                 &["PA", "SS hunter2", "\r\n"][..],
-                "PAxxxxxxxxxx\r\n",
+                "PA??????????\r\n",
             ),
-            (origin::FROM_START, &["SECRET"], "xxxxxx"),
+            (origin::FROM_START, &["SECRET"], "??????"),
             (
                 origin::FROM_START,
                 &["DELETE FROM t WHERE a = 'SECRET'"],
-                "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                "????????????????????????????????",
             ),
             (
                 origin::FROM_START,
                 &["\r\nGET", " /", " HTTP/1.1\r\nA: b\r\n"],
                 "\r\nGET / HTTP/1.1\r\nA: b\r\n",
             ),
-            (origin::JOINED, &["GETTHESECRET"], "xxxxxxxxxxxx"),
+            (origin::JOINED, &["GETTHESECRET"], "????????????"),
             (
                 origin::JOINED,
                 &["SECRET PART of a statement"],
-                "xxxxxxxxxxxxxxxxxxxxxxxxxx",
+                "??????????????????????????",
             ),
             (
                 origin::JOINED,
                 &["GET", " / HTTP/1.1\r\nA: b\r\n"],
-                "xxxxxxxxxxxxxx\r\nA: b\r\n",
+                "???xxxxxxxxxxx\r\nA: b\r\n",
             ),
         ] {
             let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
@@ -701,7 +703,7 @@ mod tests {
     #[test]
     fn a_record_that_begins_within_a_line_is_blanked_up_to_the_next() {
         let text = scrubbed(origin::JOINED, &[b"ret-value; AB CD\r\nAccept: */*\r\n"]);
-        assert_eq!(text, "xxxxxxxxxxxxxxxx\r\nxxxxxxxxxxx\r\n", "no HTTP so far");
+        assert_eq!(text, "????????????????\r\n???????????\r\n", "no HTTP so far");
         let text = scrubbed(
             origin::FROM_START,
             &[b"GET / HTTP/1.1\r\nCookie: se", b"cret\r\nA: b\r\n"],
@@ -880,7 +882,7 @@ mod tests {
             let mut record = data(1, 0, 10, &bytes);
             scrubber.scrub(&mut record);
             for (new, old) in record[64..].iter().zip(&bytes) {
-                prop_assert!(new == old || *new == BLANK);
+                prop_assert!(new == old || [BLANK, UNKNOWN].contains(new));
                 prop_assert!((*new == b'\n') == (*old == b'\n'), "line ends stay");
             }
         }

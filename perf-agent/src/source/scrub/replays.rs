@@ -375,6 +375,14 @@ fn a_recording_replays_as_it_was_seen() {
 }
 
 #[test]
+fn what_comes_before_the_protocol_is_known_begins_none() {
+    let mut all = vec![[messages(&[(b'Q', b"EE")]), vec![]]];
+    all.extend(postgresql());
+    let live = records(&all, usize::MAX);
+    assert_eq!(seen(&scrubbed(live.clone())), seen(&live));
+}
+
+#[test]
 fn the_last_bytes_of_an_answer_say_no_more_than_that_it_ended() {
     for (turns, end, kept) in [
         (postgresql(), b"abZ\0\0\0\x05I", b"xxZ\0\0\0\x05I"),
