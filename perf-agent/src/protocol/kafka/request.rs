@@ -42,6 +42,9 @@ pub(super) struct Records<'a> {
     pub(super) in_session: bool,
 }
 
+/// The length of a string that is null.
+const NULL: i16 = -1;
+
 impl<'a> Header<'a> {
     /// Bytes up to the client's name.
     pub(super) const BYTES: usize = 10;
@@ -53,8 +56,11 @@ impl<'a> Header<'a> {
         if !api::is_plausible(key, version) {
             return None;
         }
-        // Never compact, in any version; negative if it is null.
-        let client_bytes = usize::try_from(reader.int16()?).unwrap_or(0);
+        // Never compact, in any version.
+        let client_bytes = match reader.int16()? {
+            NULL => 0,
+            length => usize::try_from(length).ok()?,
+        };
         let rest = reader.rest();
         let (client, body) = rest.split_at_checked(client_bytes).unwrap_or((rest, &[]));
         Some(Self {
