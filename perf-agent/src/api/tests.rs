@@ -303,7 +303,7 @@ fn the_document_in_the_repository_is_the_one_of_this_code() {
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         kept == made,
-        "docs/openapi.json is not up to date: UPDATE=1 cargo test -p perf-agent openapi writes it"
+        "docs/openapi.json is not up to date: UPDATE=1 cargo test -p perf-agent --lib the_document_in writes it"
     );
 }
 

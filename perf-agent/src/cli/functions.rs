@@ -64,13 +64,14 @@ fn show(text: &mut String, choice: &str, found: &[Chosen]) {
             .obstacle
             .as_ref()
             .map_or_else(String::new, |obstacle| format!("  (not: {obstacle})"));
+        let doubt = one.doubt.map_or_else(String::new, |doubt| format!("  (but: {doubt})"));
         let others = one.symbols.iter().filter(|symbol| **symbol != one.name).count();
         let symbols = match others {
             0 => String::new(),
             1 if one.symbols.len() == 1 => format!("  {}", one.symbols[0]),
             _ => format!("  {} symbols", one.symbols.len()),
         };
-        let _infallible = writeln!(text, "  {}{symbols}{obstacle}", one.name);
+        let _infallible = writeln!(text, "  {}{symbols}{obstacle}{doubt}", one.name);
     }
     if places > PLACES {
         let _infallible = writeln!(

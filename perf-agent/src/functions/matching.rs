@@ -127,6 +127,7 @@ pub fn find_up_to(choice: &Choice, most: usize) -> Result<Vec<Chosen>, MatchErro
                 sort: FunctionSort::ProbePair,
                 entries: spots(&begins),
                 ends: spots(&ends),
+                doubt: doubt(&begins).or(doubt(&ends)),
                 ..blank(choice, &path)
             }]
         }
@@ -156,6 +157,7 @@ fn blank(choice: &Choice, file: &Path) -> Chosen {
         ends: Vec::new(),
         go_stack: false,
         obstacle: None,
+        doubt: None,
     }
 }
 
@@ -344,8 +346,17 @@ fn probes_by_name(choice: &Choice, found: &[&StaticProbe], file: &Path) -> Vec<C
             chosen.symbols.push(label);
         }
         chosen.entries.extend(spots(&[probe]));
+        chosen.doubt = chosen.doubt.or(doubt(&[probe]));
     }
     all
+}
+
+/// Why hits of these probes may be missed.
+fn doubt(probes: &[&StaticProbe]) -> Option<&'static str> {
+    probes.iter().any(|probe| probe.in_two_mappings).then_some(
+        "its counter (a semaphore) lies in a page of the file that is mapped twice, and the kernel may raise it in the other \
+         mapping: then no hit is seen",
+    )
 }
 
 fn spot(offset: u64) -> Spot {

@@ -44,6 +44,8 @@ pub struct Chosen {
     pub go_stack: bool,
     /// Why it cannot be observed.
     pub obstacle: Option<String>,
+    /// Why it may be missed, although it is observed.
+    pub doubt: Option<&'static str>,
 }
 
 /// A place to probe.

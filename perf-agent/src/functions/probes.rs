@@ -205,7 +205,7 @@ impl Row {
         Self {
             chosen: chosen.clone(),
             state: function_state::USED,
-            reason: None,
+            reason: chosen.doubt.map(str::to_owned),
             counts: FunctionCounts::default(),
             abandoned: 0,
             in_flight: 0,
@@ -472,6 +472,7 @@ fn measure(ebpf: &Mutex<Ebpf>, way: Way) -> u64 {
         ends: vec![spot(end)],
         go_stack: false,
         obstacle: None,
+        doubt: None,
     };
     let bare = timed();
     match hang_on(ebpf, way, FUNCTIONS - 1, &own) {

@@ -21,6 +21,8 @@ const ALLOWANCE: u64 = 512 << 20;
 const MAX_SEGMENTS: u16 = 128;
 const MAX_SECTIONS: u16 = 1024;
 const MAX_DYNAMIC: u64 = 1024;
+/// Files are mapped in whole pages.
+const PAGE: u64 = 4096;
 
 /// What can be read from any place.
 pub trait ReadAt {
@@ -85,6 +87,14 @@ pub(super) struct Segment {
     pub(super) address: u64,
     pub(super) executable: bool,
     pub(super) writable: bool,
+}
+
+impl Segment {
+    /// Where in the file this address is mapped from, if it is in this part.
+    fn offset_of(&self, address: u64) -> Option<u64> {
+        let into = address.checked_sub(self.address)?;
+        (into < self.file.size).then(|| self.file.offset + into)
+    }
 }
 
 /// A section.
@@ -290,14 +300,29 @@ impl<'file> Elf<'file> {
         self.offset_in(address, |_| true)
     }
 
+    /// Is the page of the file that is mapped to this address mapped before it too, to where a program may write? Segments
+    /// lie in the order of their addresses.
+    pub(super) fn is_mapped_before(&self, address: u64) -> bool {
+        let Some(page) = self.offset(address).map(|offset| offset / PAGE) else {
+            return false;
+        };
+        let before = self
+            .segments
+            .iter()
+            .take_while(|segment| segment.offset_of(address).is_none());
+        before
+            .filter(|segment| segment.writable && segment.file.size > 0)
+            .any(|segment| {
+                let Span { offset, size } = segment.file;
+                (offset / PAGE..=(offset + size - 1) / PAGE).contains(&page)
+            })
+    }
+
     fn offset_in(&self, address: u64, wanted: impl Fn(&Segment) -> bool) -> Option<u64> {
         self.segments
             .iter()
             .filter(|segment| wanted(segment))
-            .find_map(|segment| {
-                let into = address.checked_sub(segment.address)?;
-                (into < segment.file.size).then(|| segment.file.offset + into)
-            })
+            .find_map(|segment| segment.offset_of(address))
     }
 
     /// The part of the file that the file really has.

@@ -34,6 +34,10 @@ pub struct StaticProbe {
     pub offset: u64,
     /// Where the counter lies that has to be raised for it to be reached: offset in the file; 0 if it has none.
     pub semaphore: u64,
+    /// The counter's page of the file is mapped to another place before, to where the program may write too. The kernel raises
+    /// what lies in the first such mapping that it finds (kernel/events/uprobes.c, `find_ref_ctr_vma`), until the dynamic
+    /// linker makes that one read-only.
+    pub in_two_mappings: bool,
 }
 
 /// A file that functions are looked for in.
@@ -139,6 +143,7 @@ impl<'file> Functions<'file> {
                     name: probe.name.to_owned(),
                     offset,
                     semaphore,
+                    in_two_mappings: self.elf.is_mapped_before(probe.semaphore),
                 })
             })
             .collect())
@@ -252,6 +257,56 @@ mod tests {
         for end in 0..notes.len() {
             assert!(probes(&notes[..end], None).count() < 2, "cut at {end}");
         }
+    }
+
+    /// A library of which the counter of a probe lies `into` bytes behind the beginning of its third segment, which follows
+    /// the second one, of so many bytes, in the file.
+    fn library(second: u64, second_flags: u32, into: u64) -> Vec<u8> {
+        let words = |words: &[u64]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
+        let third = 0x1000 + second;
+        let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
+        bytes.extend(words(&[0, 64, 0x8000]));
+        bytes.extend(b"\0\0\0\0\x40\0\x38\0\x03\0\x40\0\x03\0\x02\0");
+        for (flags, offset, address, size) in [
+            (5u32, 0, 0, 0x1000),
+            (second_flags, 0x1000, 0x2000, second),
+            (6, third, 0x4000 + third, 0x2000),
+        ] {
+            bytes.extend([1u32.to_le_bytes(), flags.to_le_bytes()].concat());
+            bytes.extend(words(&[offset, address, address, size, size, 0x1000]));
+        }
+        let notes = note(0x800, 0x4000 + third + into, b"shop\0paid\0\0");
+        bytes.resize(0x7000, 0);
+        bytes.extend(&notes);
+        bytes.resize(0x7800, 0);
+        bytes.extend(b"\0.note.stapsdt\0.shstrtab\0");
+        bytes.resize(0x8000 + 64, 0);
+        for (name, kind, offset, size) in [(1u32, 7u32, 0x7000, notes.len() as u64), (15, 3, 0x7800, 25)] {
+            bytes.extend([name.to_le_bytes(), kind.to_le_bytes()].concat());
+            bytes.extend(words(&[0, 0, offset, size, 0, 4, 0]));
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_counter_in_a_page_that_is_mapped_twice_is_told_of() {
+        #[track_caller]
+        fn check(library: &[u8], in_two_mappings: bool) {
+            let probes = Functions::of(&library)
+                .expect("it is whole")
+                .probes()
+                .expect("it has one");
+            let probe = |probe: &StaticProbe| (probe.offset, probe.in_two_mappings);
+            assert_eq!(probes.iter().map(probe).collect::<Vec<_>>(), [(0x800, in_two_mappings)]);
+        }
+        const WRITABLE: u32 = 6;
+        check(&library(0x1100, WRITABLE, 0), true);
+        check(&library(0x1100, WRITABLE, 0xefe), true);
+        check(&library(0x1100, WRITABLE, 0xf00), false);
+        check(&library(0x1000, WRITABLE, 0), false);
+        check(&library(0x1100, 4, 0), false);
+        // It has no bytes of its own.
+        check(&library(0, WRITABLE, 0), false);
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! so a body that says `Cookie: …` is blanked as well, while a secret of another shape in a body is not found.
 //!
 //! Other protocols look like HTTP at first sight (`PASS secret` of FTP): until a connection has shown a first line of HTTP,
-//! whole lines are blanked.
+//! everything is blanked but the beginning of the very first line, as long as it can be nothing else, so that one that comes
+//! byte by byte replays as it was seen.
 //!
 //! Of HTTP/2 the frames are read, and the values of header fields blanked that nobody looks at: see
 //! [`crate::protocol::http2::blank`].
@@ -16,8 +17,8 @@
 //!
 //! A line may be cut by the end of a record, so a little state is kept per connection and direction. In doubt (a
 //! connection without state, bytes that were not captured) everything up to the next line's beginning is blanked, unless
-//! the bytes begin like a message. Where the direction turned, the capitals of a first word are kept until it shows that
-//! they begin none, so that a message that comes byte by byte replays as it was seen.
+//! the bytes begin like a message. Where the direction turned on a connection that speaks HTTP, the capitals of a first word
+//! are kept until it shows that they begin none, for the same reason.
 
 mod conversation;
 
@@ -30,6 +31,8 @@ use crate::event::{Event, Segment};
 use crate::protocol::http2::blank::Blanker;
 
 const BLANK: u8 = b'x';
+/// The same where no protocol is known: no message of any begins like this.
+const UNKNOWN: u8 = b'?';
 /// Connections with state. Above it, lines are followed within one record only.
 const MAX_CONNECTIONS: usize = 65_536;
 /// A header name longer than this is taken for a secret's.
@@ -80,6 +83,7 @@ impl Connection {
             line,
             end: None,
             cut: [0; LINE_END],
+            opening: (line.state == State::Name).then(Opening::default),
         };
         Self {
             streams: [stream; 2],
@@ -186,6 +190,7 @@ impl Scrubber {
         let stream = &mut connection.streams[usize::from(sent)];
         if stream.end.is_some_and(|end| end != start) {
             stream.line = Line::unknown();
+            stream.opening = None;
         }
         if stream.line.is_unknown() && begins_like_a_message(payload) {
             stream.line = Line::start();
@@ -198,18 +203,20 @@ impl Scrubber {
             stream.first_line(payload)
         };
         connection.http |= first == Some(true);
-        if first.is_none() || connection.http {
+        if connection.http || (first.is_none() && stream.opens(payload)) {
             stream.line.blank(payload);
         } else {
+            stream.opening = None;
             let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
             payload
                 .iter_mut()
                 .filter(|byte| !line_end(byte))
-                .for_each(|byte| *byte = BLANK);
+                .for_each(|byte| *byte = UNKNOWN);
             stream.line = Line::unknown();
         }
         if captured < length {
             stream.line = Line::unknown();
+            stream.opening = None;
         }
         stream.end = Some(end);
     }
@@ -278,9 +285,71 @@ struct Stream {
     end: Option<u32>,
     /// The last bytes of a line that was not ended.
     cut: [u8; LINE_END],
+    /// The first line of all, as long as it has not ended and can be one of HTTP.
+    opening: Option<Opening>,
+}
+
+/// How a line begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opening {
+    bytes: [u8; OPENING_BYTES],
+    held: usize,
+}
+
+/// A method, a space, and what a target begins with.
+const OPENING_BYTES: usize = 24;
+/// Methods of the web and of its authoring (RFC 4918).
+const METHODS: [&[u8]; 17] = [
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"OPTIONS",
+    b"PATCH",
+    b"TRACE",
+    b"QUERY",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+];
+const TARGETS: [&[u8]; 4] = [b"/", b"http://", b"https://", b"* "];
+
+impl Opening {
+    /// Goes on with these bytes: can it be the first line of a message still?
+    fn goes_on(&mut self, payload: &[u8]) -> bool {
+        let free = &mut self.bytes[self.held..];
+        let payload = if self.held == 0 {
+            payload.trim_ascii_start()
+        } else {
+            payload
+        };
+        let taken = payload.len().min(free.len());
+        free[..taken].copy_from_slice(&payload[..taken]);
+        self.held += taken;
+        let line = &self.bytes[..self.held];
+        let agrees = |line: &[u8], with: &[u8]| line.iter().zip(with).all(|(one, other)| one == other);
+        let is_request = match memchr::memchr(b' ', line) {
+            None => METHODS.iter().any(|method| method.starts_with(line)),
+            Some(end) => {
+                METHODS.contains(&&line[..end]) && TARGETS.iter().any(|target| agrees(&line[end + 1..], target))
+            }
+        };
+        is_request || agrees(line, &VERSION[1..VERSION.len() - 1])
+    }
 }
 
 impl Stream {
+    /// Do these bytes, in which no line ends, go on with the connection's first line, and can that be one of HTTP?
+    fn opens(&mut self, payload: &[u8]) -> bool {
+        self.opening.as_mut().is_some_and(|opening| opening.goes_on(payload))
+    }
+
     /// Is the line that ends first in these bytes, but for empty ones, the first one of an HTTP message? `None` if none
     /// ends.
     fn first_line(&mut self, payload: &[u8]) -> Option<bool> {
@@ -551,7 +620,7 @@ mod tests {
                 origin,
                 &[b"USER ann\r\n", b"PASS hunter2\r\n", b"AUTH PLAIN AGFubg==\r\n"],
             );
-            assert_eq!(text, "xxxxxxxx\r\nxxxxxxxxxxxx\r\nxxxxxxxxxxxxxxxxxxx\r\n");
+            assert_eq!(text, "????????\r\n????????????\r\n???????????????????\r\n");
         }
         let request = scrubbed(origin::FROM_START, &[b"\r\nGET / HTTP/1.1\r\nA: b\r\n"]);
         assert_eq!(request, "\r\nGET / HTTP/1.1\r\nA: b\r\n");
@@ -584,6 +653,42 @@ mod tests {
     }
 
     #[test]
+    fn of_what_is_not_recognised_yet_nothing_is_kept() {
+        for (origin, pieces, clean) in [
+            (
+                origin::FROM_START,
+                &["PA", "SS hunter2", "\r\n"][..],
+                "PA??????????\r\n",
+            ),
+            (origin::FROM_START, &["SECRET"], "??????"),
+            (
+                origin::FROM_START,
+                &["DELETE FROM t WHERE a = 'SECRET'"],
+                "????????????????????????????????",
+            ),
+            (
+                origin::FROM_START,
+                &["\r\nGET", " /", " HTTP/1.1\r\nA: b\r\n"],
+                "\r\nGET / HTTP/1.1\r\nA: b\r\n",
+            ),
+            (origin::JOINED, &["GETTHESECRET"], "????????????"),
+            (
+                origin::JOINED,
+                &["SECRET PART of a statement"],
+                "??????????????????????????",
+            ),
+            (
+                origin::JOINED,
+                &["GET", " / HTTP/1.1\r\nA: b\r\n"],
+                "???xxxxxxxxxxx\r\nA: b\r\n",
+            ),
+        ] {
+            let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
+            assert_eq!(scrubbed(origin, &pieces), clean);
+        }
+    }
+
+    #[test]
     fn a_cut_anywhere_blanks_the_same() {
         let userinfo = HEAD.find("@h").unwrap(); // needs the `@` in the same record
         for cut in 0..HEAD.len() {
@@ -598,7 +703,7 @@ mod tests {
     #[test]
     fn a_record_that_begins_within_a_line_is_blanked_up_to_the_next() {
         let text = scrubbed(origin::JOINED, &[b"ret-value; AB CD\r\nAccept: */*\r\n"]);
-        assert_eq!(text, "xxxxxxxxxxxxxxxx\r\nxxxxxxxxxxx\r\n", "no HTTP so far");
+        assert_eq!(text, "????????????????\r\n???????????\r\n", "no HTTP so far");
         let text = scrubbed(
             origin::FROM_START,
             &[b"GET / HTTP/1.1\r\nCookie: se", b"cret\r\nA: b\r\n"],
@@ -777,7 +882,7 @@ mod tests {
             let mut record = data(1, 0, 10, &bytes);
             scrubber.scrub(&mut record);
             for (new, old) in record[64..].iter().zip(&bytes) {
-                prop_assert!(new == old || *new == BLANK);
+                prop_assert!(new == old || [BLANK, UNKNOWN].contains(new));
                 prop_assert!((*new == b'\n') == (*old == b'\n'), "line ends stay");
             }
         }

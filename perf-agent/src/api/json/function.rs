@@ -32,7 +32,7 @@ pub struct Function {
     pub kind: FunctionKind,
     /// Whether it is observed.
     pub state: FunctionStateName,
-    /// Why it is not.
+    /// Why it is not; of one that is, why it may be missed.
     pub reason: Option<String>,
     /// Calls that returned; of a static probe, hits.
     pub calls: u64,

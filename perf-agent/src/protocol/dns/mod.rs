@@ -11,6 +11,7 @@
 //! only in its last record, so that its connection is given up, and the exchange is of unknown end. Stateful operations (RFC
 //! 8490) are passed over. Extended response codes (RFC 6891) and anything else of EDNS are not read.
 
+mod blank;
 pub mod datagram;
 pub mod message;
 mod names;
@@ -18,7 +19,7 @@ mod names;
 pub(super) mod tests;
 
 use self::message::{HEADER_BYTES, Header, Message as Content, Question};
-use super::framed::{self, Language, Measure, Message, Talk};
+use super::framed::{self, Language, Measure, Message, Pairs, Talk};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
 use crate::exchange::{Loss, Protocol, Resolved, Sink};
@@ -208,6 +209,17 @@ impl Language for Dns {
                 length >= HEADER_BYTES
                     && Header::of(message).is_some_and(|header| header.is_response && header.counts[0] <= 1)
             }
+        }
+    }
+
+    fn blank(&self, half: Half, head: &mut [u8], _waiting: &Pairs<Note>) {
+        let measured = match half {
+            Half::Request => self.request,
+            Half::Response => self.response,
+        };
+        // Else it is a length, of which all stays.
+        if measured.is_some() || head.len() > LENGTH_BYTES {
+            blank::message(head);
         }
     }
 

@@ -12,8 +12,7 @@
 
 mod pairs;
 
-use self::pairs::Pairs;
-pub(super) use self::pairs::Talk;
+pub(super) use self::pairs::{Pairs, Talk};
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, Seen, Verdict, closed_first};
 use crate::event::Change;
 use crate::exchange::{Loss, Outcome, Sink};
@@ -97,8 +96,8 @@ pub(super) trait Language: Default + Send + std::fmt::Debug {
     }
 
     /// Takes out of a head, or of its beginning, what is not needed to follow the conversation, byte for byte. Told before
-    /// [`Language::head`], of a head that comes in parts for each part.
-    fn blank(&self, _half: Half, head: &mut [u8]) {
+    /// [`Language::head`], of a head that comes in parts for each part. `waiting` are the requests without an answer.
+    fn blank(&self, _half: Half, head: &mut [u8], _waiting: &Pairs<Self::Note>) {
         cover(head);
     }
 
@@ -295,7 +294,7 @@ impl<L: Language> Framed<L> {
             match self.language.measure(half, rest) {
                 Measure::Message { head, length } if rest.len() >= head => {
                     if let Some(blanked) = &mut self.blanked {
-                        blank(&self.language, half, &rest[..head], (at, begun), blanked);
+                        blank(&self.language, talk.pairs, half, &rest[..head], (at, begun), blanked);
                     }
                     let first = match reading.kept_first.take() {
                         Some(first) if at < begun => first,
@@ -315,7 +314,7 @@ impl<L: Language> Framed<L> {
                 }
                 Measure::Message { .. } | Measure::More if rest.len() <= MAX_HEAD => {
                     if let Some(blanked) = &mut self.blanked {
-                        blank(&self.language, half, rest, (at, begun), blanked);
+                        blank(&self.language, talk.pairs, half, rest, (at, begun), blanked);
                     }
                     if at >= begun || reading.kept_first.is_none() {
                         reading.kept_first = Some(seen);
@@ -347,9 +346,16 @@ impl<L: Language> Framed<L> {
 
 /// Writes a head, or its beginning, as it may be written to a file. It lies `at` bytes behind the first of those that are
 /// read, of which `begun` came before this chunk.
-fn blank<L: Language>(language: &L, half: Half, head: &[u8], (at, begun): (usize, usize), chunk: &mut [u8]) {
+fn blank<L: Language>(
+    language: &L,
+    waiting: &Pairs<L::Note>,
+    half: Half,
+    head: &[u8],
+    (at, begun): (usize, usize),
+    chunk: &mut [u8],
+) {
     let mut head = head.to_vec();
-    language.blank(half, &mut head);
+    language.blank(half, &mut head, waiting);
     let earlier = begun.saturating_sub(at);
     let here = chunk
         .get_mut((at + earlier).saturating_sub(begun)..)

@@ -246,6 +246,11 @@ impl<N> Pairs<N> {
         self.queue.is_empty() && self.unkept == 0
     }
 
+    /// What is remembered of a request of which this is true.
+    pub(in crate::protocol) fn note(&self, is: impl Fn(&N) -> bool) -> Option<&N> {
+        self.queue.iter().map(|asked| &asked.note).find(|note| is(note))
+    }
+
     /// Requests that are kept.
     pub(in crate::protocol) fn in_flight(&self) -> usize {
         self.queue.len()

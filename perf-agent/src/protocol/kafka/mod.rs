@@ -14,6 +14,7 @@
 //! without an error. `Produce` with `acks=0` gets no answer, so it is no exchange.
 
 mod api;
+mod blank;
 mod errors;
 mod ids;
 mod reader;
@@ -27,7 +28,7 @@ use std::fmt::Write as _;
 use self::ids::Ids;
 use self::reader::Reader;
 use self::request::{Header, Records, Topic, Topics};
-use super::framed::{self, Language, Measure, Message, Talk};
+use super::framed::{self, Language, Measure, Message, Pairs, Talk};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
 use crate::exchange::{Loss, Protocol};
@@ -216,6 +217,28 @@ impl Language for Kafka {
                     id.is_some_and(|id| (0..RECENT).contains(&self.last.wrapping_sub(i32::from_be_bytes(*id))));
                 (4..=MAX_SIZE).contains(&size) && (apart || is_recent)
             }
+        }
+    }
+
+    fn blank(&self, half: Half, head: &mut [u8], waiting: &Pairs<Note>) {
+        let sized = match half {
+            Half::Request => self.request,
+            Half::Response => self.response,
+        };
+        if sized.is_none() && head.len() <= SIZE_BYTES {
+            // It is a size.
+            return;
+        }
+        if half == Half::Request {
+            return blank::request(head);
+        }
+        let known = head.len().min(4);
+        match waiting.note(|note| note.id.to_be_bytes().starts_with(&head[..known])) {
+            Some(note) => match api::of(note.key) {
+                Some(api) => blank::response(head, api, note.version),
+                None => framed::cover_behind(head, 4),
+            },
+            None => framed::cover(head),
         }
     }
 

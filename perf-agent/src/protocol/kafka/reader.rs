@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An `UNSIGNED_VARINT`.
-    fn varint(&mut self) -> Option<usize> {
+    pub(super) fn varint(&mut self) -> Option<usize> {
         let mut value = 0u64;
         for place in 0..5 {
             let [byte] = *self.array()?;
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length that in versions which are not flexible is an `INT32`; of what is null it is 0.
-    fn length(&mut self) -> Option<usize> {
+    pub(super) fn length(&mut self) -> Option<usize> {
         if self.flexible {
             Some(self.varint()?.saturating_sub(1))
         } else {
@@ -69,20 +69,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A string, empty if it is null.
-    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
-        let length = if self.flexible {
-            self.length()?
+    /// The length of a string, 0 if it is null.
+    pub(super) fn string_length(&mut self) -> Option<usize> {
+        if self.flexible {
+            self.length()
         } else {
-            usize::try_from(self.int16()?).unwrap_or(0)
-        };
-        self.take(length)
+            Some(usize::try_from(self.int16()?).unwrap_or(0))
+        }
     }
 
-    /// Passes over bytes, or records.
-    pub(super) fn skip_bytes(&mut self) -> Option<()> {
-        let length = self.length()?;
-        self.skip(length)
+    /// A string, empty if it is null.
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+        let length = self.string_length()?;
+        self.take(length)
     }
 
     /// How many elements an array has.

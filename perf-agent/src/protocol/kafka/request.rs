@@ -11,8 +11,8 @@ pub(super) struct Header<'a> {
     pub(super) id: i32,
     /// The client's name, as far as it is there, and its bytes.
     client: &'a [u8],
-    client_bytes: usize,
-    body: Reader<'a>,
+    pub(super) client_bytes: usize,
+    pub(super) body: Reader<'a>,
 }
 
 /// The topics that a request is about.
@@ -42,6 +42,9 @@ pub(super) struct Records<'a> {
     pub(super) in_session: bool,
 }
 
+/// The length of a string that is null.
+const NULL: i16 = -1;
+
 impl<'a> Header<'a> {
     /// Bytes up to the client's name.
     pub(super) const BYTES: usize = 10;
@@ -53,8 +56,11 @@ impl<'a> Header<'a> {
         if !api::is_plausible(key, version) {
             return None;
         }
-        // Never compact, in any version; negative if it is null.
-        let client_bytes = usize::try_from(reader.int16()?).unwrap_or(0);
+        // Never compact, in any version.
+        let client_bytes = match reader.int16()? {
+            NULL => 0,
+            length => usize::try_from(length).ok()?,
+        };
         let rest = reader.rest();
         let (client, body) = rest.split_at_checked(client_bytes).unwrap_or((rest, &[]));
         Some(Self {
@@ -82,11 +88,10 @@ impl<'a> Header<'a> {
         };
         if api::of(self.key).is_some_and(|api| api.knows(self.version)) {
             let mut reader = self.body;
-            let head = if self.key == api::PRODUCE {
-                produce(&mut reader, self.version, &mut records)
-            } else {
-                fetch(&mut reader, self.version, &mut records)
-            };
+            let head = reader.tags().and_then(|()| match self.key {
+                api::PRODUCE => produce(&mut reader, self.version, &mut records),
+                _ => fetch(&mut reader, self.version, &mut records),
+            });
             records.topics = head
                 .and_then(|()| topics(&mut reader, self.version))
                 .unwrap_or(Topics::Unseen);
@@ -96,7 +101,6 @@ impl<'a> Header<'a> {
 }
 
 fn produce(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> Option<()> {
-    reader.tags()?;
     if version >= 3 {
         // The transaction's id.
         reader.string()?;
@@ -107,18 +111,23 @@ fn produce(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> 
 }
 
 fn fetch(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> Option<()> {
-    reader.tags()?;
-    if version < 15 {
-        // The replica's id.
-        reader.skip(4)?;
-    }
-    // The longest wait, and the least bytes; the most bytes; the level of isolation.
-    reader.skip(8 + if version >= 3 { 4 } else { 0 } + usize::from(version >= 4))?;
-    if version >= 7 {
-        let (_session, epoch) = (reader.int32()?, reader.int32()?);
-        records.in_session = epoch > 0;
+    reader.skip(before_epoch(version))?;
+    if has_epoch(version) {
+        records.in_session = reader.int32()? > 0;
     }
     Some(())
+}
+
+/// Bytes of a Fetch behind its tagged fields up to the session's epoch, or to the topics where it has none: the replica's id; the
+/// longest wait, and the least bytes; the most bytes; the level of isolation; the session.
+pub(super) fn before_epoch(version: i16) -> usize {
+    let field = |is_there: bool, bytes: usize| if is_there { bytes } else { 0 };
+    field(version < 15, 4) + 8 + field(version >= 3, 4) + field(version >= 4, 1) + field(has_epoch(version), 4)
+}
+
+/// Has a Fetch of this version a session?
+pub(super) fn has_epoch(version: i16) -> bool {
+    version >= 7
 }
 
 fn topics<'a>(reader: &mut Reader<'a>, version: i16) -> Option<Topics<'a>> {

@@ -11,28 +11,102 @@ pub(super) fn first_error(
     body: Reader<'_>,
     learn: &mut dyn FnMut(&[u8; 16], &[u8]),
 ) -> Option<i16> {
-    let mut walk = Walk {
-        reader: body,
-        version,
-        found: None,
-    };
+    let mut pass = |_| {};
+    let mut walk = Walk::new(body, version, &mut pass);
     // Where it ends early, what was found is all that there is.
     let _ = walk.through(errors, learn);
     walk.found
 }
 
-struct Walk<'a> {
+/// Of an answer behind its correlation id, as far as it came, the parts that are not looked at, as the bytes from the beginning
+/// of each to the end and its length. The last one has no end: nothing behind it is read.
+pub(super) fn unread(errors: Errors, version: i16, body: Reader<'_>, tell: &mut dyn FnMut((usize, usize))) {
+    let mut walk = Walk::new(body, version, tell);
+    let through = walk.through(errors, &mut |_, _| {});
+    let left = walk.reader.rest().len();
+    let is_cut = through.is_none() && !walk.stopped && errors != Errors::Untold;
+    if walk.in_name {
+        return;
+    }
+    // Of a number that is cut it is looked at what is there.
+    let kept = if is_cut { left.min(LONGEST_NUMBER) } else { 0 };
+    (walk.pass)((left - kept, usize::MAX));
+}
+
+/// A topic's id.
+pub(super) const LONGEST_NUMBER: usize = 16;
+
+struct Walk<'a, 'p> {
     reader: Reader<'a>,
     version: i16,
     found: Option<i16>,
+    /// At an error code.
+    stopped: bool,
+    /// It ended in the middle of a name that is looked at.
+    in_name: bool,
+    /// Told of each text that is passed over: bytes left before it, and its own.
+    pass: &'p mut dyn FnMut((usize, usize)),
 }
 
-impl Walk<'_> {
+impl<'a, 'p> Walk<'a, 'p> {
+    fn new(reader: Reader<'a>, version: i16, pass: &'p mut dyn FnMut((usize, usize))) -> Self {
+        Self {
+            reader,
+            version,
+            found: None,
+            stopped: false,
+            in_name: false,
+            pass,
+        }
+    }
+
+    /// Passes over a string.
+    fn text(&mut self) -> Option<()> {
+        let length = self.reader.string_length()?;
+        self.pass(length)
+    }
+
+    /// Passes over bytes, or records.
+    fn bytes(&mut self) -> Option<()> {
+        let length = self.reader.length()?;
+        self.pass(length)
+    }
+
+    fn pass(&mut self, length: usize) -> Option<()> {
+        (self.pass)((self.reader.rest().len(), length));
+        if self.reader.skip(length).is_none() {
+            // All that is left is of it.
+            self.reader.skip(self.reader.rest().len())?;
+            return None;
+        }
+        Some(())
+    }
+
+    /// Passes over tagged fields, where the version has them.
+    fn tags(&mut self) -> Option<()> {
+        if self.reader.flexible {
+            for _ in 0..self.reader.varint()? {
+                self.reader.varint()?;
+                let length = self.reader.varint()?;
+                self.pass(length)?;
+            }
+        }
+        Some(())
+    }
+
+    /// A name that is looked at.
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let length = self.reader.string_length()?;
+        let name = self.reader.take(length);
+        self.in_name = name.is_none();
+        name
+    }
+
     fn through(&mut self, errors: Errors, learn: &mut dyn FnMut(&[u8; 16], &[u8])) -> Option<()> {
         if errors == Errors::Untold {
             return None;
         }
-        self.reader.tags()?;
+        self.tags()?;
         match errors {
             Errors::Untold => None,
             Errors::Top { throttled_from } => {
@@ -93,6 +167,7 @@ impl Walk<'_> {
             0 => Some(()),
             code => {
                 self.found = Some(code);
+                self.stopped = true;
                 None
             }
         }
@@ -102,7 +177,7 @@ impl Walk<'_> {
     fn array(&mut self, each: fn(&mut Self) -> Option<()>) -> Option<()> {
         for _ in 0..self.reader.count()? {
             each(self)?;
-            self.reader.tags()?;
+            self.tags()?;
         }
         Some(())
     }
@@ -113,10 +188,10 @@ impl Walk<'_> {
             if self.version >= ids_from {
                 self.reader.skip(16)?;
             } else {
-                self.reader.string()?;
+                self.text()?;
             }
             self.array(partition)?;
-            self.reader.tags()?;
+            self.tags()?;
         }
         Some(())
     }
@@ -135,9 +210,9 @@ impl Walk<'_> {
         if self.version >= 8 {
             self.array(|walk| {
                 walk.reader.skip(4)?;
-                walk.reader.string().map(|_| ())
+                walk.text()
             })?;
-            self.reader.string()?;
+            self.text()?;
         }
         Some(())
     }
@@ -159,7 +234,7 @@ impl Walk<'_> {
                 walk.array(|walk| walk.reader.skip(16))?;
             }
             walk.skip_from(11, 4)?;
-            walk.reader.skip_bytes()
+            walk.bytes()
         })
     }
 
@@ -178,16 +253,16 @@ impl Walk<'_> {
         // Brokers.
         self.array(|walk| {
             walk.reader.skip(4)?;
-            walk.reader.string()?;
+            walk.text()?;
             walk.reader.skip(4)?;
             if walk.version >= 1 {
-                walk.reader.string()?;
+                walk.text()?;
             }
             Some(())
         })?;
         if self.version >= 2 {
             // The cluster's id.
-            self.reader.string()?;
+            self.text()?;
         }
         // The controller.
         self.skip_from(1, 4)?;
@@ -197,9 +272,11 @@ impl Walk<'_> {
             if code != 0 {
                 self.found.get_or_insert(code);
             }
-            let name = self.reader.string()?;
             if self.version >= 10 {
+                let name = self.name()?;
                 learn(self.reader.uuid()?, name);
+            } else {
+                self.text()?;
             }
             self.skip_from(1, 1)?;
             self.array(|walk| {
@@ -213,7 +290,7 @@ impl Walk<'_> {
                 Some(())
             })?;
             self.skip_from(8, 4)?;
-            self.reader.tags()?;
+            self.tags()?;
         }
         Some(())
     }
@@ -226,7 +303,7 @@ impl Walk<'_> {
         }
         self.array(|walk| {
             // The group.
-            walk.reader.string()?;
+            walk.text()?;
             walk.topics(10, Self::fetched_offset)?;
             walk.code()
         })
@@ -235,7 +312,7 @@ impl Walk<'_> {
     fn fetched_offset(&mut self) -> Option<()> {
         self.reader.skip(12)?;
         self.skip_from(5, 4)?;
-        self.reader.string()?;
+        self.text()?;
         self.code()
     }
 
@@ -245,28 +322,28 @@ impl Walk<'_> {
             return self.code();
         }
         self.array(|walk| {
-            walk.reader.string()?;
+            walk.text()?;
             walk.reader.skip(4)?;
-            walk.reader.string()?;
+            walk.text()?;
             walk.reader.skip(4)?;
             walk.code()?;
-            walk.reader.string().map(|_| ())
+            walk.text()
         })
     }
 
     fn created(&mut self) -> Option<()> {
-        self.reader.string()?;
+        self.text()?;
         self.skip_from(7, 16)?;
         self.code()?;
         if self.version >= 1 {
-            self.reader.string()?;
+            self.text()?;
         }
         if self.version >= 5 {
             // Partitions and replicas; settings.
             self.reader.skip(6)?;
             self.array(|walk| {
-                walk.reader.string()?;
-                walk.reader.string()?;
+                walk.text()?;
+                walk.text()?;
                 walk.reader.skip(3)
             })?;
         }
@@ -274,11 +351,11 @@ impl Walk<'_> {
     }
 
     fn deleted(&mut self) -> Option<()> {
-        self.reader.string()?;
+        self.text()?;
         self.skip_from(6, 16)?;
         self.code()?;
         if self.version >= 5 {
-            self.reader.string()?;
+            self.text()?;
         }
         Some(())
     }

@@ -493,3 +493,12 @@ pub(in crate::protocol) fn conversation() -> BoxedStrategy<Talked> {
         })
         .boxed()
 }
+
+#[test]
+fn an_answer_whose_numbers_are_none_of_a_request_begins_none() {
+    // Produce v9 answers with id 3; as a request its client's name would have a length below that of null.
+    assert!(!begins_request(
+        b"\0\0\0\x1c\0\0\0\x03\0\x02\x07S\xc3aaa\xff\x02\0\0\0\0\0\x06\0\0\0\0\0\0\0\0"
+    ));
+    assert!(begins_request(b"\0\0\0\x0a\0\x12\0\0\0\0\0\x03\xff\xff"));
+}

@@ -29,7 +29,7 @@ use self::answers::{Answer, Note, Word};
 use self::binary::Header;
 use self::commands::{Command, Kind, Line, MAX_KEY};
 use self::track::Track;
-use super::framed::{self, Language, MAX_HEAD, Measure, Message, Talk, line};
+use super::framed::{self, Language, MAX_HEAD, Measure, Message, Pairs, Talk, line};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
 use crate::exchange::{Loss, Outcome, Protocol, StreamKind, Ticket};
@@ -152,7 +152,7 @@ impl Language for Memcached {
         tail.ends_with(b"\r\nEND\r\n")
     }
 
-    fn blank(&self, half: Half, head: &mut [u8]) {
+    fn blank(&self, half: Half, head: &mut [u8], _waiting: &Pairs<Note>) {
         match (half, head[0]) {
             (Half::Request, _) if self.asking.in_line => blank::words(head, |_, _| 0),
             (Half::Request, binary::REQUEST) | (Half::Response, binary::RESPONSE) => {

@@ -1,7 +1,7 @@
 //! BSON, as far as elements are found and passed over: <https://bsonspec.org/spec.html>.
 
 /// Bytes of a document's length.
-const LENGTH: usize = 4;
+pub(super) const LENGTH: usize = 4;
 
 /// Types of elements.
 pub(super) mod kind {
@@ -87,7 +87,7 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// Bytes of a value of this type that begins here; `None` if that cannot be told.
-fn value_bytes(kind: u8, value: &[u8]) -> Option<usize> {
+pub(super) fn value_bytes(kind: u8, value: &[u8]) -> Option<usize> {
     let counted = |beyond: usize| length(value, 0)?.checked_add(beyond);
     match kind {
         kind::DOUBLE | 0x09 | 0x11 | kind::INT64 => Some(8),
@@ -111,6 +111,11 @@ fn value_bytes(kind: u8, value: &[u8]) -> Option<usize> {
         0x13 => Some(16),
         _ => None,
     }
+}
+
+/// Does a value of this type begin with a length?
+pub(super) fn has_length(kind: u8) -> bool {
+    matches!(kind, kind::STRING..=0x05 | 0x0c..=0x0f)
 }
 
 impl<'a> Element<'a> {

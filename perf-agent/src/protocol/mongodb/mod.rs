@@ -9,6 +9,7 @@
 //! called `(compressed)`, which is told once per connection, and whether it failed is not known. Documents are read as far
 //! as they were captured, [`REPLY_BYTES`] at most: of longer answers the number of documents is not known.
 
+mod blank;
 mod bson;
 mod operation;
 mod reply;
@@ -19,7 +20,7 @@ use self::bson::{int32, length};
 pub(crate) use self::operation::is_await;
 use self::operation::{Operation, is_of_commands, namespace};
 use self::reply::Reply;
-use super::framed::{self, Language, Measure, Message, Talk};
+use super::framed::{self, Language, Measure, Message, Pairs, Talk};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
 use crate::exchange::{ErrorCode, Loss, Outcome, Protocol, StreamKind, Ticket};
@@ -39,6 +40,11 @@ const MAX_MESSAGE: usize = 48 << 20;
 const REQUEST_BYTES: usize = 1024;
 /// Bytes that are read of an answer's body.
 const REPLY_BYTES: usize = 15 * 1024;
+
+/// Bytes of an `OP_REPLY` before its documents: flags, a cursor, where it started, and how many there are.
+const OLD_REPLY: usize = 20;
+/// Flag of an `OP_REPLY`: its document is an error.
+const QUERY_FAILURE: u32 = 1 << 1;
 
 /// Operations of the protocol.
 mod code {
@@ -251,6 +257,35 @@ impl Language for Mongodb {
         }
     }
 
+    fn blank(&self, half: Half, head: &mut [u8], waiting: &Pairs<Note>) {
+        let begun = match half {
+            Half::Request => &self.asking,
+            Half::Response => &self.answering,
+        };
+        // Of a header all stays.
+        let Some(Begun { header, .. }) = *begun else { return };
+        match (half, header.code) {
+            (Half::Request, code::MSG) => blank::message(head, blank::Document::COMMAND),
+            (Half::Response, code::MSG) => blank::message(head, blank::Document::Reply),
+            (_, code::QUERY) => blank::query(head),
+            (_, code::GET_MORE) => blank::get_more(head),
+            // Which operation it holds.
+            (_, code::COMPRESSED) => framed::cover_behind(head, 4),
+            (_, code::REPLY) => {
+                let is_of_command = waiting
+                    .note(|note| note.id == header.response_to)
+                    .is_some_and(|note| note.kind != Kind::Query);
+                let failed = flags(head).is_some_and(|flags| flags & QUERY_FAILURE != 0);
+                match head.get_mut(OLD_REPLY..) {
+                    Some(document) if is_of_command || failed => blank::document(document, blank::Document::Reply),
+                    Some(documents) => framed::cover(documents),
+                    None => {}
+                }
+            }
+            _ => framed::cover(head),
+        }
+    }
+
     fn forget(&mut self, half: Half) {
         match half {
             Half::Request => {
@@ -424,9 +459,7 @@ fn command(document: &[u8]) -> (Operation, Kind) {
 /// An `OP_REPLY`: its error and how many documents it has.
 fn old_reply(body: &[u8], kind: Kind) -> (Option<ErrorCode>, Option<u64>) {
     const CURSOR_NOT_FOUND: u32 = 1;
-    const QUERY_FAILURE: u32 = 1 << 1;
-    // Behind its flags, a cursor, where it started, and how many there are.
-    let document = body.get(20..).unwrap_or_default();
+    let document = body.get(OLD_REPLY..).unwrap_or_default();
     let flags = flags(body).unwrap_or(0);
     if kind != Kind::Query {
         return (Reply::of(document).error, None);

@@ -6,7 +6,9 @@ use crate::exchange::UNKNOWN;
 /// Bytes that are kept of a collection's name.
 const MAX_COLLECTION: usize = 64;
 /// A longer one is no command.
-const MAX_COMMAND: usize = 40;
+pub(super) const MAX_COMMAND: usize = 40;
+/// Goes on with a cursor.
+pub(super) const GET_MORE: &[u8] = b"getMore";
 /// Behind the name of what waits for something to happen.
 const AWAIT: &str = " await";
 
@@ -48,7 +50,7 @@ impl Operation {
         let mut awaits = false;
         if operation.is_hello {
             awaits = elements.any(|element| element.name == b"maxAwaitTimeMS");
-        } else if name == b"getMore" {
+        } else if name == GET_MORE {
             for element in elements {
                 match element.name {
                     b"collection" => operation = operation.with_collection(&element),
@@ -57,7 +59,7 @@ impl Operation {
                     _ => {}
                 }
             }
-        } else if OF_COLLECTIONS.contains(&name) {
+        } else if is_of_collection(name) {
             operation = operation.with_collection(&first);
         }
         if awaits {
@@ -120,6 +122,11 @@ impl Operation {
     pub(super) fn as_str(&self) -> &str {
         str::from_utf8(&self.room[..self.length]).unwrap_or(UNKNOWN)
     }
+}
+
+/// Is the first value of a command of this name a collection?
+pub(super) fn is_of_collection(name: &[u8]) -> bool {
+    OF_COLLECTIONS.contains(&name)
 }
 
 /// Can a command be called this?

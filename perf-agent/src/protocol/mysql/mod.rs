@@ -23,7 +23,7 @@ use self::answers::Answering;
 use self::commands::{Answer, Command, Names};
 use self::packet::{HEADER_BYTES, Header, capabilities, status};
 use self::statements::Statements;
-use super::framed::{self, Language, Measure, Message, Talk};
+use super::framed::{self, Language, Measure, Message, Pairs, Talk};
 use super::sql::{self, Dialect};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
@@ -282,7 +282,7 @@ impl Language for Mysql {
         answers::ends(tail, self.eof)
     }
 
-    fn blank(&self, half: Half, head: &mut [u8]) {
+    fn blank(&self, half: Half, head: &mut [u8], _waiting: &Pairs<Note>) {
         let Some(header) = Header::of(head) else { return };
         let payload = &mut head[HEADER_BYTES..];
         match half {

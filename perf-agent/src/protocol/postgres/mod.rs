@@ -26,7 +26,7 @@ mod statements;
 pub(super) mod tests;
 
 use self::statements::Statements;
-use super::framed::{self, Language, Measure, Message, Talk};
+use super::framed::{self, Language, Measure, Message, Pairs, Talk};
 use super::sql::Memo;
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
@@ -216,7 +216,7 @@ impl Language for Postgres {
         matches!(tail, [.., b'Z', 0, 0, 0, 5, b'I' | b'T' | b'E'])
     }
 
-    fn blank(&self, half: Half, head: &mut [u8]) {
+    fn blank(&self, half: Half, head: &mut [u8], _waiting: &Pairs<Note>) {
         let is_untyped = half == Half::Request && head[0] == 0 && self.stage == Stage::Begin;
         if !is_untyped {
             messages::blank(half, head);

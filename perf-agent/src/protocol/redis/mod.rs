@@ -14,7 +14,7 @@ pub(super) mod tests;
 
 pub(crate) use self::commands::is_blocking;
 use self::commands::{Command, Keys, Kind};
-use super::framed::{self, Language, Measure, Message, Talk, line};
+use super::framed::{self, Language, Measure, Message, Pairs, Talk, line};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
 use crate::exchange::{ErrorCode, Outcome, Protocol, StreamKind, Ticket};
@@ -200,7 +200,7 @@ impl Language for Redis {
         }
     }
 
-    fn blank(&self, half: Half, head: &mut [u8]) {
+    fn blank(&self, half: Half, head: &mut [u8], _waiting: &Pairs<Note>) {
         let kept = match half {
             Half::Request => self.kept_of_request(head),
             Half::Response => kept_of_answer(head),

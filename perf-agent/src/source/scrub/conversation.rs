@@ -1,5 +1,5 @@
 //! Databases, caches and brokers in recordings: a connection is followed as the core follows it, and written without what
-//! the core does not look at. What is in no message, or in one of a protocol that cannot be blanked, is written as nothing.
+//! the core does not look at. What is in no message is written as nothing.
 
 use crate::event::{Direction, Segment};
 use crate::exchange::{Ended, Loss, Request, Sink, StreamEnded, StreamMoved, Ticket};

@@ -154,7 +154,135 @@ fn mysql() -> Turns {
     ]
 }
 
-const ALL: [fn() -> Turns; 4] = [redis, memcached, postgresql, mysql];
+/// A message of MongoDB, in answer to another one unless that is 0.
+fn op_msg(id: u8, response_to: u8, sections: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(20 + sections.len()).unwrap().to_le_bytes();
+    let header: &[u8] = &[id, 0, 0, 0, response_to, 0, 0, 0, 0xdd, 7, 0, 0, 0, 0, 0, 0];
+    [&length, header, sections].concat()
+}
+
+fn bson(elements: &[&[u8]]) -> Vec<u8> {
+    let elements = elements.concat();
+    [
+        &u32::try_from(5 + elements.len()).unwrap().to_le_bytes(),
+        &elements[..],
+        b"\0",
+    ]
+    .concat()
+}
+
+fn mongodb() -> Turns {
+    let body = |elements: &[&[u8]]| [b"\0", &bson(elements)[..]].concat();
+    let okay: &[u8] = b"\x10ok\0\x01\0\0\0";
+    let document = bson(&[b"\x02SECRET\0\x07\0\0\0SECRET\0\x01n\x000000"]);
+    vec![
+        [
+            op_msg(
+                1,
+                0,
+                &[
+                    &body(&[b"\x02insert\0\x06\0\0\0users\0\x02$db\0\x07\0\0\0SECRET\0"])[..],
+                    &[
+                        b"\x01",
+                        &u32::try_from(14 + document.len()).unwrap().to_le_bytes()[..],
+                        b"documents\0",
+                        &document,
+                    ]
+                    .concat(),
+                ]
+                .concat(),
+            ),
+            op_msg(
+                9,
+                1,
+                &body(&[
+                    okay,
+                    b"\x04writeErrors\0",
+                    &bson(&[
+                        b"\x030\0",
+                        &bson(&[b"\x10code\0\x0b\0\0\0\x02errmsg\0\x07\0\0\0SECRET\0"]),
+                    ]),
+                ]),
+            ),
+        ],
+        [
+            op_msg(2, 0, &body(&[b"\x02find\0\x06\0\0\0users\0\x03filter\0", &document])),
+            op_msg(
+                10,
+                2,
+                &body(&[
+                    b"\x03cursor\0",
+                    &bson(&[
+                        b"\x04firstBatch\0",
+                        &bson(&[b"\x030\0", &document, b"\x031\0", &document]),
+                    ]),
+                    okay,
+                ]),
+            ),
+        ],
+        [
+            op_msg(
+                3,
+                0,
+                &body(&[b"\x10saslStart\0\x01\0\0\0\x05payload\0\x06\0\0\0\0SECRET\x0bre\0SECRET\0i\0"]),
+            ),
+            op_msg(
+                11,
+                3,
+                &body(&[
+                    b"\x10ok\0\0\0\0\0\x02errmsg\0\x07\0\0\0SECRET\0\x10code\0\x12\0\0\0",
+                    b"\x02codeName\0\x05\0\0\0Auth\0",
+                ]),
+            ),
+        ],
+        [
+            op_msg(
+                4,
+                0,
+                &body(&[b"\x02dropUser\0\x07\0\0\0SECRET\0\x02comment\0\x07\0\0\0SECRET\0"]),
+            ),
+            op_msg(12, 4, &body(&[okay])),
+        ],
+    ]
+}
+
+fn dns() -> Turns {
+    turns(&[
+        [
+            b"\0\x28\0\x01\x01\0\0\x01\0\0\0\0\0\x01\x01a\0\0\x10\0\x01\0\0\x29\x04\xd0\0\0\0\0\0\x0a\0\x0a\0\x06SECRET",
+            b"\0\x26\0\x01\x81\x80\0\x01\0\x01\0\0\0\0\x01a\0\0\x10\0\x01\xc0\x0c\0\x10\0\x01\0\0\0\0\0\x07\x06SECRET",
+        ],
+        [
+            b"\0\x13\0\x02\x01\0\0\x01\0\0\0\0\0\0\x01b\0\0\x01\0\x01",
+            b"\0\x13\0\x02\x81\x83\0\x01\0\0\0\0\0\0\x01b\0\0\x01\0\x01",
+        ],
+    ])
+}
+
+fn kafka() -> Turns {
+    let sized = |message: &[u8]| [&u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat();
+    let turn = |asked: &[u8], answered: &[u8]| [sized(asked), sized(answered)];
+    vec![
+        turn(
+            b"\0\0\0\x09\0\0\0\x03\0\x06SECRET\0\x07SECRET\0\x01\0\0\x75\x30\x02\x07orders\x02\0\0\0\0\x07SECRET\0\0\0",
+            b"\0\0\0\x03\0\x02\x07SECRET\x02\0\0\0\0\0\x06\0\0\0\0\0\0\0\0",
+        ),
+        turn(
+            b"\0\x01\0\x04\0\0\0\x07\0\x06SECRET\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\x06orders\0\0\0\0",
+            b"\0\0\0\x07\0\0\0\0\0\0\0\x01\0\x06SECRET\0\0\0\x01\0\0\0\x02\0\0ABCDEFGHIJKLMNOP\0\0\0\0\0\0\0\x06SECRET",
+        ),
+        turn(
+            b"\0\x24\0\0\0\0\0\x04\0\x06SECRET\0\0\0\x06SECRET",
+            b"\0\0\0\x04\0\x3a\0\x06SECRET\0\0\0\x06SECRET",
+        ),
+        turn(
+            b"\0\x03\0\x0c\0\0\0\x05\0\x06SECRET\0\x02\0\0\0\0\0",
+            b"\0\0\0\x05\0\0\0\0\0\x02\0\0\0\x01\x07SECRET\0\0\x23\x84\0\0\x07SECRET\0\0\0\x01\x02\0\0\x02aABCDEFGHIJKLMNOP\0\x01\0\0\0\0\0\0",
+        ),
+    ]
+}
+
+const ALL: [fn() -> Turns; 7] = [redis, memcached, postgresql, mysql, mongodb, dns, kafka];
 
 /// Records of one connection at its server; all but what was said first is cut into pieces of at most so many bytes.
 fn records(turns: &Turns, most: usize) -> Vec<Vec<u8>> {
@@ -244,6 +372,14 @@ fn a_recording_replays_as_it_was_seen() {
         assert!(answered + 2 >= turns.len() as u64, "{:?}", seen(&live));
         holds_no_secret(&recorded);
     }
+}
+
+#[test]
+fn what_comes_before_the_protocol_is_known_begins_none() {
+    let mut all = vec![[messages(&[(b'Q', b"EE")]), vec![]]];
+    all.extend(postgresql());
+    let live = records(&all, usize::MAX);
+    assert_eq!(seen(&scrubbed(live.clone())), seen(&live));
 }
 
 #[test]
