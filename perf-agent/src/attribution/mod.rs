@@ -162,8 +162,8 @@ struct Work {
     heard_on: u64,
     /// Others that it heard of in the same turn: it may not have said yet what follows from that.
     turn: Vec<Inbound>,
-    /// Of a thread: what it read and said in this turn, if it is a loop.
-    order: Turn,
+    /// Of a thread that has read something: what it read and said in this turn, if it is a loop.
+    order: Option<Box<Turn>>,
     /// Requests that it received and that wait for something that is not seen.
     stalled: u32,
     /// It has received requests itself.
@@ -259,7 +259,7 @@ impl Attribution {
                 + work.invocations.capacity() * size_of::<Invocation>()
                 + work.children.capacity() * size_of::<(Task, u64)>()
                 + work.turn.capacity() * size_of::<Inbound>()
-                + work.order.heap_bytes()
+                + work.order.as_deref().map_or(0, Turn::heap_bytes)
         };
         self.tasks.allocation_size() + self.processes.allocation_size() + self.tasks.values().map(held).sum::<usize>()
     }
@@ -349,7 +349,7 @@ impl Attribution {
         let Some(work) = self.tasks.get_mut(&task) else {
             return Cause::Unknown;
         };
-        if task.is_thread() && work.receives && work.order.is_at_once() {
+        if work.receives && work.order.as_ref().is_some_and(|turn| turn.is_at_once()) {
             return self.calls_at_once(task, (call, on), at_ns, requests);
         }
         work.age(task, at_ns, requests);
@@ -568,10 +568,10 @@ impl Attribution {
         inbound: Inbound,
         requests: &'a mut impl Requests,
     ) -> (Inbound, Option<&'a mut Served>) {
-        let Some(work) = self.tasks.get_mut(&asker) else {
+        let turn = self.tasks.get_mut(&asker).and_then(|work| work.order.as_deref_mut());
+        let Some(Turn { chains, .. }) = turn else {
             return (inbound, requests.served(inbound));
         };
-        let chains = &mut work.order.chains;
         let inbound = chains.resolved(inbound);
         (inbound, chains.served(inbound, requests))
     }

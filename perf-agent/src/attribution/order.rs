@@ -26,7 +26,7 @@ const MESSAGES: usize = 64;
 /// Reads of earlier turns that are remembered.
 const PAST: usize = 512;
 /// Requests that wait for something that is not seen.
-const STALLED: usize = 64;
+const STALLED: usize = MEMBERS - 1;
 /// A loop that was idle for so long has turned, whatever it reads next.
 const IDLE_NS: u64 = 100_000_000;
 
@@ -123,7 +123,7 @@ impl Turn {
         let is_clear = served.outstanding == 0 && served.ambiguous == 0 && newest.about.iter().all(is_known);
         if is_clear && self.kept_back.is_empty() && earlier.iter().any(silent) {
             self.at_once = self.at_once.saturating_sub(AGAINST).max(-SURE);
-        } else if served.outstanding == 0 && newest.about.len() > 1 {
+        } else if served.outstanding == 0 && newest.about.len() > 1 && newest.answered.len() < MESSAGES {
             newest.answered.push(inbound);
         }
         None
@@ -151,12 +151,8 @@ impl Turn {
         let chain = self.chains.begin(call);
         if places == 0 {
             let group = self.chains.group_of(&self.stalled, false);
-            self.chains.said(
-                group,
-                Way::Connected,
-                chain,
-                u64::MAX >> (MEMBERS - self.stalled.len()).min(63),
-            );
+            self.chains
+                .said(group, Way::Connected, chain, places_from(0, self.stalled.len()));
         } else {
             self.chains.said(group, Way::Connected, chain, places);
             self.chains.has_spoken(group, requests);
@@ -173,12 +169,14 @@ impl Turn {
             + self.reads.iter().map(of_read).sum::<usize>()
             + self.kept_back.capacity() * size_of::<(Outbound, u32)>()
             + self.stalled.capacity() * size_of::<Inbound>()
+            + self.past.capacity() * size_of::<(u64, u64, u64)>()
+            + self.wrote.capacity() * size_of::<u64>()
             + self.chains.heap_bytes()
     }
 }
 
 /// So many places from one on.
-fn places(first: usize, count: usize) -> u64 {
+fn places_from(first: usize, count: usize) -> u64 {
     (0..MEMBERS)
         .filter(|place| (first..first + count).contains(place))
         .fold(0, |all, place| all | 1 << place)
@@ -195,12 +193,13 @@ impl Attribution {
         requests: &mut impl Requests,
     ) {
         let Some(work) = self.tasks.get_mut(&task) else { return };
-        let about = about.map_or(UNKNOWN, |about| work.order.chains.resolved(about));
-        if work.order.is_over(connection, at_ns) {
+        let turn = work.order.get_or_insert_default();
+        let about = about.map_or(UNKNOWN, |about| turn.chains.resolved(about));
+        if turn.is_over(connection, at_ns) {
             self.turned(task, requests);
         }
-        if let Some(work) = self.tasks.get_mut(&task) {
-            work.order.reads(about, connection, at_ns);
+        if let Some(turn) = self.turn(task) {
+            turn.reads(about, connection, at_ns);
         }
     }
 
@@ -212,10 +211,9 @@ impl Attribution {
         at_ns: u64,
         requests: &mut impl Requests,
     ) -> Cause {
-        let Some(work) = self.tasks.get_mut(&task) else {
+        let Some(turn) = self.turn(task) else {
             return Cause::Unknown;
         };
-        let turn = &mut work.order;
         let is_woken = at_ns.saturating_sub(turn.active_ns) >= ONE_TURN_NS;
         turn.active_ns = turn.active_ns.max(at_ns);
         if turn.wrote.len() < READS && !turn.wrote.contains(&on.connection) {
@@ -225,6 +223,8 @@ impl Attribution {
             && turn.reads.last().is_some_and(|newest| newest.at_ns > began_ns)
             && let Some(cause) = turn.calls_connected(call, began_ns, requests)
         {
+            let found = turn.chains.take_found();
+            self.found(task, found);
             return cause;
         }
         let Some((newest, earlier)) = turn.reads.split_last_mut() else {
@@ -255,7 +255,7 @@ impl Attribution {
             let may = [&[one][..], &turn.stalled].concat();
             let group = turn.chains.group_of(&may, false);
             turn.chains
-                .said(group, Way::Call(on.peer), chain, u64::MAX >> (MEMBERS - may.len()));
+                .said(group, Way::Call(on.peer), chain, places_from(0, may.len()));
             return Cause::Request(chain);
         }
         let Some(served) = turn.chains.served(one, requests) else {
@@ -268,8 +268,7 @@ impl Attribution {
 
     /// A loop has turned: whose calls were those of which that is not decided?
     pub fn turned(&mut self, task: Task, requests: &mut impl Requests) {
-        let Some(work) = self.tasks.get_mut(&task) else { return };
-        let turn = &mut work.order;
+        let Some(turn) = self.turn(task) else { return };
         let kept_back = std::mem::take(&mut turn.kept_back);
         let mut reads = std::mem::take(&mut turn.reads);
         let mut members = Vec::new();
@@ -281,7 +280,7 @@ impl Attribution {
                 turn.past.push_back((read.at_ns, 0, 0));
                 continue;
             }
-            let places = places(members.len(), read.about.len());
+            let places = places_from(members.len(), read.about.len());
             members.extend_from_slice(&read.about);
             said.extend(
                 read.answered
@@ -305,7 +304,7 @@ impl Attribution {
                 .take(reads.len())
                 .for_each(|(.., places)| *places <<= 1);
         }
-        let all = places(0, members.len());
+        let all = places_from(0, members.len());
         let calls = kept_back.iter();
         said.extend(calls.map(|(call, peer)| (Way::KeptBack(*peer), Some(*call), turn.chains.begin(*call), all)));
         if !members.is_empty() {
@@ -343,8 +342,13 @@ impl Attribution {
 
     /// What may be the request's, which this thread has answered, of that of which it is not known whose it is.
     pub fn possible(&self, task: Task, inbound: Inbound) -> Possible {
-        let work = self.tasks.get(&task);
-        work.map(|work| work.order.chains.possible(inbound)).unwrap_or_default()
+        let turn = self.tasks.get(&task).and_then(|work| work.order.as_deref());
+        turn.map(|turn| turn.chains.possible(inbound)).unwrap_or_default()
+    }
+
+    /// What a thread reads and says; `None` of one that has read nothing.
+    fn turn(&mut self, task: Task) -> Option<&mut Turn> {
+        self.tasks.get_mut(&task)?.order.as_deref_mut()
     }
 
     /// So many calls that had been ambiguous are a request's.
@@ -361,8 +365,7 @@ impl Attribution {
         served: &mut Served,
         requests: &mut impl Requests,
     ) {
-        let Some(work) = self.tasks.get_mut(&task) else { return };
-        let turn = &mut work.order;
+        let Some(turn) = self.turn(task) else { return };
         if let Some(chain) = turn.answered(inbound, served) {
             turn.chains.belongs(chain, inbound, served, requests);
         }

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::exchange::Class;
 use perf_common::record::TASK;
@@ -557,4 +559,68 @@ fn an_invocation_of_one_of_several_requests_is_ambiguous() {
     program.reads(1, "b", 0);
     assert_eq!(program.was_in(1, 5, [0, 1]), Cause::Ambiguous);
     assert_eq!(program.invoked(1, "b"), []);
+}
+
+/// What a loop does, of what there is at the moment.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Reads,
+    Asks {
+        on: u64,
+        peer: u32,
+        is_shared: bool,
+        connected: bool,
+    },
+    Hears(usize),
+    Answers(usize),
+    Waits(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => Just(Step::Reads),
+        4 => (1..12_u64, 0..3_u32, any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(on, peer, is_shared, connected)| {
+            Step::Asks { on, peer, is_shared, connected }
+        }),
+        5 => any::<usize>().prop_map(Step::Hears),
+        2 => any::<usize>().prop_map(Step::Answers),
+        3 => prop_oneof![Just(1_u64), Just(200)].prop_map(Step::Waits),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_loop_does_each_call_is_given_once(steps in prop::collection::vec(step(), 1..400)) {
+        let mut program = Program::new();
+        let (mut at, mut open, mut asked) = (0, Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Reads => {
+                    program.reads(1, "any", at);
+                    open.push(program.names["any"]);
+                }
+                Step::Asks { on, peer, is_shared, connected } => {
+                    let connected_ns = connected.then_some(at.saturating_sub(1) * MS);
+                    let line = Line { connection: on, is_shared, peer, connected_ns };
+                    asked.push(program.asks_over(1, 1, line, at));
+                }
+                Step::Hears(which) if !asked.is_empty() => {
+                    let asked = asked.remove(which % asked.len());
+                    program.hears(1, asked, at);
+                }
+                Step::Answers(which) if !open.is_empty() => {
+                    let one = open.remove(which % open.len());
+                    program.names.insert("any", one);
+                    program.answers(1, "any");
+                }
+                Step::Waits(ms) => at += ms,
+                Step::Hears(_) | Step::Answers(_) => {}
+            }
+        }
+        let account = program.attribution.account();
+        prop_assert!(account.attributed + account.ambiguous <= account.calls);
+        let Table { served, answered, .. } = &program.served;
+        let given: usize = served.values().chain(answered.values()).map(|served| served.calls.len()).sum();
+        prop_assert_eq!(given as u64, account.attributed);
+    }
 }
