@@ -3,12 +3,10 @@
 
 use super::api::{self, Api};
 use super::reader::Reader;
-use super::request::{Header, before_epoch, has_epoch, name};
+use super::request::{ACKS, Header, before_epoch, has_epoch, name};
 use super::response::{self, LONGEST_NUMBER};
 use crate::protocol::framed::{cover, cover_behind};
 
-/// Who has to have what Produce brings: nobody, the leader, all.
-const ACKS: std::ops::RangeInclusive<i16> = -1..=1;
 const TIMEOUT_BYTES: usize = 4;
 /// A greater number of topics is none.
 const MAX_TOPICS: usize = 9999;

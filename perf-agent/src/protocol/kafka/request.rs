@@ -42,6 +42,8 @@ pub(super) struct Records<'a> {
     pub(super) in_session: bool,
 }
 
+/// Who has to have what Produce brings: nobody, the leader, all. Brokers refuse other numbers.
+pub(super) const ACKS: std::ops::RangeInclusive<i16> = -1..=1;
 /// The length of a string that is null.
 const NULL: i16 = -1;
 
@@ -105,7 +107,8 @@ fn produce(reader: &mut Reader<'_>, version: i16, records: &mut Records<'_>) -> 
         // The transaction's id.
         reader.string()?;
     }
-    records.unanswered = reader.int16()? == 0;
+    let acks = reader.int16().filter(|acks| ACKS.contains(acks))?;
+    records.unanswered = acks == 0;
     // The timeout.
     reader.skip(4)
 }

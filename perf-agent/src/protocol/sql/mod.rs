@@ -53,8 +53,8 @@ pub fn fingerprint(statement: &[u8], dialect: Dialect, cut: bool, out: &mut Stri
     let mut lexer = Lexer::new(statement, dialect);
     let mut writer = Writer::new(dialect, out);
     while let Some(token) = lexer.next(writer.after_operand()) {
-        // The last word may be a part of a longer one.
-        if cut && lexer.reached_end() && token != Token::Value {
+        // The last word may be a part of a longer one. A dot is whole, and makes the word before it a name.
+        if cut && lexer.reached_end() && !matches!(token, Token::Value | Token::Dot) {
             break;
         }
         if writer.token(token, lexer.upcoming()) == Written::Full {

@@ -248,6 +248,8 @@ fn what_was_cut_ends_with_an_ellipsis() {
         assert_eq!(cut("SELECT a FROM some_ta", dialect), "SELECT a FROM …");
         assert_eq!(cut("SELECT a FROM t ", dialect), "SELECT a FROM t …");
         assert_eq!(cut("SELECT a; SEL", dialect), "SELECT a; …");
+        assert_eq!(cut("SELECT a FROM all.", dialect), "SELECT a FROM all. …");
+        assert_eq!(of("SELECT a FROM all. …", dialect), "SELECT a FROM all. …");
         assert_eq!(cut("", dialect), "…");
         let long = of(&format!("SELECT {}", "places, ".repeat(100)), dialect);
         assert!(long.len() <= MAX_FINGERPRINT && long.ends_with("places, …"), "{long}");
