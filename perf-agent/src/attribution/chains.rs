@@ -202,7 +202,8 @@ impl Chains {
 
     fn place(&self, id: Inbound) -> Option<usize> {
         let first = self.all.front().filter(|_| is_chain(id))?.id.serial;
-        usize::try_from(id.serial.checked_sub(first)?).ok()
+        let place = usize::try_from(id.serial.checked_sub(first)?).ok()?;
+        (place < self.all.len()).then_some(place)
     }
 
     fn chain(&self, id: Inbound) -> Option<&Chain> {

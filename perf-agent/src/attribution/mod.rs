@@ -420,6 +420,8 @@ impl Attribution {
         }
         // A coroutine's answers are read by others, whose business they are not.
         if let Some(hearer) = hearer {
+            // And chains are of one thread.
+            let owner = owner.filter(|owner| hearer == asker || !chains::is_chain(*owner));
             self.heard(hearer, owner, connection, call.end_ns, requests);
         }
     }

@@ -561,7 +561,7 @@ fn an_invocation_of_one_of_several_requests_is_ambiguous() {
     assert_eq!(program.invoked(1, "b"), []);
 }
 
-/// What a loop does, of what there is at the moment.
+/// What a loop does, of what there is at the moment: what another one began as well.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Reads,
@@ -590,28 +590,28 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn whatever_a_loop_does_each_call_is_given_once(steps in prop::collection::vec(step(), 1..400)) {
+    fn whatever_loops_do_each_call_is_given_once(steps in prop::collection::vec((1..4_u32, step()), 1..400)) {
         let mut program = Program::new();
         let (mut at, mut open, mut asked) = (0, Vec::new(), Vec::new());
-        for step in steps {
+        for (tid, step) in steps {
             match step {
                 Step::Reads => {
-                    program.reads(1, "any", at);
+                    program.reads(tid, "any", at);
                     open.push(program.names["any"]);
                 }
                 Step::Asks { on, peer, is_shared, connected } => {
                     let connected_ns = connected.then_some(at.saturating_sub(1) * MS);
                     let line = Line { connection: on, is_shared, peer, connected_ns };
-                    asked.push(program.asks_over(1, 1, line, at));
+                    asked.push(program.asks_over(tid, 1, line, at));
                 }
                 Step::Hears(which) if !asked.is_empty() => {
                     let asked = asked.remove(which % asked.len());
-                    program.hears(1, asked, at);
+                    program.hears(tid, asked, at);
                 }
                 Step::Answers(which) if !open.is_empty() => {
                     let one = open.remove(which % open.len());
                     program.names.insert("any", one);
-                    program.answers(1, "any");
+                    program.answers(tid, "any");
                 }
                 Step::Waits(ms) => at += ms,
                 Step::Hears(_) | Step::Answers(_) => {}
