@@ -157,7 +157,7 @@ impl Language for Kafka {
         if bytes.len() < least.min(length) {
             return Measure::More;
         }
-        match Header::of(bytes) {
+        match Header::of(bytes).filter(|header| header.is_within(length)) {
             Some(header) if matches!(header.key, api::PRODUCE | api::FETCH) => whole_or_head(length, REQUEST_HEAD),
             Some(_) => whole_or_head(length, least),
             None if self.tokens => whole_or_head(length, 0),

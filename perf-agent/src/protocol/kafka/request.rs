@@ -78,7 +78,12 @@ impl<'a> Header<'a> {
     /// Can it be that of a request of so many bytes: is the client's name a text in it?
     pub(super) fn fits(&self, bytes: usize) -> bool {
         let is_text = |byte: &u8| (b' '..=b'~').contains(byte);
-        Self::BYTES + self.client_bytes <= bytes && self.client.iter().all(is_text)
+        self.is_within(bytes) && self.client.iter().all(is_text)
+    }
+
+    /// Does it end within so many bytes?
+    pub(super) fn is_within(&self, bytes: usize) -> bool {
+        Self::BYTES + self.client_bytes <= bytes
     }
 
     /// What it says of topics; only for Produce and Fetch.

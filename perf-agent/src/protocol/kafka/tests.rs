@@ -502,3 +502,21 @@ fn an_answer_whose_numbers_are_none_of_a_request_begins_none() {
     ));
     assert!(begins_request(b"\0\0\0\x0a\0\x12\0\0\0\0\0\x03\xff\xff"));
 }
+
+#[test]
+fn a_client_whose_name_goes_beyond_its_request_sends_none() {
+    let mut kafka = Kafka::default();
+    let first = Seen {
+        at_ns: 1,
+        arrival_ns: None,
+        tgid: 1,
+        tid: 1,
+    };
+    kafka.request = Some(Sized { size: 28, first });
+    let measure = |bytes| kafka.measure(Half::Request, bytes);
+    assert_eq!(measure(b"\0\0\0\x03\0\x02\x07aaa"), Measure::Malformed);
+    assert!(matches!(
+        measure(b"\0\0\0\x03\0\x02\x07a\0\x12"),
+        Measure::Message { .. }
+    ));
+}
