@@ -322,7 +322,7 @@ const MYSQL: usize = 4;
 /// The bytes with another secret, and where it stands.
 fn filled(template: &[u8], secret: &[u8; 8]) -> (Vec<u8>, Vec<usize>) {
     // None that stands for what was taken out, that ends a word, or that means something where secrets stand (a comment in SQL).
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwyzABCDEFGHIJKLMNOPQRSTUVWYZ23456789_.=,~\x80\xc3\xff";
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwyzABCDEFGHIJKLMNOPQRSTUVWYZ23456789_.=,~\x80\xc3";
     let mut bytes = template.to_vec();
     let mut places = Vec::new();
     for at in 0..bytes.len() {
