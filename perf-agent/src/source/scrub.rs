@@ -194,7 +194,7 @@ impl Scrubber {
         }
         if stream.line.is_unknown() && begins_like_a_message(payload) {
             stream.line = Line::start();
-        } else if stream.line.is_unknown() && flags & u64::from(flag::FIRST) != 0 {
+        } else if connection.http && stream.line.is_unknown() && flags & u64::from(flag::FIRST) != 0 {
             stream.line.state = State::FirstWord;
         }
         let first = if connection.http {
