@@ -348,6 +348,8 @@ struct Records {
     secrets: Vec<(usize, usize)>,
     ends: [u32; 2],
     at_ns: u64,
+    /// The direction that moved last.
+    last: Option<bool>,
     /// Nothing was lost or left out, and nothing said but turns and statements.
     whole: bool,
 }
@@ -378,6 +380,7 @@ impl Records {
             secrets: Vec::new(),
             ends: [0; 2],
             at_ns: 2_000_000_000,
+            last: None,
             whole: from_start,
         }
     }
@@ -396,7 +399,8 @@ impl Records {
         let is_cut = copied.len() < bytes.len();
         let mut header = RecordHeader::of::<DataRecord>(kind::DATA, 0, self.at_ns);
         header.size += copied.len() as u32;
-        header.flags = flag::FIRST | if is_cut { flag::TAIL } else { 0 };
+        let turned = self.last.replace(sent) != Some(sent);
+        header.flags = if turned { flag::FIRST } else { 0 } | if is_cut { flag::TAIL } else { 0 };
         let mut tail = [0; 8];
         let last = bytes.len().min(8);
         if is_cut {
@@ -466,7 +470,9 @@ fn seen(records: &[Vec<u8>]) -> Vec<String> {
         );
         format!("{of:?} {:?} {:?} {bytes:?}", it.outcome, it.times)
     });
-    exchanges.chain([format!("{:?}", snapshot.accounting)]).collect()
+    exchanges
+        .chain([format!("{:?}", snapshot.accounting.exchanges)])
+        .collect()
 }
 
 fuzz_target!(|input: Input<'_>| {
