@@ -350,6 +350,8 @@ struct Records {
     at_ns: u64,
     /// The direction that moved last.
     last: Option<bool>,
+    /// All that was said are messages of the protocol, or parts of them.
+    in_place: bool,
     /// Nothing was lost or left out, and nothing said but turns and statements.
     whole: bool,
 }
@@ -381,6 +383,7 @@ impl Records {
             ends: [0; 2],
             at_ns: 2_000_000_000,
             last: None,
+            in_place: true,
             whole: from_start,
         }
     }
@@ -420,7 +423,7 @@ impl Records {
             tail,
         };
         let number = self.records.len();
-        for place in secrets {
+        for place in secrets.filter(|_| self.in_place) {
             if place < copied.len() {
                 self.secrets.push((number, size_of::<DataRecord>() + place));
             }
@@ -502,7 +505,8 @@ fuzz_target!(|input: Input<'_>| {
                 said.moved(asks, &statement, usize::MAX, std::iter::empty());
             }
             Step::Bytes { sent, bytes } => {
-                said.whole = false;
+                // Behind what belongs to no message, a secret may stand where a number is expected.
+                (said.whole, said.in_place) = (false, false);
                 said.moved(*sent, bytes, usize::MAX, std::iter::empty());
             }
             Step::Cut {
