@@ -194,7 +194,7 @@ impl Scrubber {
         }
         if stream.line.is_unknown() && begins_like_a_message(payload) {
             stream.line = Line::start();
-        } else if stream.line.is_unknown() && flags & u64::from(flag::FIRST) != 0 {
+        } else if connection.http && stream.line.is_unknown() && flags & u64::from(flag::FIRST) != 0 {
             stream.line.state = State::FirstWord;
         }
         let first = if connection.http {
@@ -538,9 +538,12 @@ fn begins_like_a_message(payload: &[u8]) -> bool {
     let known = payload.len().min(SNIFF_BYTES);
     first[..known].copy_from_slice(&payload[..known]);
     let looks = sniff(first, known, u32::try_from(payload.len()).unwrap_or(u32::MAX));
-    // A piece of a value may consist of capitals; a message that is cut within its first word says nothing yet.
+    // A piece of a value may consist of capitals, with a space behind; a message that is cut within its first word says nothing
+    // yet.
     looks == looks::HTTP1_RESPONSE
-        || (looks == looks::HTTP1_REQUEST && payload.iter().take(METHOD_BYTES).any(|&byte| byte == b' '))
+        || (looks == looks::HTTP1_REQUEST
+            && payload.iter().take(OPENING_BYTES).any(|&byte| byte == b' ')
+            && Opening::default().goes_on(payload))
 }
 
 /// A little-endian number in a record, 0 if the record is shorter.
@@ -672,6 +675,11 @@ mod tests {
                 "\r\nGET / HTTP/1.1\r\nA: b\r\n",
             ),
             (origin::JOINED, &["GETTHESECRET"], "????????????"),
+            (
+                origin::JOINED,
+                &["GET /?a=SEC", "RET HTTP/1.1\r\nA: b\r\n"],
+                "???????????xxxxxxxxxxxx\r\nA: b\r\n",
+            ),
             (
                 origin::JOINED,
                 &["SECRET PART of a statement"],

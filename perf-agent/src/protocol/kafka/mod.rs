@@ -43,7 +43,8 @@ pub const ENTRY: ProtocolEntry = ProtocolEntry {
 /// Bytes of a size.
 const SIZE_BYTES: usize = 4;
 /// No message is longer: brokers refuse requests beyond 100 MiB (`socket.request.max.bytes`), if nobody tells them otherwise.
-const MAX_SIZE: usize = 1 << 30;
+/// So a size begins with no letter.
+const MAX_SIZE: usize = 1 << 28;
 /// A request whose size was read apart is of the small ones that a connection begins with.
 const MAX_APART: usize = 4096;
 /// Bytes of a request that are looked at: enough for its header, a transaction's id and a topic's name.
@@ -226,7 +227,12 @@ impl Language for Kafka {
             Half::Response => self.response,
         };
         if sized.is_none() && head.len() <= SIZE_BYTES {
-            // It is a size.
+            // It is a size, if it can be.
+            let mut whole = [0; SIZE_BYTES];
+            whole.iter_mut().zip(&*head).for_each(|(to, from)| *to = *from);
+            if size(&whole).is_none_or(|size| size > MAX_SIZE) {
+                framed::cover(head);
+            }
             return;
         }
         if half == Half::Request {

@@ -520,3 +520,13 @@ fn a_client_whose_name_goes_beyond_its_request_sends_none() {
         Measure::Message { .. }
     ));
 }
+
+#[test]
+fn letters_begin_no_size() {
+    let kafka = Kafka::default();
+    for (said, clean) in [(&b"SEC"[..], &b"xxx"[..]), (b"\0\x01S", b"\0\x01S")] {
+        let mut head = said.to_vec();
+        kafka.blank(Half::Request, &mut head, &Pairs::default());
+        assert_eq!(head, clean);
+    }
+}

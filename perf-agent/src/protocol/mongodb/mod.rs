@@ -16,7 +16,7 @@ mod reply;
 #[cfg(test)]
 pub(super) mod tests;
 
-use self::bson::{int32, length};
+use self::bson::{LENGTH, int32, length};
 pub(crate) use self::operation::is_await;
 use self::operation::{Operation, is_of_commands, namespace};
 use self::reply::Reply;
@@ -262,8 +262,13 @@ impl Language for Mongodb {
             Half::Request => &self.asking,
             Half::Response => &self.answering,
         };
-        // Of a header all stays.
-        let Some(Begun { header, .. }) = *begun else { return };
+        let Some(Begun { header, .. }) = *begun else {
+            // Of a header all stays, if it can be one.
+            if head.len() >= LENGTH && length(head, 0).is_none_or(|length| length > HEADER + MAX_MESSAGE) {
+                framed::cover(head);
+            }
+            return;
+        };
         match (half, header.code) {
             (Half::Request, code::MSG) => blank::message(head, blank::Document::COMMAND),
             (Half::Response, code::MSG) => blank::message(head, blank::Document::Reply),

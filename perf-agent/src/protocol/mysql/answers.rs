@@ -12,6 +12,8 @@ const OK: u8 = 0x00;
 const FILE: u8 = 0xfb;
 const END: u8 = 0xfe;
 const ERROR: u8 = 0xff;
+/// A greeting begins with the version of the protocol.
+const GREETING: u8 = 10;
 /// An error that is none, but tells how far a statement is (MariaDB).
 const PROGRESS: u16 = u16::MAX;
 
@@ -318,7 +320,7 @@ impl Answering {
         let kept = match (self.stage, payload.first().copied()) {
             _ if self.goes_on => 0,
             (_, Some(ERROR)) => 1 + 2 + 1 + 5,
-            (Stage::Beginning, _) if header.sequence == 0 => greeting_behind_scramble(payload),
+            (Stage::Beginning, Some(GREETING)) if header.sequence == 0 => greeting_behind_scramble(payload),
             (_, Some(END)) if whole == EOF_BYTES => 5,
             // The statement's number and those of parameters and columns.
             (Stage::Beginning | Stage::Result, Some(OK)) if whole == 12 => 12,

@@ -639,3 +639,10 @@ pub(in crate::protocol) fn conversation() -> BoxedStrategy<Talked> {
         })
         .boxed()
 }
+
+#[test]
+fn what_begins_like_no_greeting_is_written_as_nothing() {
+    let mut head = *b"\x20\x01\x36\0\0\0\x0a8.0.36\0\x05\0\0\0SCRAMBLE\0";
+    Mysql::default().blank(Half::Response, &mut head, &Pairs::default());
+    assert!(memchr::memmem::find(&head, b"MB").is_none(), "{}", head.escape_ascii());
+}
