@@ -114,11 +114,7 @@ impl Breakdown {
         put(out, self.ambiguous.into());
         put(out, self.downstream.len() as u128);
         for downstream in &self.downstream {
-            put(out, downstream.endpoint.into());
-            put(out, downstream.calls.into());
-            put(out, downstream.most.into());
-            put(out, downstream.repeated.into());
-            downstream.time.pack(out);
+            downstream.pack(out);
         }
     }
 
@@ -129,13 +125,7 @@ impl Breakdown {
             calls: std::array::from_fn(|_| reader.u64()),
             ambiguous: reader.u64(),
             downstream: (0..reader.u64().min(DOWNSTREAM as u64))
-                .map(|_| Downstream {
-                    endpoint: reader.u64(),
-                    calls: reader.u64(),
-                    most: reader.u32(),
-                    repeated: reader.u64(),
-                    time: Distribution::unpack(reader),
-                })
+                .map(|_| Downstream::unpack(reader))
                 .collect(),
         }
     }
@@ -158,5 +148,73 @@ impl Downstream {
         self.most = self.most.max(share.calls);
         self.repeated += u64::from(share.calls >= REPEATED);
         self.time.record(share.time_ns);
+    }
+
+    fn pack(&self, out: &mut Vec<u8>) {
+        // As it is: it is a hash.
+        out.extend(self.endpoint.to_le_bytes());
+        self.time.pack(out);
+        // Most endpoints are called once by whoever calls them.
+        let again = self.calls.saturating_sub(self.time.count());
+        put(out, again.into());
+        if again > 0 {
+            put(out, self.most.into());
+            put(out, self.repeated.into());
+        }
+    }
+
+    fn unpack(reader: &mut Reader<'_>) -> Self {
+        let endpoint = u64::from_le_bytes(std::array::from_fn(|_| reader.byte()));
+        let time = Distribution::unpack(reader);
+        let again = reader.u64();
+        let (most, repeated) = if again > 0 {
+            (reader.u32(), reader.u64())
+        } else {
+            (u32::from(time.count() > 0), 0)
+        };
+        Self {
+            endpoint,
+            calls: time.count().saturating_add(again),
+            most,
+            repeated,
+            time,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compact_form_gives_everything_back() {
+        let share = |endpoint: u64, calls, time_ns| Share {
+            endpoint,
+            calls,
+            time_ns,
+        };
+        let mut breakdown = Breakdown::default();
+        for endpoints in [
+            vec![],
+            vec![share(u64::MAX, 1, 5)],
+            vec![share(1, 12, 7_000), share(2, 1, 9_000)],
+            vec![share(2, 1, 9_001)],
+        ] {
+            let shares = Shares {
+                own_ns: 17,
+                class_ns: std::array::from_fn(|class| class as u64 * 1000),
+                calls: [2; Class::ALL.len()],
+                endpoints,
+            };
+            breakdown.add(&shares, 3);
+        }
+        let mut bytes = Vec::new();
+        breakdown.pack(&mut bytes);
+        assert_eq!(Breakdown::unpack(&mut Reader::new(&bytes)), breakdown);
+        let repeats = breakdown
+            .downstream
+            .iter()
+            .map(|called| (called.calls, called.most, called.repeated));
+        assert_eq!(repeats.collect::<Vec<_>>(), [(12, 12, 1), (2, 1, 0), (1, 1, 0)]);
     }
 }

@@ -294,10 +294,31 @@ pub(crate) fn bucket_of(value: u64) -> u16 {
     u16::try_from(index).unwrap_or(u16::MAX)
 }
 
-/// The compact form of closed slots.
+/// The compact form of closed slots: nothing is written that follows from what is before it. Samples that are all the same,
+/// and one alone, are their number and their value.
 mod packed {
-    use super::{Distribution, Moments};
+    use super::{Distribution, HIGHEST_NS, Moments, bucket_of};
     use crate::aggregate::packing::{BitReader, Bits, Reader, put};
+
+    impl Moments {
+        /// Of samples that are all the same.
+        fn of_same(count: u64, value: u64) -> Self {
+            let square = u128::from(value) * u128::from(value);
+            Self {
+                count,
+                sum: u128::from(count) * u128::from(value),
+                squares: square.saturating_mul(count.into()),
+                min: value,
+                max: value,
+                beyond: if value > HIGHEST_NS { count } else { 0 },
+            }
+        }
+
+        /// The least that the sum of the squares can be (Cauchy and Schwarz).
+        fn least_squares(&self) -> u128 {
+            self.sum.checked_mul(self.sum).unwrap_or(0) / u128::from(self.count.max(1))
+        }
+    }
 
     impl Distribution {
         /// Appends the compact form.
@@ -307,17 +328,27 @@ mod packed {
             if moments.count == 0 {
                 return;
             }
-            put(out, moments.sum);
-            put(out, moments.squares);
             put(out, moments.min.into());
             put(out, (moments.max - moments.min).into());
-            put(out, moments.beyond.into());
+            if moments.max == moments.min {
+                return;
+            }
+            put(out, moments.sum - u128::from(moments.count) * u128::from(moments.min));
+            put(out, moments.squares - moments.least_squares());
+            if moments.max > HIGHEST_NS {
+                put(out, moments.beyond.into());
+            }
             put(out, self.indexes.len() as u128);
+            // The first bucket is that of the least sample, and the last one has what the others have not.
             let mut bits = Bits::new(out);
-            let (mut index_before, mut count_before) = (0, 1);
-            for (index, count) in self.buckets() {
-                bits.gamma(u64::from(index - index_before) + 1);
-                bits.near(count, count_before);
+            let (mut index_before, mut count_before) = (self.indexes[0], 1);
+            for (place, (index, count)) in self.buckets().enumerate() {
+                if place > 0 {
+                    bits.gamma(u64::from(index - index_before));
+                }
+                if place + 1 < self.indexes.len() {
+                    bits.near(count, count_before);
+                }
                 (index_before, count_before) = (index, count);
             }
             bits.finish();
@@ -346,27 +377,42 @@ mod packed {
             if count == 0 {
                 return Self::default();
             }
-            let (sum, squares, min) = (reader.u128(), reader.u128(), reader.u64());
-            let max = min + reader.u64();
-            let beyond = reader.u64();
+            let (min, wide) = (reader.u64(), reader.u64());
+            let first = bucket_of(min.min(HIGHEST_NS));
+            if wide == 0 {
+                return Self::new(Moments::of_same(count, min), vec![(first, count)]);
+            }
+            let max = min.saturating_add(wide);
+            let mut moments = Moments {
+                count,
+                sum: reader.u128().saturating_add(u128::from(count) * u128::from(min)),
+                squares: 0,
+                min,
+                max,
+                beyond: 0,
+            };
+            moments.squares = reader.u128().saturating_add(moments.least_squares());
+            if max > HIGHEST_NS {
+                moments.beyond = reader.u64();
+            }
             let used = usize::try_from(reader.u64()).unwrap_or(0);
             let mut this = Self {
-                moments: Moments {
-                    count,
-                    sum,
-                    squares,
-                    min,
-                    max,
-                    beyond,
-                },
+                moments,
                 indexes: Vec::with_capacity(used),
                 counts: Vec::with_capacity(used),
             };
             let mut bits = BitReader::new(reader);
-            let (mut index, mut count) = (0, 1);
-            for _ in 0..used {
-                index += bits.gamma() - 1;
-                count = bits.near(count);
+            let (mut index, mut count_before, mut left) = (u64::from(first), 1, count);
+            for place in 0..used {
+                if place > 0 {
+                    index += bits.gamma();
+                }
+                let count = if place + 1 < used {
+                    bits.near(count_before)
+                } else {
+                    left
+                };
+                (count_before, left) = (count, left.saturating_sub(count));
                 this.indexes.push(u16::try_from(index).unwrap_or(u16::MAX));
                 this.counts.push(count);
             }
@@ -447,7 +493,9 @@ mod tests {
         }
 
         #[test]
-        fn the_compact_form_gives_everything_back(values in times()) {
+        fn the_compact_form_gives_everything_back(values in times(), few in 1usize..4, same in 0usize..4) {
+            // Few, and the same several times, are written in other ways.
+            let values = [&values[..values.len().min(few << (7 * (same % 2)))], &vec![values[0]; same]].concat();
             let distribution = of(&values);
             let mut bytes = Vec::new();
             distribution.pack(&mut bytes);
@@ -464,6 +512,40 @@ mod tests {
         let summary = distribution.summary().unwrap();
         assert_eq!(summary.max_ns, 3 * HIGHEST_NS);
         assert_eq!(summary.sum_ns, 1 + 5 * u128::from(HIGHEST_NS));
+    }
+
+    #[test]
+    fn the_compact_form_keeps_sums_that_do_not_fit() {
+        let of_many = |value: u64| {
+            Distribution::new(
+                Moments {
+                    count: 1 << 40,
+                    sum: u128::from(value) << 40,
+                    squares: (u128::from(value) * u128::from(value)).saturating_mul(1 << 40),
+                    min: value,
+                    max: value,
+                    beyond: 1 << 40,
+                },
+                vec![(bucket_of(HIGHEST_NS), 1 << 40)],
+            )
+        };
+        let longest = of_many(u64::MAX);
+        let mut both = longest.clone();
+        both.merge(&of_many(u64::MAX - 1));
+        for distribution in [longest, both] {
+            let mut bytes = Vec::new();
+            distribution.pack(&mut bytes);
+            assert_eq!(Distribution::unpack(&mut Reader::new(&bytes)), distribution);
+        }
+    }
+
+    #[test]
+    fn one_sample_takes_no_more_than_its_value() {
+        for values in [&[0; 5][..], &[1_000_000], &[1_000_000, 1_000_000]] {
+            let mut bytes = Vec::new();
+            of(values).pack(&mut bytes);
+            assert!(bytes.len() <= 5, "{values:?}: {bytes:?}");
+        }
     }
 
     #[test]
