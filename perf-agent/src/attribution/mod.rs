@@ -211,8 +211,10 @@ pub trait Requests {
 #[derive(Debug, Default)]
 pub struct Attribution {
     tasks: HashMap<Task, Work>,
-    /// Processes that make calls: by a hash of their numbers, so that others cost next to nothing. There may be some more.
-    callers: Callers,
+    /// Processes that make calls.
+    callers: Seen,
+    /// Processes that receive requests.
+    servers: Seen,
     processes: HashMap<u32, Known>,
     births: u64,
     /// Every process is followed.
@@ -220,16 +222,17 @@ pub struct Attribution {
     account: Account,
 }
 
+/// Processes, by a hash of their numbers, so that others cost next to nothing. There may be some more.
 #[derive(Debug)]
-struct Callers([u64; 64]);
+struct Seen([u64; 64]);
 
-impl Default for Callers {
+impl Default for Seen {
     fn default() -> Self {
         Self([0; 64])
     }
 }
 
-impl Callers {
+impl Seen {
     fn place(tgid: u32) -> (usize, u64) {
         let hash = tgid.wrapping_mul(0x9e37_79b9) >> 20;
         ((hash >> 6) as usize, 1 << (hash & 63))
@@ -288,6 +291,7 @@ impl Attribution {
     /// A task received a request.
     #[inline]
     pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
+        self.servers.add(task.tgid);
         if self.follows(task.tgid) {
             let work = self.heard(task, Some(inbound), 0, at_ns, requests);
             let received_before = std::mem::replace(&mut work.receives, true);
@@ -346,6 +350,9 @@ impl Attribution {
         requests: &mut impl Requests,
     ) -> Cause {
         self.callers.add(task.tgid);
+        if !self.serves(task.tgid) {
+            return Cause::Unknown;
+        }
         let Some(work) = self.tasks.get_mut(&task) else {
             return Cause::Unknown;
         };
@@ -393,6 +400,9 @@ impl Attribution {
         call: Call,
         requests: &mut impl Requests,
     ) {
+        if !self.serves(asker.tgid) {
+            return;
+        }
         self.account.calls += 1;
         if let Some(known) = self.known(asker.tgid) {
             known.calls += 1;
@@ -429,6 +439,11 @@ impl Attribution {
     /// Does the process call others, as far as is known?
     pub fn calls_others(&self, tgid: u32) -> bool {
         self.callers.has(tgid)
+    }
+
+    /// Does the process receive requests, as far as is known?
+    fn serves(&self, tgid: u32) -> bool {
+        self.servers.has(tgid)
     }
 
     fn follows(&self, tgid: u32) -> bool {
@@ -545,8 +560,9 @@ impl Attribution {
         if let Some(served) = inbound.and_then(|inbound| requests.served(inbound)) {
             self.goes_on(served);
         }
-        self.work(task);
-        if task.is_thread() {
+        // What a thread reads that receives no requests is in no order with any.
+        let receives = self.work(task).receives || connection == 0;
+        if task.is_thread() && receives {
             self.reads(task, inbound, connection, at_ns, requests);
         }
         let work = self.work(task);

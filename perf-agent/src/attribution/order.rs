@@ -177,9 +177,14 @@ impl Turn {
 
 /// So many places from one on.
 fn places_from(first: usize, count: usize) -> u64 {
-    (0..MEMBERS)
-        .filter(|place| (first..first + count).contains(place))
-        .fold(0, |all, place| all | 1 << place)
+    let below = |place: usize| {
+        u32::try_from(place)
+            .ok()
+            .and_then(|place| 1u64.checked_shl(place))
+            .unwrap_or(0)
+            .wrapping_sub(1)
+    };
+    below(first + count) & !below(first)
 }
 
 impl Attribution {

@@ -354,8 +354,8 @@ fn who_answers_a_request_has_worked_for_it() {
     program.hears(reader, again, 14);
     program.answers(two, "b");
     program.answers(one, "a");
-    // The first call was made before there was any request.
-    program.check(&[("b", &[20]), ("a", &[10, 11])], [3, 0, 1]);
+    // The first call was made before there was any request: it is in no account.
+    program.check(&[("b", &[20]), ("a", &[10, 11])], [3, 0, 0]);
 }
 
 #[test]
@@ -455,6 +455,8 @@ fn a_process_of_whose_calls_little_is_known_is_puzzling_once() {
     assert!(program.attribution.puzzling().is_empty(), "it serves nobody");
     program.reads(2, "a", 0);
     calls(&mut program, 2);
+    assert!(program.attribution.puzzling().is_empty(), "all of them are known");
+    calls(&mut program, 1);
     assert_eq!(program.attribution.puzzling(), [7]);
     assert!(program.attribution.puzzling().is_empty());
 }
