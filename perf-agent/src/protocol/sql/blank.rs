@@ -23,16 +23,14 @@ pub(in crate::protocol) fn blank(statement: &mut [u8], dialect: Dialect) {
         if token == Token::Rest || written == Written::Full {
             let kept = match token {
                 Token::Rest if said[begin..].starts_with(REST.as_bytes()) => begin + REST.len(),
-                Token::Rest | Token::Value => begin,
-                // The name for which there was no room.
+                Token::Rest => begin,
+                // The name or the value for which there was no room.
                 _ => end,
             };
-            let rest = &mut statement[kept..];
-            rest.fill(BLANK);
             if token == Token::Value {
-                // A literal still, and not a part of the word before it.
-                rest[0] = b'\'';
+                value(&mut statement[begin..end]);
             }
+            statement[kept..].fill(BLANK);
             return;
         }
         let piece = &mut statement[begin..end];
