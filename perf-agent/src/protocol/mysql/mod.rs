@@ -24,7 +24,7 @@ use self::commands::{Answer, Command, Names};
 use self::packet::{HEADER_BYTES, Header, capabilities, status};
 use self::statements::Statements;
 use super::framed::{self, Language, Measure, Message, Pairs, Talk};
-use super::sql::{self, Dialect};
+use super::sql::{self, Dialect, Memo};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
 use crate::exchange::{Loss, Outcome, Protocol, Ticket};
@@ -190,6 +190,8 @@ pub(super) struct Mysql {
     compresses: bool,
     /// What goes on as [`Mode::File`] or [`Mode::Stream`].
     stream: Option<Ticket>,
+    /// Of statements that were said before.
+    memo: Memo,
     /// An operation that is being written.
     text: String,
 }
@@ -331,7 +333,7 @@ impl Language for Mysql {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.statements.heap_bytes() + self.text.capacity()
+        self.statements.heap_bytes() + self.text.capacity() + self.memo.heap_bytes()
     }
 }
 
@@ -506,9 +508,9 @@ impl Mysql {
     }
 
     /// What a statement is called; nothing is written if it is not known.
-    fn fingerprint(&self, statement: &[u8], cut: bool, text: &mut String) {
+    fn fingerprint(&mut self, statement: &[u8], cut: bool, text: &mut String) {
         if !self.has_literal_backslashes(statement) {
-            sql::fingerprint(statement, Dialect::Mysql, cut, text);
+            text.push_str(self.memo.fingerprint(statement, Dialect::Mysql, cut));
         }
     }
 

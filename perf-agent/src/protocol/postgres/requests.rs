@@ -6,7 +6,7 @@ use super::{EMPTY, Kind, MAX_IN_FLIGHT, Note, Postgres, START_REPLICATION, Stage
 use crate::exchange::{Loss, Protocol};
 use crate::protocol::Seen;
 use crate::protocol::framed::{Message, Talk};
-use crate::protocol::sql::{Dialect, fingerprint};
+use crate::protocol::sql::Dialect;
 
 impl Postgres {
     pub(super) fn request(&mut self, message: &Message<'_>, talk: &mut Talk<'_, Note>) {
@@ -103,10 +103,12 @@ impl Postgres {
         open(operation, message.first, message.length, note, talk);
     }
 
-    /// Makes an operation of a simple query's statements. Their values are in them, so that few are said twice.
+    /// Makes an operation of a simple query's statements.
     fn name_query(&mut self, statement: &[u8]) {
         let (statement, cut) = whole(statement);
-        fingerprint(statement, Dialect::Postgresql, cut, &mut self.operation);
+        let fingerprint = self.memo.fingerprint(statement, Dialect::Postgresql, cut);
+        self.operation.clear();
+        self.operation.push_str(fingerprint);
         if self.operation.is_empty() {
             self.operation.push_str(EMPTY);
         } else if self

@@ -23,6 +23,7 @@ mod blank;
 mod keywords;
 mod lexer;
 mod memo;
+mod skeleton;
 mod summary;
 #[cfg(test)]
 mod tests;
