@@ -55,16 +55,11 @@ impl PeerNames {
     /// A process was answered. Gives how many addresses could not be kept.
     pub(super) fn learn(&mut self, resolved: &Resolved<'_>) -> usize {
         let now_ns = resolved.at_ns;
-        let lives_ns = (u64::from(resolved.ttl_s) * SECOND_NS).clamp(LEAST_NS, MOST_NS);
-        let known = Known {
-            tgid: resolved.tgid,
-            name: resolved.name.into(),
-            asked_ns: now_ns,
-            until_ns: now_ns.saturating_add(lives_ns),
-        };
         if self.askers.len() < MAX_ASKERS {
             self.askers.insert(resolved.tgid);
         }
+        // Most answers say what is known.
+        let mut name = None;
         let mut dropped = 0;
         for address in resolved.addresses {
             if !self.addresses.contains_key(address) && self.addresses.len() >= MAX_ADDRESSES {
@@ -74,7 +69,7 @@ impl PeerNames {
                     continue;
                 }
             }
-            self.addresses.entry(*address).or_default().learn(known.clone());
+            self.addresses.entry(*address).or_default().learn(resolved, &mut name);
         }
         dropped
     }
@@ -123,19 +118,29 @@ impl PeerNames {
 }
 
 impl Names {
-    fn learn(&mut self, known: Known) {
-        let same = |other: &Known| other.tgid == known.tgid && other.name == known.name;
-        if let Some(place) = self.all.iter().position(same) {
-            self.all[place] = known;
+    /// An answer holds the address. `name` is the name that was asked for, once it was needed.
+    fn learn(&mut self, resolved: &Resolved<'_>, name: &mut Option<Arc<str>>) {
+        let asked_ns = resolved.at_ns;
+        let lives_ns = (u64::from(resolved.ttl_s) * SECOND_NS).clamp(LEAST_NS, MOST_NS);
+        let until_ns = asked_ns.saturating_add(lives_ns);
+        let same = |known: &&mut Known| known.tgid == resolved.tgid && *known.name == *resolved.name;
+        if let Some(known) = self.all.iter_mut().find(same) {
+            (known.asked_ns, known.until_ns) = (asked_ns, until_ns);
             return;
         }
-        self.all.retain(|other| other.until_ns >= known.asked_ns);
+        self.all.retain(|other| other.until_ns >= asked_ns);
         if self.all.len() >= MAX_NAMES {
             let oldest = (0..self.all.len()).min_by_key(|place| self.all[*place].asked_ns);
             let gone = self.all.swap_remove(oldest.unwrap_or_default());
             self.crowded_until_ns = self.crowded_until_ns.max(gone.until_ns);
         }
-        self.all.push(known);
+        let name = name.get_or_insert_with(|| resolved.name.into());
+        self.all.push(Known {
+            tgid: resolved.tgid,
+            name: Arc::clone(name),
+            asked_ns,
+            until_ns,
+        });
     }
 }
 

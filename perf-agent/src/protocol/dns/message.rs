@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const HEADER_BYTES: usize = 12;
 /// Bytes of a name at most, as labels (RFC 1035, 2.3.4).
 pub const MAX_NAME: usize = 255;
+/// Bytes of a label at most.
+const MAX_LABEL: usize = 63;
 /// So many pointers may lead to a name's labels, of which there are no more.
 const MAX_POINTERS: u8 = 127;
 /// So many addresses of an answer are told.
@@ -84,12 +86,18 @@ impl<'a> Name<'a> {
     }
 }
 
-/// A label's bytes as text.
-pub fn text(label: &[u8]) -> impl Iterator<Item = char> {
-    label.iter().map(|&byte| match byte {
-        b'.' | ..=b' ' | 0x7f.. => '?',
-        _ => char::from(byte.to_ascii_lowercase()),
-    })
+/// Writes a label as text.
+pub fn write_label(label: &[u8], to: &mut impl std::fmt::Write) -> std::fmt::Result {
+    let mut text = [0; MAX_LABEL];
+    let shown = text.iter_mut().zip(label).map(|(shown, &byte)| {
+        *shown = match byte {
+            b'.' | ..=b' ' | 0x7f.. => b'?',
+            _ => byte.to_ascii_lowercase(),
+        };
+    });
+    let length = shown.count();
+    // It is ASCII.
+    to.write_str(str::from_utf8(&text[..length]).unwrap_or_default())
 }
 
 impl std::fmt::Display for Name<'_> {
@@ -98,7 +106,7 @@ impl std::fmt::Display for Name<'_> {
             if place > 0 {
                 f.write_str(".")?;
             }
-            text(label).try_for_each(|letter| write!(f, "{letter}"))?;
+            write_label(label, f)?;
         }
         Ok(())
     }

@@ -18,7 +18,12 @@ mod names;
 #[cfg(test)]
 pub(super) mod tests;
 
-use self::message::{HEADER_BYTES, Header, Message as Content, Question};
+use std::net::IpAddr;
+
+use compact_str::format_compact;
+use smallvec::SmallVec;
+
+use self::message::{HEADER_BYTES, Header, MAX_ADDRESSES, Message as Content, Question};
 use super::framed::{self, Language, Measure, Message, Pairs, Talk};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
@@ -237,11 +242,11 @@ impl Language for Dns {
 
 /// Tells the addresses of an answer, if it has some.
 fn tell_addresses(answer: &Content<'_>, (tgid, at_ns): (u32, u64), sink: &mut dyn Sink) {
-    let addresses: Vec<_> = answer.addresses().collect();
+    let addresses: SmallVec<[IpAddr; MAX_ADDRESSES]> = answer.addresses().collect();
     if let Some(question) = answer.question.filter(|_| !addresses.is_empty()) {
         sink.resolved(&Resolved {
             tgid,
-            name: &question.name.to_string(),
+            name: &format_compact!("{}", question.name),
             addresses: &addresses,
             ttl_s: answer.ttl_s(),
             at_ns,

@@ -1,7 +1,7 @@
 //! What a query is called: its type and its name, of which the parts that may be anything are left out. So a name that
 //! differs in every query, because it holds an address or a number drawn for it, is one operation.
 
-use super::message::{Name, Question, text};
+use super::message::{Name, Question, write_label};
 
 /// Names of types, <https://www.iana.org/assignments/dns-parameters>: those that are asked for. Others are `TYPE` and the
 /// number (RFC 3597, 5).
@@ -87,7 +87,8 @@ fn name(name: &Name<'_>, to: &mut String) {
         if left_out {
             to.push('*');
         } else {
-            to.extend(text(label));
+            // Writing to a string does not fail.
+            _ = write_label(label, to);
         }
         stands_for_some = left_out;
     }
