@@ -86,29 +86,46 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Writes a label as text.
-pub fn write_label(label: &[u8], to: &mut impl std::fmt::Write) -> std::fmt::Result {
+/// What stands for a byte of a label in text.
+fn shown(byte: u8) -> u8 {
+    match byte {
+        b'.' | ..=b' ' | 0x7f.. => b'?',
+        _ => byte.to_ascii_lowercase(),
+    }
+}
+
+/// Adds a label to a text.
+pub fn write_label(label: &[u8], to: &mut String) {
     let mut text = [0; MAX_LABEL];
-    let shown = text.iter_mut().zip(label).map(|(shown, &byte)| {
-        *shown = match byte {
-            b'.' | ..=b' ' | 0x7f.. => b'?',
-            _ => byte.to_ascii_lowercase(),
-        };
-    });
-    let length = shown.count();
+    text.iter_mut().zip(label).for_each(|(to, byte)| *to = shown(*byte));
     // It is ASCII.
-    to.write_str(str::from_utf8(&text[..length]).unwrap_or_default())
+    to.push_str(str::from_utf8(&text[..label.len().min(MAX_LABEL)]).unwrap_or_default());
+}
+
+impl Name<'_> {
+    /// As text, which is written to `room`.
+    pub fn text<'a>(&self, room: &'a mut [u8; MAX_NAME]) -> &'a str {
+        let mut written = 0;
+        for label in self.labels() {
+            let dot = usize::from(written > 0);
+            let Some(to) = room.get_mut(written..written + dot + label.len()) else {
+                break;
+            };
+            to[..dot].fill(b'.');
+            to[dot..]
+                .iter_mut()
+                .zip(label)
+                .for_each(|(to, byte)| *to = shown(*byte));
+            written += to.len();
+        }
+        // It is ASCII.
+        str::from_utf8(&room[..written]).unwrap_or_default()
+    }
 }
 
 impl std::fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (place, label) in self.labels().enumerate() {
-            if place > 0 {
-                f.write_str(".")?;
-            }
-            write_label(label, f)?;
-        }
-        Ok(())
+        f.write_str(self.text(&mut [0; MAX_NAME]))
     }
 }
 

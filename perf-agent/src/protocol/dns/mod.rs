@@ -20,10 +20,9 @@ pub(super) mod tests;
 
 use std::net::IpAddr;
 
-use compact_str::format_compact;
 use smallvec::SmallVec;
 
-use self::message::{HEADER_BYTES, Header, MAX_ADDRESSES, Message as Content, Question};
+use self::message::{HEADER_BYTES, Header, MAX_ADDRESSES, MAX_NAME, Message as Content, Question};
 use super::framed::{self, Language, Measure, Message, Pairs, Talk};
 use super::{Beginning, Half, ProtocolEntry, Seen, Verdict};
 use crate::event::Direction;
@@ -246,7 +245,7 @@ fn tell_addresses(answer: &Content<'_>, (tgid, at_ns): (u32, u64), sink: &mut dy
     if let Some(question) = answer.question.filter(|_| !addresses.is_empty()) {
         sink.resolved(&Resolved {
             tgid,
-            name: &format_compact!("{}", question.name),
+            name: question.name.text(&mut [0; MAX_NAME]),
             addresses: &addresses,
             ttl_s: answer.ttl_s(),
             at_ns,

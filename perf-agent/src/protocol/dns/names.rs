@@ -1,6 +1,8 @@
 //! What a query is called: its type and its name, of which the parts that may be anything are left out. So a name that
 //! differs in every query, because it holds an address or a number drawn for it, is one operation.
 
+use smallvec::SmallVec;
+
 use super::message::{Name, Question, write_label};
 
 /// Names of types, <https://www.iana.org/assignments/dns-parameters>: those that are asked for. Others are `TYPE` and the
@@ -59,17 +61,15 @@ pub(super) fn operation(opcode: u8, question: &Question<'_>, to: &mut String) {
 }
 
 fn name(name: &Name<'_>, to: &mut String) {
-    let labels = name.labels().count();
+    let labels: SmallVec<[&[u8]; 8]> = name.labels().collect();
     // Names of addresses.
-    let mut last = name.labels().skip(labels.saturating_sub(2));
-    let mut ends = |with: &[&str]| {
-        let label = last.next().unwrap_or_default();
-        with.iter().any(|with| label.eq_ignore_ascii_case(with.as_bytes()))
-    };
-    let is_reverse = ends(&["in-addr", "ip6"]) && ends(&["arpa"]);
+    let is_reverse = labels.last_chunk().is_some_and(|[kind, root]| {
+        let is_one_of = |with: &[&[u8]]| with.iter().any(|with| kind.eq_ignore_ascii_case(with));
+        is_one_of(&[b"in-addr", b"ip6"]) && root.eq_ignore_ascii_case(b"arpa")
+    });
     let mut stands_for_some = false;
-    for (place, label) in name.labels().enumerate() {
-        let left = labels - place;
+    for (place, label) in labels.iter().enumerate() {
+        let left = labels.len() - place;
         let left_out = match left {
             1 | 2 => Kinds::of(label).is_drawn(),
             ..=MAX_LABELS if !is_reverse => {
@@ -87,18 +87,34 @@ fn name(name: &Name<'_>, to: &mut String) {
         if left_out {
             to.push('*');
         } else {
-            // Writing to a string does not fail.
-            _ = write_label(label, to);
+            write_label(label, to);
         }
         stands_for_some = left_out;
     }
-    if labels == 0 {
+    if labels.is_empty() {
         to.push('.');
     }
 }
 
+/// Of each byte, what it adds to the sums of [`Kinds`]: a byte for each of them.
+static KINDS: [u32; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0u8;
+    loop {
+        kinds[byte as usize] = u32::from_le_bytes([
+            byte.is_ascii_digit() as u8,
+            byte.is_ascii_alphabetic() as u8,
+            (byte.is_ascii_hexdigit() || byte == b'-') as u8,
+            0,
+        ]);
+        if byte == u8::MAX {
+            break kinds;
+        }
+        byte += 1;
+    }
+};
+
 /// What a label's bytes are.
-#[derive(Default)]
 struct Kinds {
     all: usize,
     digits: usize,
@@ -109,14 +125,17 @@ struct Kinds {
 
 impl Kinds {
     fn of(label: &[u8]) -> Self {
-        let mut kinds = Self::default();
-        for byte in label {
-            kinds.all += 1;
-            kinds.digits += usize::from(byte.is_ascii_digit());
-            kinds.letters += usize::from(byte.is_ascii_alphabetic());
-            kinds.hex += usize::from(byte.is_ascii_hexdigit() || *byte == b'-');
+        // No sum is more than a byte holds, since a label is not longer.
+        let sums = label
+            .iter()
+            .fold(0u32, |sums, &byte| sums.wrapping_add(KINDS[usize::from(byte)]));
+        let [digits, letters, hex, _] = sums.to_le_bytes().map(usize::from);
+        Self {
+            all: label.len(),
+            digits,
+            letters,
+            hex,
         }
-        kinds
     }
 
     /// A UUID, a hash or the like: hexadecimal digits, of both kinds. Or longer than anybody calls anything.
