@@ -256,16 +256,18 @@ fn tell_addresses(answer: &Content<'_>, (tgid, at_ns): (u32, u64), sink: &mut dy
 /// Stands for a question among those that wait.
 fn question_hash(question: &Question<'_>) -> u64 {
     let [kind, class] = [question.kind, question.class].map(u64::from);
-    let words = question.name.labels().flat_map(|label| label.chunks(8)).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        // In letters of either case.
-        u64::from_ne_bytes(word) | 0x2020_2020_2020_2020
-    });
-    // The multiplier is 2^64 by the golden ratio.
-    words.fold(kind << 16 | class, |hash, word| {
-        (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31)
-    })
+    let mut hash = kind << 16 | class;
+    let mut add = |word: u64| {
+        // In letters of either case. The multiplier is 2^64 by the golden ratio.
+        let word = word | 0x2020_2020_2020_2020;
+        hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+    };
+    for label in question.name.labels() {
+        let (words, rest) = label.as_chunks();
+        words.iter().for_each(|word| add(u64::from_ne_bytes(*word)));
+        add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    }
+    hash
 }
 
 impl Dns {
