@@ -4,6 +4,8 @@
 //! a light record (length, time, last bytes); when there are many, they are folded into sums, reported at the next turn
 //! of direction and read by the user side meanwhile.
 
+use core::hint::cold_path;
+
 use perf_common::{
     counters::Counter,
     record::{TAIL_BYTES, direction, flag},
@@ -88,6 +90,7 @@ pub fn moved(moved: Moved) {
         return;
     }
     if state.flags & flags::TLS != 0 && !tls::is_plaintext(state, socket) {
+        cold_path();
         if moved.stream == Stream::Tcp && state.link != 0 {
             network::moved(state, socket, emit::now());
         }
@@ -115,6 +118,7 @@ pub fn moved(moved: Moved) {
         return;
     };
     if state.flags & flags::OPENED != 0 && state.tgid != thread.tgid {
+        cold_path();
         // Forked, or handed over.
         process::introduce(state, thread.tgid, at_ns);
     }
@@ -138,9 +142,11 @@ pub fn moved(moved: Moved) {
         source = later_part(source, moved.length - length);
     }
     if source.kind == Kind::Messages {
+        cold_path();
         source = next_message(state, source);
     }
     if source.kind == Kind::Unseen {
+        cold_path();
         count(Counter::Unseen, 1);
     }
     let segment = Segment {
@@ -180,6 +186,7 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
         }
     }
     if state.flags & flags::FRAMES != 0 {
+        cold_path();
         return frames::moved(state, segment, source);
     }
     let whole = state.flags & flags::WHOLE != 0;
@@ -190,6 +197,7 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
     } else if turned {
         state.budget = budget(state, sent, length);
     } else if state.budget < length && state.flags & flags::FOLDING == 0 && begins_message(source, length) {
+        cold_path();
         // Pipelined messages: the budget is a message's, not a run's.
         segment.flags |= flag::FIRST;
         state.budget = budget(state, sent, length);
@@ -218,10 +226,12 @@ pub fn deliver(state: &mut ConnectionState, ends: Ends, segment: Segment, source
     if wanted < length
         && let Some(tail) = buffers::tail(source, length)
     {
+        cold_path();
         segment.flags |= flag::TAIL;
         segment.tail = tail;
     }
     if wanted == 0 && !turned {
+        cold_path();
         if state.flags & flags::FOLDING != 0 {
             return fold(state, segment);
         }
@@ -425,6 +435,7 @@ fn recognise(state: &mut ConnectionState, ends: Ends, segment: Segment, source: 
     if opened && (state.misses >= UPGRADES || !is_request(state, sent) && state.flags & flags::WHOLE == 0) {
         return true;
     }
+    cold_path();
     let looks = looks_like(source, segment.length);
     // MySQL asks for TLS behind the server's greeting.
     if looks == looks::TLS && ends.stream != Stream::Tls && (!opened || state.flags & flags::WHOLE != 0) {

@@ -1,6 +1,8 @@
 //! A connection's beginning and end: its state is made at the first segment, or when data arrives before it, and goes
 //! when the socket does.
 
+use core::hint::cold_path;
+
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::{bpf_get_current_comm, generated::bpf_probe_read_kernel as read_kernel},
@@ -47,7 +49,11 @@ pub fn find(socket: Socket) -> Option<State> {
 /// Nearly always it is found, by nothing but a look into the map.
 #[inline(always)]
 pub fn find_or_adopt(socket: Socket, stream: Stream) -> Option<State> {
-    let Some(state) = find(socket).or_else(|| insert(socket, &fresh(stream, emit::now()))) else {
+    let made = || {
+        cold_path();
+        insert(socket, &fresh(stream, emit::now()))
+    };
+    let Some(state) = find(socket).or_else(made) else {
         count(Counter::ConnectionsEvicted, 1);
         return None;
     };
@@ -56,6 +62,7 @@ pub fn find_or_adopt(socket: Socket, stream: Stream) -> Option<State> {
     if held.flags & (flags::ARRIVED_ONLY | flags::FILTERED | flags::UNIX) == 0 {
         return Some(state);
     }
+    cold_path();
     if held.flags & flags::UNIX != 0
         && features() & feature::UNIX_RELEASE == 0
         && held.inode != 0
@@ -461,6 +468,7 @@ pub fn flush_direction(state: &mut ConnectionState, direction: u8) {
 #[inline(always)]
 pub fn flush(state: &mut ConnectionState) {
     if state.flags & flags::FOLDING != 0 {
+        cold_path();
         let direction = if state.flags & flags::LAST_SENT != 0 {
             direction::SENT
         } else {

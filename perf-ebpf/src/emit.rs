@@ -1,6 +1,8 @@
 //! Records into the ring buffer: reserved in a few size classes, filled in place, submitted without waking the reader
 //! (a timer of the reader's does), counted when lost.
 
+use core::hint::cold_path;
+
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_query},
@@ -56,6 +58,7 @@ pub struct Segment {
 pub fn reserve<T: 'static>(processor: u16) -> Option<(&'static Ring, RingBufEntry<T>)> {
     let entry = ring(processor).and_then(|ring| Some((ring, ring.reserve_untyped::<T>(0)?)));
     if entry.is_none() {
+        cold_path();
         count(Counter::Lost, 1);
     }
     entry
@@ -90,16 +93,24 @@ pub fn segment(state: &mut ConnectionState, segment: Segment, source: Source, wa
             fill::<{ SMALL as usize }, SMALL, false>(state, segment, source, wanted)
         }
         Kind::Buffer | Kind::Queued if wanted <= MEDIUM => {
+            cold_path();
             fill::<{ MEDIUM as usize }, MEDIUM, false>(state, segment, source, wanted)
         }
-        Kind::Buffer | Kind::Queued => fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted),
+        Kind::Buffer | Kind::Queued => {
+            cold_path();
+            fill::<{ LARGE as usize }, LARGE, false>(state, segment, source, wanted)
+        }
         Kind::Vector if wanted < SMALL_VECTOR => {
             fill::<{ 2 * SMALL_VECTOR as usize }, SMALL_VECTOR, true>(state, segment, source, wanted)
         }
         Kind::Vector if wanted < MEDIUM_VECTOR => {
+            cold_path();
             fill::<{ 2 * MEDIUM_VECTOR as usize }, MEDIUM_VECTOR, true>(state, segment, source, wanted)
         }
-        Kind::Vector => fill::<{ 2 * LARGE_VECTOR as usize }, LARGE_VECTOR, true>(state, segment, source, wanted),
+        Kind::Vector => {
+            cold_path();
+            fill::<{ 2 * LARGE_VECTOR as usize }, LARGE_VECTOR, true>(state, segment, source, wanted)
+        }
         _ => fill::<0, 0, false>(state, segment, source, 0),
     }
 }
@@ -131,6 +142,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
             _ => 0,
         };
         if captured == 0 && wanted > 0 {
+            cold_path();
             flags |= flag::FAULT;
             count(Counter::Faults, 1);
         }
@@ -152,6 +164,7 @@ fn fill<const ROOM: usize, const LIMIT: u32, const VECTOR: bool>(
         (&raw mut (*record).tail).write(segment.tail);
         entry.submit(wakeup::<Class<ROOM>>(ring, segment.at_ns));
         if captured < segment.length {
+            cold_path();
             count(Counter::BytesTruncated, u64::from(segment.length - captured));
         }
         captured
@@ -258,6 +271,7 @@ pub fn wakeup<T>(ring: &'static Ring, at_ns: u64) -> u64 {
     if size_of::<T>() < SMALL as usize && !chance.is_multiple_of(ASK_EVERY) {
         return u64::from(BPF_RB_NO_WAKEUP);
     }
+    cold_path();
     let map = core::ptr::from_ref(ring).cast_mut().cast();
     // SAFETY: the map is a ring buffer; the helper has no other precondition.
     let waiting = unsafe { bpf_ringbuf_query(map, u64::from(BPF_RB_AVAIL_DATA)) };

@@ -1,5 +1,7 @@
 //! How a TCP connection's packets fare: what its socket keeps of them anyway.
 
+use core::hint::cold_path;
+
 use perf_common::{
     record::{NetworkRecord, RecordHeader, kind},
     settings::offset,
@@ -19,6 +21,7 @@ const EVERY_NS: u64 = 1_000_000_000;
 #[inline(always)]
 pub fn moved(state: &mut ConnectionState, socket: Socket, at_ns: u64) {
     if at_ns.wrapping_sub(state.network_ns) >= EVERY_NS {
+        cold_path();
         state.network_ns = at_ns;
         tell(state, socket, at_ns);
     }

@@ -3,6 +3,8 @@
 //! No state is carried from a call's entry to its return, and calls that move no socket data cost nothing. Register
 //! access for each architecture stands here and nowhere else; x86-64 so far.
 
+use core::hint::cold_path;
+
 use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use perf_common::settings::{feature, offset};
 
@@ -247,6 +249,9 @@ fn call_of(thread: Thread, socket: Socket) -> Option<Call> {
     // Kernels built without io_uring lack the field.
     let uses_ring = field_offset(offset::TASK_IO_URING) != offset::ABSENT as usize
         && thread.field::<u64>(offset::TASK_IO_URING) != 0;
+    if uses_ring {
+        cold_path();
+    }
     if uses_ring && !names_socket(thread.task, call.first, socket) {
         return None;
     }

@@ -1,6 +1,8 @@
 //! Backend `tracepoint`: BTF tracepoints on the socket layer, Linux 6.3 and later. Needs neither kprobes nor
 //! trampolines, and sees Unix sockets, UDP and kernel TLS plaintext too.
 
+use core::hint::cold_path;
+
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use perf_common::record::direction;
 
@@ -42,6 +44,7 @@ fn moved(ctx: &BtfTracePointContext, direction: u8) -> i32 {
         return 0;
     }
     if stream == Stream::Datagrams {
+        cold_path();
         datagram::moved(socket, direction, ret as u32);
         return 0;
     }
