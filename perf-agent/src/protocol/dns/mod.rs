@@ -264,7 +264,9 @@ fn question_hash(question: &Question<'_>) -> u64 {
     };
     for label in question.name.labels() {
         let (words, rest) = label.as_chunks();
-        words.iter().for_each(|word| add(u64::from_ne_bytes(*word)));
+        for word in words {
+            add(u64::from_ne_bytes(*word));
+        }
         add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
     hash
