@@ -25,6 +25,11 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts one that observes everything, and waits until it does.
     pub(crate) fn start(program: &Path, backend: Option<&str>) -> Result<Self> {
+        Self::start_with(program, backend, &[])
+    }
+
+    /// The same with further options.
+    pub(crate) fn start_with(program: &Path, backend: Option<&str>, options: &[String]) -> Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(program);
         command.args([
@@ -34,6 +39,7 @@ impl Agent {
             "--backend",
             backend.unwrap_or("auto"),
         ]);
+        command.args(options);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -2,7 +2,7 @@
 //! those that are observed, and whether it counts what they count.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -33,63 +33,104 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
     let mut report = Report::new("stores");
     report.how(format!(
         "redis-benchmark (GET, {REDIS_CONNECTIONS} connections, 1 and 16 commands at once) against Redis, and pgbench -S \
-         ({POSTGRESQL_CONNECTIONS} connections, simple queries) against PostgreSQL, some {} s per run, {} pairs of a run with \
-         the agent and one without, in alternating order. Client, server and agent share two processors. The agent observes \
-         both ends of each connection.",
+         ({POSTGRESQL_CONNECTIONS} connections, simple queries) against PostgreSQL, some {} s per run, {} rounds of a run \
+         without the agent, one with it, and one in which it leaves the client out, in changing order. Client, server and \
+         agent share two processors. The agent observes both ends of each connection, or the server's alone, as if the client \
+         were elsewhere.",
         plan.seconds, plan.pairs
     ));
     let redis = Server::redis()?;
+    let client = program("redis-benchmark")?;
     for (at_once, per_second) in REDIS_PER_SECOND {
         let name = format!("Redis, {at_once} at once");
-        let load = || redis_benchmark(redis.port, at_once, per_second * plan.seconds);
-        pairs(plan, &name, "GET", MOST_LOSS_REDIS_PERCENT, &redis, &load, &mut report)?;
+        let run = || redis_benchmark(redis.port, at_once, per_second * plan.seconds);
+        let load = Load {
+            name: &name,
+            operation: "GET",
+            bar: MOST_LOSS_REDIS_PERCENT,
+            client: &client,
+            run: &run,
+        };
+        rounds(plan, &load, &redis, &mut report)?;
     }
     drop(redis);
     let postgresql = Server::postgresql()?;
     pgbench(postgresql.port, &["-i", "-q", "-s", "10"])?;
-    let load = || select_only(postgresql.port, plan.seconds);
-    let bar = MOST_LOSS_POSTGRESQL_PERCENT;
-    pairs(plan, "pgbench -S", SELECT, bar, &postgresql, &load, &mut report)?;
+    let load = Load {
+        name: "pgbench -S",
+        operation: SELECT,
+        bar: MOST_LOSS_POSTGRESQL_PERCENT,
+        client: &postgresql_folder()?.join("pgbench"),
+        run: &|| select_only(postgresql.port, plan.seconds),
+    };
+    rounds(plan, &load, &postgresql, &mut report)?;
     Ok(report)
 }
 
-/// Runs one load in pairs, and tells what they came to.
-fn pairs(
-    plan: &Plan,
-    name: &str,
-    operation: &str,
+/// What a server is asked.
+struct Load<'a> {
+    name: &'a str,
+    /// What the agent calls it.
+    operation: &'a str,
+    /// Percent of the throughput that may be lost.
     bar: f64,
-    server: &Server,
-    load: &dyn Fn() -> Result<Told>,
-    report: &mut Report,
-) -> Result<()> {
+    /// The program that asks.
+    client: &'a Path,
+    run: &'a dyn Fn() -> Result<Told>,
+}
+
+/// Which ends of the connections the agent observes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Both,
+    /// The server's.
+    One,
+}
+
+/// Runs one load in rounds, and tells what they came to.
+fn rounds(plan: &Plan, load: &Load<'_>, server: &Server, report: &mut Report) -> Result<()> {
     // Whatever a first run has to pay.
-    load()?;
-    let (mut off, mut on) = (Vec::new(), Vec::new());
-    for pair in 0..plan.pairs {
-        for with_agent in if pair % 2 == 0 { [false, true] } else { [true, false] } {
-            if !with_agent {
-                off.push(load()?.rate);
+    (load.run)()?;
+    let (mut off, mut both, mut one) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..plan.pairs {
+        let mut ways = [None, Some(Ends::Both), Some(Ends::One)];
+        ways.rotate_left(round % 3);
+        for way in ways {
+            let Some(ends) = way else {
+                off.push((load.run)()?.rate);
                 continue;
-            }
-            let agent = Agent::start(&plan.agent, plan.backend.as_deref())?;
-            on.push(observed(&agent, server, operation, load)?);
+            };
+            let leave_out = ["--exclude-exe".to_owned(), load.client.display().to_string()];
+            let (options, to) = match ends {
+                Ends::Both => (&[][..], &mut both),
+                Ends::One => (&leave_out[..], &mut one),
+            };
+            let agent = Agent::start_with(&plan.agent, plan.backend.as_deref(), options)?;
+            to.push(observed(&agent, server, load, ends)?);
         }
     }
-    let lost: Vec<f64> = off
-        .iter()
-        .zip(&on)
-        .map(|(off, on)| (1.0 - on.rate / off) * 100.0)
-        .collect();
-    report.at_most(bar, format!("{name}: throughput lost"), "%", &lost);
-    let all = |pick: fn(&Observed) -> f64| on.iter().map(pick).collect::<Vec<f64>>();
+    let name = load.name;
     report.row(format!("{name}: per second without agent"), "1/s", &off);
-    report.row(format!("{name}: per second with agent"), "1/s", &all(|run| run.rate));
-    let own = format!("{name}: agent's own processor time for each");
-    report.row(own, "us", &all(|run| run.cpu_us));
-    report.at_most(0.0, format!("{name}: records lost"), "", &all(|run| run.lost));
-    let off_by = format!("{name}: answered exchanges of both roles, off the client's count by");
-    report.at_most(0.0, off_by, "", &all(|run| run.off_by));
+    for (ends, on) in [(Ends::Both, &both), (Ends::One, &one)] {
+        let (name, of) = match ends {
+            Ends::Both => (name.to_owned(), "of both roles, "),
+            Ends::One => (format!("{name}, server's end alone"), ""),
+        };
+        let all = |pick: fn(&Observed) -> f64| on.iter().map(pick).collect::<Vec<f64>>();
+        let lost = off.iter().zip(on).map(|(off, on)| (1.0 - on.rate / off) * 100.0);
+        report.at_most(
+            load.bar,
+            format!("{name}: throughput lost"),
+            "%",
+            &lost.collect::<Vec<f64>>(),
+        );
+        report.row(format!("{name}: per second with agent"), "1/s", &all(|run| run.rate));
+        let own = format!("{name}: agent's own processor time for each");
+        report.row(own, "us", &all(|run| run.cpu_us));
+        report.at_most(0.0, format!("{name}: records lost"), "", &all(|run| run.lost));
+        let off_by = format!("{name}: answered exchanges {of}off the client's count by");
+        report.at_most(0.0, off_by, "", &all(|run| run.off_by));
+    }
     Ok(())
 }
 
@@ -105,14 +146,14 @@ struct Observed {
     /// The agent's, for each request.
     cpu_us: f64,
     lost: f64,
-    /// How far the counts of both ends are off the client's.
+    /// How far the counts of the ends are off the client's.
     off_by: f64,
 }
 
-fn observed(agent: &Agent, server: &Server, operation: &str, load: &dyn Fn() -> Result<Told>) -> Result<Observed> {
+fn observed(agent: &Agent, server: &Server, load: &Load<'_>, ends: Ends) -> Result<Observed> {
     let own = [agent.process()];
     let before = cpu_seconds(&own)?;
-    let Told { count, rate } = load()?;
+    let Told { count, rate } = (load.run)()?;
     // What the agent still has to read is its cost as well.
     agent.settle()?;
     let cpu_us = (cpu_seconds(&own)? - before) * 1e6 / count;
@@ -121,17 +162,21 @@ fn observed(agent: &Agent, server: &Server, operation: &str, load: &dyn Fn() -> 
     let port = Some(u64::from(server.port));
     let answered = |role: &str, place: &str| -> f64 {
         let of = endpoints.iter().filter(|endpoint| {
-            endpoint["role"] == role && endpoint[place]["port"].as_u64() == port && endpoint["operation"] == operation
+            endpoint["role"] == role
+                && endpoint[place]["port"].as_u64() == port
+                && endpoint["operation"] == load.operation
         });
         of.filter_map(|endpoint| endpoint["outcomes"]["answered"].as_f64())
             .sum()
     };
-    let ends = [answered("server", "service"), answered("client", "peer")];
+    // One that is left out is not counted.
+    let asked = if ends == Ends::Both { count } else { 0.0 };
+    let off_by = (answered("server", "service") - count).abs() + (answered("client", "peer") - asked).abs();
     Ok(Observed {
         rate,
         cpu_us,
         lost: agent.lost()?,
-        off_by: ends.iter().map(|end| (end - count).abs()).sum(),
+        off_by,
     })
 }
 
@@ -184,6 +229,14 @@ fn told(command: &mut Command) -> Result<String> {
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} was not content: {text}{error}");
     Ok(text)
+}
+
+/// The file of a program that is found by its name.
+fn program(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let files = std::env::split_paths(&path).map(|folder| folder.join(name));
+    let found = files.into_iter().find_map(|file| file.canonicalize().ok());
+    found.with_context(|| format!("{name} is not installed"))
 }
 
 /// Where Debian puts PostgreSQL's programs of the newest version that is installed.
