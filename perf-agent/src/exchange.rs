@@ -433,6 +433,10 @@ pub trait Sink {
     fn stream_moved(&mut self, ticket: Ticket, moved: &StreamMoved);
     /// The stream ended.
     fn stream_ended(&mut self, ticket: Ticket, ended: &StreamEnded);
+    /// Is it of use to tell [`Sink::resolved`]?
+    fn heeds_names(&self) -> bool {
+        true
+    }
     /// A name server was asked, and told addresses.
     fn resolved(&mut self, _resolved: &Resolved<'_>) {}
     /// Something is missing in what was said of a connection; the ledger counts it.

@@ -779,8 +779,13 @@ impl Sink for ConnectionSink<'_> {
         this.streams.keep(number, logged);
     }
 
+    /// A name server's own answers are no word of what the server means.
+    fn heeds_names(&self) -> bool {
+        self.origin.role == Role::Client
+    }
+
     fn resolved(&mut self, resolved: &Resolved<'_>) {
-        if self.origin.role == Role::Client {
+        if self.heeds_names() {
             self.statistics.resolved(resolved);
         }
     }

@@ -241,6 +241,9 @@ impl Language for Dns {
 
 /// Tells the addresses of an answer, if it has some.
 fn tell_addresses(answer: &Content<'_>, (tgid, at_ns): (u32, u64), sink: &mut dyn Sink) {
+    if !sink.heeds_names() {
+        return;
+    }
     let addresses: SmallVec<[IpAddr; MAX_ADDRESSES]> = answer.addresses().collect();
     if let Some(question) = answer.question.filter(|_| !addresses.is_empty()) {
         sink.resolved(&Resolved {
