@@ -212,9 +212,9 @@ pub trait Requests {
 pub struct Attribution {
     tasks: HashMap<Task, Work>,
     /// Processes that make calls.
-    callers: Seen,
+    callers: ProcessSet,
     /// Processes that receive requests.
-    servers: Seen,
+    servers: ProcessSet,
     processes: HashMap<u32, Known>,
     births: u64,
     /// Every process is followed.
@@ -224,15 +224,15 @@ pub struct Attribution {
 
 /// Processes, by a hash of their numbers, so that others cost next to nothing. There may be some more.
 #[derive(Debug)]
-struct Seen([u64; 64]);
+struct ProcessSet([u64; 64]);
 
-impl Default for Seen {
+impl Default for ProcessSet {
     fn default() -> Self {
         Self([0; 64])
     }
 }
 
-impl Seen {
+impl ProcessSet {
     fn place(tgid: u32) -> (usize, u64) {
         let hash = tgid.wrapping_mul(0x9e37_79b9) >> 20;
         ((hash >> 6) as usize, 1 << (hash & 63))
