@@ -293,8 +293,8 @@ impl Attribution {
     pub fn received(&mut self, task: Task, inbound: Inbound, at_ns: u64, requests: &mut impl Requests) {
         self.servers.add(task.tgid);
         if self.follows(task.tgid) {
+            let received_before = std::mem::replace(&mut self.work(task).receives, true);
             let work = self.heard(task, Some(inbound), 0, at_ns, requests);
-            let received_before = std::mem::replace(&mut work.receives, true);
             work.open += 1;
             if let Some(served) = requests.served(inbound) {
                 served.receiver = Some(task);
@@ -561,8 +561,7 @@ impl Attribution {
             self.goes_on(served);
         }
         // What a thread reads that receives no requests is in no order with any.
-        let receives = self.work(task).receives || connection == 0;
-        if task.is_thread() && receives {
+        if self.work(task).receives && task.is_thread() {
             self.reads(task, inbound, connection, at_ns, requests);
         }
         let work = self.work(task);

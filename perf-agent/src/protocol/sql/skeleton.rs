@@ -1,5 +1,6 @@
-//! The skeleton of a statement: the same statement, with 0 for its plain numbers and texts. It has the same fingerprint, and a program that says a statement again and again with other values says one skeleton. To make it takes a
-//! look at each byte, and no knowledge of SQL: what is not plain at the first sight has none.
+//! The skeleton of a statement: the same statement, with 0 for its plain numbers and texts. It has the same fingerprint, and a
+//! program that says a statement again and again with other values says one skeleton. To make it takes a look at each byte,
+//! and no knowledge of SQL: what is not plain at the first sight has none.
 
 /// Bytes of the longest skeleton.
 pub(super) const ROOM: usize = 512;
