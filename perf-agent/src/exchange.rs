@@ -437,7 +437,7 @@ pub trait Sink {
     fn heeds_names(&self) -> bool {
         true
     }
-    /// A name server was asked, and told addresses.
+    /// A name server was asked, and told addresses. Told only where [`Sink::heeds_names`].
     fn resolved(&mut self, _resolved: &Resolved<'_>) {}
     /// Something is missing in what was said of a connection; the ledger counts it.
     fn lost(&mut self, loss: Loss);

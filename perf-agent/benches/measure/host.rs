@@ -1,6 +1,7 @@
 //! What the operating system says of processes, and how a benchmark keeps to its processors.
 
-use std::fs;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -75,6 +76,15 @@ pub(crate) fn family(process: u32) -> Vec<u32> {
     std::iter::once(process)
         .chain(children.split_whitespace().filter_map(|child| child.parse().ok()))
         .collect()
+}
+
+/// The file of a program that is found by its name, where servers' programs lie as well.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let mut files = folders.map(|folder| folder.join(name)).filter(|file| file.is_file());
+    let found = files.find_map(|file| file.canonicalize().ok());
+    found.with_context(|| format!("{name} is not installed"))
 }
 
 /// A port that nobody listens on.

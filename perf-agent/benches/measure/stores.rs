@@ -40,7 +40,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         plan.seconds, plan.pairs
     ));
     let redis = Server::redis()?;
-    let client = program("redis-benchmark")?;
+    let client = host::program("redis-benchmark")?;
     for (at_once, per_second) in REDIS_PER_SECOND {
         let name = format!("Redis, {at_once} at once");
         let run = || redis_benchmark(redis.port, at_once, per_second * plan.seconds);
@@ -229,14 +229,6 @@ fn told(command: &mut Command) -> Result<String> {
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} was not content: {text}{error}");
     Ok(text)
-}
-
-/// The file of a program that is found by its name.
-fn program(name: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let files = std::env::split_paths(&path).map(|folder| folder.join(name));
-    let found = files.into_iter().find_map(|file| file.canonicalize().ok());
-    found.with_context(|| format!("{name} is not installed"))
 }
 
 /// Where Debian puts PostgreSQL's programs of the newest version that is installed.

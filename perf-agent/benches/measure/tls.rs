@@ -113,12 +113,7 @@ fn attach(object: &Path) -> Result<Ebpf> {
 
 /// OpenSSL's library as the loader finds it for nginx.
 fn library() -> Result<PathBuf> {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let nginx = std::env::split_paths(&folders)
-        .chain([PathBuf::from("/usr/sbin")])
-        .map(|folder| folder.join("nginx"))
-        .find(|path| path.is_file())
-        .context("nginx is not installed")?;
+    let nginx = host::program("nginx")?;
     let output = std::process::Command::new("ldd").arg(nginx).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find(|line| line.trim_start().starts_with("libssl.so"));

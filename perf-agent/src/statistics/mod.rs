@@ -785,9 +785,7 @@ impl Sink for ConnectionSink<'_> {
     }
 
     fn resolved(&mut self, resolved: &Resolved<'_>) {
-        if self.heeds_names() {
-            self.statistics.resolved(resolved);
-        }
+        self.statistics.resolved(resolved);
     }
 
     fn lost(&mut self, loss: Loss) {
