@@ -6,7 +6,9 @@
 //! each other, and [`agent`] introduces them.
 
 pub mod aggregate;
+pub mod alert;
 pub mod attribution;
+pub mod custom;
 pub mod datagrams;
 pub mod endpoint;
 pub mod event;
@@ -15,10 +17,12 @@ pub mod ledger;
 pub mod pipeline;
 pub mod process;
 pub mod protocol;
+pub mod resources;
 pub mod snapshot;
 pub mod statistics;
 pub mod stream;
 pub mod targets;
+pub mod threshold;
 
 pub mod agent;
 pub mod api;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::places;
 
 /// The agent's pure modules: the same records give the same snapshots, so they read nothing but their arguments.
-const CORE: [&str; 14] = [
+const CORE: [&str; 18] = [
     "datagrams",
     "aggregate",
     "endpoint",
@@ -23,6 +23,10 @@ const CORE: [&str; 14] = [
     "statistics",
     "stream",
     "targets",
+    "resources",
+    "threshold",
+    "alert",
+    "custom",
 ];
 
 /// What the core must not name, and why.
