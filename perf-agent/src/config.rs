@@ -2,10 +2,13 @@
 //! readers of single values stand at the end.
 
 pub mod file;
+pub mod scalar;
+pub mod sections;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use crate::aggregate::ErrorRule;
 use crate::api::listen::Listen;
 use crate::functions::Chosen;
 use crate::source::Backend;
@@ -21,6 +24,8 @@ pub struct CoreSettings {
     pub request_log: usize,
     /// The operator's own route patterns.
     pub routes: Vec<String>,
+    /// What counts as an error of HTTP.
+    pub errors: ErrorRule,
 }
 
 /// Where the API is offered, and to whom.
@@ -30,6 +35,8 @@ pub struct ServeSettings {
     pub listen: Listen,
     /// The token that requests must bring.
     pub token: Option<Vec<u8>>,
+    /// Where it stands.
+    pub token_file: Option<PathBuf>,
 }
 
 /// What the kernel source needs to know.

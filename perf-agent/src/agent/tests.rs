@@ -25,6 +25,7 @@ fn settings() -> Settings {
         request_log: 1000,
         max_connections: 1000,
         routes: vec![],
+        errors: crate::aggregate::ErrorRule::default(),
     };
     crate::cli::start::pipeline_settings(&core)
 }

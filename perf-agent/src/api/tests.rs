@@ -38,6 +38,7 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
         request_log: 1000,
         max_connections: 1000,
         routes: vec![],
+        errors: crate::aggregate::ErrorRule::default(),
     };
     let mut pipeline = Pipeline::new(crate::cli::start::pipeline_settings(&core)).unwrap();
     for record in &traffic.records {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{CaptureOptions, Faults};
+use super::options::{CaptureOptions, ConfigOption, Faults};
 use super::{Failure, output, report};
 use crate::api::json::agent::{Backend, Blind, Hook, Kernel};
 use crate::api::json::service::TlsProcess;
@@ -21,6 +21,8 @@ Examples:
 
 Exit codes: 0 observing is possible, 1 it is not, 2 wrong usage.")]
 pub struct Doctor {
+    #[command(flatten)]
+    config: ConfigOption,
     #[command(flatten)]
     capture: CaptureOptions,
     /// JSON instead of tables.
@@ -51,7 +53,8 @@ impl Doctor {
     /// [`Failure`], also if observing is not possible.
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
-        let capture = self.capture.settings(&mut faults);
+        let file = self.config.file(&mut faults);
+        let capture = self.capture.settings(&file, &mut faults);
         let capture = faults.none_or(capture)?;
         let diagnosed = live::diagnose(&capture);
         if self.json {

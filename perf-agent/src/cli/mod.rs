@@ -5,6 +5,7 @@
     reason = "the comments on options are their help text, where backticks would be shown"
 )]
 
+pub mod config;
 pub mod doctor;
 pub mod functions;
 pub mod options;
@@ -36,6 +37,7 @@ Examples:
   sudo perf-agent trace --slower-than 100ms   print slow exchanges as they end
   sudo perf-agent record a.rec --for 30s      take a recording ...
   perf-agent replay a.rec                     ... and look at it, without root
+  perf-agent config print-default             every setting, explained
 
 Exit codes: 0 done, 1 failed, 2 wrong usage."
 )]
@@ -57,6 +59,8 @@ pub enum Command {
     Trace(trace::Trace),
     /// Say what this kernel and these privileges allow, and what would fix what they do not.
     Doctor(doctor::Doctor),
+    /// Print or check a configuration file.
+    Config(config::Config),
     /// Show which functions and static probes of a file a choice means, without observing them.
     Functions(functions::Functions),
     /// Write what the kernel side delivers into a file.
@@ -92,6 +96,7 @@ pub fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Run(command) => command.execute(),
         Command::Trace(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
+        Command::Config(command) => command.execute(),
         Command::Functions(command) => command.execute(),
         Command::Record(command) => command.execute(),
         Command::Replay(command) => command.execute(),

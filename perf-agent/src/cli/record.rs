@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::options::{CaptureOptions, Faults, duration};
+use super::options::{CaptureOptions, ConfigOption, Faults, duration};
 use super::{Failure, output, start};
 use crate::agent::{Agent, Plan};
 use crate::clock;
@@ -35,6 +35,8 @@ pub struct Record {
     #[arg(long = "for", value_name = "DURATION")]
     length: Option<String>,
     #[command(flatten)]
+    config: ConfigOption,
+    #[command(flatten)]
     capture: CaptureOptions,
 }
 
@@ -45,7 +47,8 @@ impl Record {
     /// [`Failure`]
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
-        let capture = self.capture.settings(&mut faults);
+        let file = self.config.file(&mut faults);
+        let capture = self.capture.settings(&file, &mut faults);
         let length = self
             .length
             .as_ref()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::options::{CoreOptions, Faults, ServeOptions};
+use super::options::{ConfigOption, CoreOptions, Faults, ServeOptions};
 use super::{Failure, output, start};
 use crate::agent::{Agent, Plan};
 use crate::aggregate::Window;
@@ -44,6 +44,8 @@ pub struct Replay {
     #[arg(long, value_name = "WINDOW", default_value = "start", requires = "once")]
     window: String,
     #[command(flatten)]
+    config: ConfigOption,
+    #[command(flatten)]
     core: CoreOptions,
     #[command(flatten)]
     serve: ServeOptions,
@@ -56,10 +58,10 @@ impl Replay {
     /// [`Failure`]
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
-        let core = self
-            .core
-            .settings(u32::try_from(Settings::CONNECTIONS).unwrap_or(u32::MAX), &mut faults);
-        let serve = (!self.once).then(|| self.serve.settings(&mut faults));
+        let file = self.config.file(&mut faults);
+        let connections = u32::try_from(Settings::CONNECTIONS).unwrap_or(u32::MAX);
+        let core = self.core.settings(&file, connections, &mut faults);
+        let serve = (!self.once).then(|| self.serve.settings(&file, &mut faults));
         let speed = speed(&self.speed);
         if speed.is_none() {
             faults.add(format!("--speed {}: expected a number above 0, or max", self.speed));

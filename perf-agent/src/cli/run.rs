@@ -5,10 +5,12 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::options::{CaptureOptions, CoreOptions, Faults, ServeOptions};
+use super::options::{CaptureOptions, ConfigOption, CoreOptions, Faults, ServeOptions, set_level};
 use super::{Failure, output, report, start};
 use crate::agent::{Agent, Plan};
 use crate::api::listen::Bound;
+use crate::config::sections::File;
+use crate::config::{CaptureSettings, CoreSettings, ServeSettings};
 use crate::privileges::Purpose;
 use crate::source::{Source, live};
 
@@ -35,11 +37,44 @@ Then:
   curl 'http://127.0.0.1:9955/api/v1/endpoints?sort=p99&limit=10'")]
 pub struct Run {
     #[command(flatten)]
-    pub(super) capture: CaptureOptions,
+    config: ConfigOption,
     #[command(flatten)]
-    pub(super) core: CoreOptions,
+    pub(super) options: RunOptions,
+}
+
+/// Everything that can be said of a run.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunOptions {
     #[command(flatten)]
-    pub(super) serve: ServeOptions,
+    capture: CaptureOptions,
+    #[command(flatten)]
+    core: CoreOptions,
+    #[command(flatten)]
+    serve: ServeOptions,
+}
+
+/// What a run was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSettings {
+    /// What to observe.
+    pub capture: CaptureSettings,
+    /// What the statistics keep.
+    pub core: CoreSettings,
+    /// Where the API is offered.
+    pub serve: ServeSettings,
+}
+
+impl RunOptions {
+    /// What is meant, by what was typed and by the file.
+    pub fn settings(&self, file: &File, faults: &mut Faults) -> RunSettings {
+        set_level(file, faults);
+        let capture = self.capture.settings(file, faults);
+        RunSettings {
+            core: self.core.settings(file, capture.max_connections, faults),
+            serve: self.serve.settings(file, faults),
+            capture,
+        }
+    }
 }
 
 impl Run {
@@ -49,17 +84,16 @@ impl Run {
     /// [`Failure`]
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
-        let capture = self.capture.settings(&mut faults);
-        let core = self.core.settings(capture.max_connections, &mut faults);
-        let serve = self.serve.settings(&mut faults);
-        let (capture, core, serve) = faults.none_or((capture, core, serve))?;
+        let file = self.config.file(&mut faults);
+        let settings = self.options.settings(&file, &mut faults);
+        let RunSettings { capture, core, serve } = faults.none_or(settings)?;
 
         let bound = Bound::bind(&serve.listen)?;
         let source = live::start(&capture)?;
         let facts = start::facts(source.report(), &core, Some(&capture));
         let settings = start::pipeline_settings(&core);
         start::give_up(Purpose::Observe);
-        let introduction = introduction(&*source, &bound, self.serve.token_file.as_deref());
+        let introduction = introduction(&*source, &bound, serve.token_file.as_deref());
         let agent = Agent::start(Plan {
             source,
             settings,

@@ -21,6 +21,7 @@ pub fn pipeline_settings(core: &CoreSettings) -> pipeline::Settings {
             endpoints: core.max_endpoints,
             recent: core.request_log,
             routes: core.routes.clone(),
+            rule: core.errors.clone(),
             ..statistics::Settings::default()
         },
     }

@@ -11,7 +11,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use tokio::sync::oneshot;
 
-use super::options::{CaptureOptions, CoreOptions, Faults, duration};
+use super::options::{CaptureOptions, ConfigOption, CoreOptions, Faults, duration};
 use super::{Failure, output, start};
 use crate::agent::{Agent, Plan, Traced};
 use crate::api::json::request::Request;
@@ -43,6 +43,8 @@ tunnel, a streaming gRPC call) has a line when it is answered, and the stream on
 under RESPONSE. The line with the columns' names is \
 printed on a terminal only.")]
 pub struct Trace {
+    #[command(flatten)]
+    config: ConfigOption,
     #[command(flatten)]
     capture: CaptureOptions,
     #[command(flatten)]
@@ -80,8 +82,9 @@ impl Trace {
     /// [`Failure`]
     pub fn execute(&self) -> Result<(), Failure> {
         let mut faults = Faults::default();
-        let capture = self.capture.settings(&mut faults);
-        let core = self.core.settings(capture.max_connections, &mut faults);
+        let file = self.config.file(&mut faults);
+        let capture = self.capture.settings(&file, &mut faults);
+        let core = self.core.settings(&file, capture.max_connections, &mut faults);
         let slower_than = self
             .slower_than
             .as_ref()
