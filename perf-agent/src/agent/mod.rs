@@ -3,7 +3,8 @@
 //! There is no queue between source and pipeline: the kernel's ring buffer is one already, and what does not fit it is
 //! counted there. Towards the outside there are two ways, and neither can hold the thread up: the newest picture (a
 //! `watch`, replaced once a second) and, for `trace`, a bounded channel of ended exchanges; what a slow terminal cannot
-//! take is dropped and counted. (Of a recording nothing is dropped: a file can wait.)
+//! take is dropped and counted. (Of a recording nothing is dropped: a file can wait.) Who follows the API's stream gets the
+//! same batches from a ring that overwrites what is not fetched in time; exchanges are only kept for it while somebody does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,9 +14,9 @@ use std::time::Duration;
 use perf_common::counters::COUNTERS;
 use perf_common::record::{CountersRecord, TickRecord, kind};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::api::Published;
+use crate::api::{Batch, Published};
 use crate::clock;
 use crate::endpoint::RouteError;
 use crate::pipeline::{Pipeline, Settings};
@@ -30,6 +31,8 @@ const WAIT: Duration = Duration::from_millis(100);
 const PROGRAM_TICKS: u64 = 5;
 /// Batches of ended exchanges that may wait to be printed.
 const TRACE_BATCHES: usize = 256;
+/// Batches of ended exchanges that followers of the API may be behind.
+const FOLLOWED_BATCHES: usize = 64;
 /// How long a recording waits before it offers a batch again.
 const TRACE_WAIT: Duration = Duration::from_millis(2);
 
@@ -83,6 +86,7 @@ pub struct Agent {
     thread: JoinHandle<Result<Finished, AgentError>>,
     stop: Arc<AtomicBool>,
     published: watch::Receiver<Published>,
+    followed: broadcast::Sender<Batch>,
     traced: Option<Traced>,
 }
 
@@ -104,6 +108,7 @@ impl Agent {
         let stop = Arc::new(AtomicBool::new(false));
         let dropped = Arc::new(AtomicU64::new(0));
         let (sender, batches) = mpsc::channel(TRACE_BATCHES);
+        let (followed, _) = broadcast::channel(FOLLOWED_BATCHES);
         let mut core = Core {
             live: !plan.source.recorded(),
             source: plan.source,
@@ -111,6 +116,8 @@ impl Agent {
             recorder: plan.recorder,
             publish,
             trace: plan.trace.then_some(sender),
+            followed: followed.clone(),
+            is_followed: false,
             dropped: Arc::clone(&dropped),
             stop: Arc::clone(&stop),
             newest_ns: 0,
@@ -128,8 +135,14 @@ impl Agent {
             thread,
             stop,
             published,
+            followed,
             traced,
         })
+    }
+
+    /// Where batches of ended exchanges can be followed.
+    pub fn followed(&self) -> broadcast::Sender<Batch> {
+        self.followed.clone()
     }
 
     /// The newest picture.
@@ -180,6 +193,8 @@ struct Core {
     recorder: Option<Recorder>,
     publish: watch::Sender<Published>,
     trace: Option<mpsc::Sender<Vec<snapshot::Traced>>>,
+    followed: broadcast::Sender<Batch>,
+    is_followed: bool,
     dropped: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     /// The newest time in any record.
@@ -333,10 +348,29 @@ impl Core {
         });
     }
 
-    /// Hands ended exchanges to whoever prints them.
+    /// Hands ended exchanges to whoever prints or follows them.
     fn hand_out(&mut self) {
-        let Some(trace) = &self.trace else { return };
-        let (mut exchanges, mut dropped) = self.pipeline.statistics().take_traced();
+        let is_followed = self.followed.receiver_count() > 0;
+        if is_followed != self.is_followed {
+            self.is_followed = is_followed;
+            self.pipeline.statistics().trace(is_followed || self.trace.is_some());
+        }
+        if !is_followed && self.trace.is_none() {
+            return;
+        }
+        let (exchanges, mut dropped) = self.pipeline.statistics().take_traced();
+        if is_followed && !exchanges.is_empty() {
+            // Who stopped to follow meanwhile misses nothing.
+            let _gone = self.followed.send(exchanges.clone().into());
+        }
+        if let Some(trace) = &self.trace {
+            dropped += self.print(trace, exchanges);
+        }
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// Hands ended exchanges to the printer. Gives how many it could not take.
+    fn print(&self, trace: &mpsc::Sender<Vec<snapshot::Traced>>, mut exchanges: Vec<snapshot::Traced>) -> u64 {
         while !exchanges.is_empty() {
             match trace.try_send(exchanges) {
                 // A reader that is gone has seen all that it wanted.
@@ -345,13 +379,10 @@ impl Core {
                     exchanges = unsent;
                     std::thread::sleep(TRACE_WAIT);
                 }
-                Err(TrySendError::Full(unsent)) => {
-                    dropped += unsent.len() as u64;
-                    break;
-                }
+                Err(TrySendError::Full(unsent)) => return unsent.len() as u64,
             }
         }
-        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        0
     }
 }
 

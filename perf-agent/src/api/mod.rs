@@ -5,6 +5,7 @@
 //! [`listen`] says where. A test holds the document and the answers against each other.
 
 mod crowd;
+mod follow;
 pub mod guard;
 pub mod json;
 pub mod listen;
@@ -20,7 +21,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, broadcast, watch};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,11 +29,14 @@ use utoipa_axum::routes;
 use self::guard::Guard;
 use self::json::agent::Facts;
 use self::problem::Problem;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Traced};
 use crate::source::{ProgramStats, TlsCoverage};
 
 /// Bytes of a request body that are read at most; nothing here takes one yet.
 const BODY_BYTES: usize = 64 * 1024;
+
+/// Exchanges and streams that ended, in the order in which they did.
+pub type Batch = Arc<[Traced]>;
 
 /// What the core publishes once a second.
 #[derive(Clone, Debug)]
@@ -54,6 +58,10 @@ pub struct Api {
     pub facts: Facts,
     /// The newest picture.
     pub published: watch::Receiver<Published>,
+    /// Where ended exchanges can be followed.
+    pub followed: broadcast::Sender<Batch>,
+    /// How many may follow at once.
+    pub followers: Arc<Semaphore>,
 }
 
 impl Api {
@@ -91,6 +99,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(paths::latency))
         .routes(routes!(paths::requests))
         .routes(routes!(paths::streams))
+        .routes(routes!(follow::follow))
         .routes(routes!(paths::agent))
         .routes(routes!(paths::document))
 }

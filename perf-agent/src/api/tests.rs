@@ -1,5 +1,6 @@
 //! The API over a pipeline that was fed records: what it says, how it refuses, and that its document tells the truth.
 
+mod follow;
 mod schema;
 
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, broadcast, watch};
 use tower::ServiceExt;
 
 use super::guard::Guard;
 use super::json::agent::{Facts, Limits};
-use super::{Api, Published, document, router};
+use super::{Api, Batch, Published, document, router};
 use crate::exchange::Role;
 use crate::pipeline::Pipeline;
 use crate::source::{
@@ -22,7 +23,8 @@ use crate::synthetic::{End, Traffic};
 
 struct Served {
     router: axum::Router,
-    _published: watch::Sender<Published>,
+    published: watch::Sender<Published>,
+    followed: broadcast::Sender<Batch>,
 }
 
 struct Reply {
@@ -114,6 +116,7 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
         capture_request_bytes: None,
         capture_response_bytes: None,
     };
+    let (followed, _) = broadcast::channel(2);
     let api = Api {
         facts: Facts {
             report,
@@ -121,10 +124,13 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
             limits,
         },
         published,
+        followed: followed.clone(),
+        followers: Arc::new(Semaphore::new(2)),
     };
     Served {
         router: router(api, Guard::default()),
-        _published: publish,
+        published: publish,
+        followed,
     }
 }
 
@@ -185,12 +191,13 @@ fn json(value: impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap()
 }
 
-/// Every path of the document, with the parameters that a request for it can have.
+/// Every path of the document that answers with JSON, with the parameters that a request for it can have.
 fn paths(document: &Value, id: &str) -> Vec<(String, Value)> {
     let paths = document["paths"].as_object().unwrap();
     paths
         .iter()
         .map(|(path, item)| (path.replace("{id}", id), item["get"].clone()))
+        .filter(|(_, operation)| operation["responses"]["200"]["content"]["application/json"].is_object())
         .collect()
 }
 

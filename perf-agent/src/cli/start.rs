@@ -1,7 +1,10 @@
 //! What the commands that run the agent have in common: the runtime, the signals, serving, and the end.
 
+use std::sync::Arc;
+
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use crate::agent::Agent;
 use crate::api::guard::Guard;
@@ -12,6 +15,9 @@ use crate::config::{CaptureSettings, CoreSettings, ServeSettings};
 use crate::privileges::{self, Purpose};
 use crate::source::Report;
 use crate::{pipeline, statistics};
+
+/// How many may follow the API's stream at once.
+const FOLLOWERS: usize = 32;
 
 /// The pipeline's settings.
 pub fn pipeline_settings(core: &CoreSettings) -> pipeline::Settings {
@@ -97,6 +103,8 @@ pub async fn serve(
         Api {
             facts,
             published: agent.published(),
+            followed: agent.followed(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
         },
         guard,
     );

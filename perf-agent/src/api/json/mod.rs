@@ -36,7 +36,7 @@ fn ms_of(ns: f64) -> f64 {
 }
 
 /// A rate or ratio with six digits behind the point.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
