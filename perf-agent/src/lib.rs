@@ -38,6 +38,7 @@ pub mod privileges;
 #[cfg(feature = "kernel")]
 pub mod probe;
 pub mod source;
+pub mod store;
 #[cfg(test)]
 mod synthetic;
 #[cfg(feature = "kernel")]

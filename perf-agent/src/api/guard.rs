@@ -1,5 +1,6 @@
 //! Who may ask: the token where one is set, and, on loopback, only requests for a local name, so that no web page can
-//! reach the API through a browser on this machine by pointing a name of its own at 127.0.0.1 (DNS rebinding).
+//! reach the API through a browser on this machine by pointing a name of its own at 127.0.0.1 (DNS rebinding). Nor may one
+//! change anything from elsewhere: browsers say where a request that changes something comes from (Fetch, section 3.2).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,6 +48,10 @@ impl Guard {
                 return Some(Problem::new(StatusCode::FORBIDDEN, detail).into_response());
             }
         }
+        if !request.method().is_safe() && comes_from_elsewhere(request) {
+            let detail = "a web page of another origin may not change anything here";
+            return Some(Problem::new(StatusCode::FORBIDDEN, detail).into_response());
+        }
         let token = self.token.as_ref()?;
         if matches!(request.uri().path(), "/healthz" | "/readyz") {
             return None;
@@ -84,6 +89,18 @@ impl Guard {
             address.to_canonical().is_loopback() || Some(address) == self.loopback.map(|own| own.ip())
         })
     }
+}
+
+/// Did a browser send it for a page that is not this API's own?
+fn comes_from_elsewhere(request: &Request) -> bool {
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    let Some(origin) = header(header::ORIGIN) else {
+        return false;
+    };
+    let host = origin
+        .strip_prefix(b"http://")
+        .or_else(|| origin.strip_prefix(b"https://"));
+    host.is_none() || host != header(header::HOST)
 }
 
 /// Compares without telling by the time it takes where the first difference is.
@@ -140,6 +157,24 @@ mod tests {
         }
         check(&guard, "localhost", None, "http://evil.example/api/v1/agent", Some(403));
         check(&Guard::default(), "evil.example", None, "/api/v1/agent", None);
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_changes_nothing() {
+        let guard = Guard::default();
+        let refused = |method: &str, origin: &str| {
+            let request = Request::builder().method(method).uri("/api/v1/thresholds");
+            let request = request.header("host", "localhost:9955").header("origin", origin);
+            guard
+                .refuses(&request.body(axum::body::Body::empty()).unwrap())
+                .map(|response| response.status().as_u16())
+        };
+        for origin in ["http://evil.example", "null", "http://localhost:80", "https://localhost"] {
+            assert_eq!(refused("POST", origin), Some(403), "{origin}");
+            assert_eq!(refused("DELETE", origin), Some(403), "{origin}");
+            assert_eq!(refused("GET", origin), None, "{origin}");
+        }
+        assert_eq!(refused("PUT", "http://localhost:9955"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`json`]; its parameters go through [`query`]; errors are [`problem`]s; [`guard`] stands before everything, [`crowd`] bounds how many come, and
 //! [`listen`] says where. A test holds the document and the answers against each other.
 
+mod body;
 mod crowd;
 mod follow;
 pub mod guard;

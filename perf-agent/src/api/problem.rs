@@ -15,6 +15,21 @@ pub struct Problem {
     pub title: String,
     /// What was wrong, in this case.
     pub detail: String,
+    /// Each field of the body that is wrong; absent where it is not about fields.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub errors: Vec<FieldError>,
+}
+
+/// A field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Its name.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What is allowed.
+    pub allowed: String,
 }
 
 impl Problem {
@@ -25,6 +40,19 @@ impl Problem {
             status: status.as_u16(),
             title,
             detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// 400: fields of the body are wrong.
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let said = errors
+            .iter()
+            .map(|error| format!("{}: {}; allowed: {}", error.field, error.problem, error.allowed));
+        let detail = said.collect::<Vec<_>>().join("\n");
+        Self {
+            errors,
+            ..Self::parameter(detail)
         }
     }
 
