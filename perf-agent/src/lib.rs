@@ -30,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod functions;
+pub mod host;
 #[cfg(feature = "kernel")]
 pub mod image;
 #[cfg(feature = "kernel")]

@@ -269,6 +269,27 @@ fn container(part: &str) -> Option<&str> {
     (is_id && apart).then_some(id)
 }
 
+/// The uid of the Kubernetes pod that a control group is of, as its path tells: `…/kubepods-burstable-podUID.slice/…` where
+/// systemd makes the groups (with `_` for `-`), `/kubepods/burstable/podUID/…` where the kubelet does. Uids of static pods
+/// have no dashes.
+pub fn pod(path: &str) -> Option<CompactString> {
+    path.split('/').find_map(|part| {
+        // `kubepods-besteffort-podUID.slice:cri-containerd:ID`
+        let name = part.split(':').next().unwrap_or(part);
+        let (before, uid) = match name.strip_suffix(".slice") {
+            Some(name) => name.rsplit_once("-pod")?,
+            None => ("kubepods", name.strip_prefix("pod")?),
+        };
+        let groups = || before.split('-').any(|group| group == "kubepods");
+        let digits = uid.bytes().filter(u8::is_ascii_hexdigit).count();
+        let is_uid = digits == 32
+            && uid
+                .bytes()
+                .all(|byte| byte.is_ascii_hexdigit() || b"-_".contains(&byte));
+        (is_uid && groups() && path.contains("kubepods")).then(|| uid.replace('_', "-").into())
+    })
+}
+
 /// Units that name a program. The scopes of sessions and of desktop applications, and those named by `systemd-run`, have
 /// another name each time.
 fn is_unit(part: &str, in_session: bool) -> bool {
@@ -323,6 +344,40 @@ mod tests {
             Some(ID),
             Some("nginx.service"),
         );
+    }
+
+    #[test]
+    fn pods_are_found_in_the_paths_of_both_drivers() {
+        const UID: &str = "3dbd2b1f-7a7e-4f5c-9c5e-0d1f6a1b2c3d";
+        let lines = UID.replace('-', "_");
+        for path in [
+            format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{lines}.slice/crio-{ID}.scope"),
+            format!("/kubepods.slice/kubepods-pod{lines}.slice/cri-containerd-{ID}.scope"),
+            format!(
+                "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{lines}.slice/cri-containerd-{ID}.scope"
+            ),
+            format!("/system.slice/containerd.service/kubepods-besteffort-pod{lines}.slice:cri-containerd:{ID}"),
+            format!("/kubepods/burstable/pod{UID}/{ID}"),
+            format!("/kubepods/pod{UID}"),
+        ] {
+            assert_eq!(pod(&path).as_deref(), Some(UID), "{path}");
+        }
+        let of_static = UID.replace('-', "");
+        assert_eq!(
+            pod(&format!("/kubepods/besteffort/pod{of_static}/{ID}")).as_deref(),
+            Some(of_static.as_str())
+        );
+        for path in [
+            "/".to_owned(),
+            String::new(),
+            format!("/pod{UID}/{ID}"),
+            format!("/machine.slice/machine-libpod_pod_{ID}.slice/libpod-{ID}.scope"),
+            format!("/other.slice/other-pod{lines}.slice"),
+            "/kubepods/podium".to_owned(),
+            "/kubepods.slice/kubepods-pod1.slice".to_owned(),
+        ] {
+            assert_eq!(pod(&path), None, "{path}");
+        }
     }
 
     #[test]

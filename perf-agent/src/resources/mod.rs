@@ -2,8 +2,23 @@
 //! what they are, what follows from two readings, and how they went over time.
 //!
 //! A ratio is 0..=1. What the kernel does not tell, or only a second reading would tell, is `None`.
+//!
+//! [`Reading`] is what the counters said at one moment, [`Resources::between`] what follows from two of them,
+//! [`Trends`] how that went over time.
+
+mod between;
+mod growth;
+mod reading;
+mod trends;
 
 use std::sync::Arc;
+
+pub use growth::MemoryTrend;
+pub use reading::{
+    CpuLimit, CpuTime, DiskReading, GroupReading, HostReading, InterfaceReading, NetworkReading, ProcessReading,
+    Reading, ServiceReading,
+};
+pub use trends::{HostPoint, Level, ServicePoint, TREND_POINTS, TRENDS, Trends};
 
 use crate::process::ServiceKey;
 
@@ -115,7 +130,7 @@ pub struct ServiceUse {
     pub cpu_cores: Option<f64>,
     /// The same as a share of what it may take: of its control group's quota, else of all processors.
     pub cpu_usage: Option<f64>,
-    /// Resident memory.
+    /// Resident memory. What its processes share counts for each of them.
     pub resident_bytes: Option<u64>,
     /// Memory as a share of what it may take: of its control group's limit (by what the group takes), else of the host's.
     pub memory_usage: Option<f64>,
@@ -125,7 +140,7 @@ pub struct ServiceUse {
     pub open_files: Option<u32>,
     /// That process's limit.
     pub open_files_limit: Option<u64>,
-    /// Connections that wait to be accepted, over all its listening sockets.
+    /// Connections that wait to be accepted, over all sockets that listen on its port in its network namespace.
     pub listen_queue: Option<u32>,
     /// How many may, where that is known.
     pub listen_queue_limit: Option<u32>,
@@ -139,7 +154,8 @@ pub struct ServiceUse {
     pub pod: Option<String>,
 }
 
-/// A control group's limits, and how it fares with them.
+/// A control group's limits, and how it fares with them. Groups that it is in limit it, too: of the limits of all of them
+/// the tightest is told, for memory the one with the least left, and what is taken by the group that has that limit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupUse {
     /// Its path below the hierarchy's root.

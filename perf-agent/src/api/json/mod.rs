@@ -12,6 +12,7 @@ pub mod performance;
 pub mod request;
 pub mod service;
 pub mod stream;
+pub mod system;
 pub mod target;
 pub mod time;
 
