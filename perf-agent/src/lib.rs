@@ -13,6 +13,7 @@ pub mod datagrams;
 pub mod endpoint;
 pub mod event;
 pub mod exchange;
+pub mod health;
 pub mod ledger;
 pub mod pipeline;
 pub mod process;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::places;
 
 /// The agent's pure modules: the same records give the same snapshots, so they read nothing but their arguments.
-const CORE: [&str; 18] = [
+const CORE: [&str; 19] = [
     "datagrams",
     "aggregate",
     "endpoint",
@@ -27,6 +27,7 @@ const CORE: [&str; 18] = [
     "threshold",
     "alert",
     "custom",
+    "health",
 ];
 
 /// What the core must not name, and why.

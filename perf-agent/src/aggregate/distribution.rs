@@ -188,6 +188,16 @@ impl Distribution {
         self.moments.sum
     }
 
+    /// Their mean; `None` if there are none.
+    pub fn mean_ns(&self) -> Option<f64> {
+        (self.moments.count > 0).then(|| self.moments.sum as f64 / self.moments.count as f64)
+    }
+
+    /// The largest one, exact; `None` if there are none.
+    pub fn max_ns(&self) -> Option<u64> {
+        (self.moments.count > 0).then_some(self.moments.max)
+    }
+
     /// Samples longer than [`HIGHEST_NS`].
     pub fn beyond(&self) -> u64 {
         self.moments.beyond
@@ -228,8 +238,8 @@ impl Distribution {
         Some(self.moments.max)
     }
 
-    /// A quantile in thousandths, by whole numbers, so that no rounding of a product moves the rank.
-    fn per_mille(&self, quantile: u64) -> u64 {
+    /// A quantile in thousandths, by whole numbers, so that no rounding of a product moves the rank; 0 without samples.
+    pub(crate) fn per_mille(&self, quantile: u64) -> u64 {
         let rank = (u128::from(self.moments.count) * u128::from(quantile)).div_ceil(1000);
         self.at_rank(u64::try_from(rank).unwrap_or(u64::MAX)).unwrap_or(0)
     }

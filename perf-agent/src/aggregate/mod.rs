@@ -383,6 +383,39 @@ impl Aggregate {
         }
     }
 
+    /// Did nothing at all happen in a window that ends at `at_ns`, and is nothing in flight? Told without merging the window,
+    /// so that who asks many can leave out the quiet ones.
+    pub fn is_quiet(&self, window: Window, at_ns: u64) -> bool {
+        if self.in_flight > 0 || self.streams_open > 0 {
+            return false;
+        }
+        self.as_of(at_ns, |this, at_ns| {
+            this.running.is_empty() && this.history.of_window(window, at_ns).is_empty()
+        })
+    }
+
+    /// Exchanges that ended in a window that ends at `at_ns`, as [`WindowView::requests`], without merging it.
+    pub fn requests_within(&self, window: Window, at_ns: u64) -> u64 {
+        self.as_of(at_ns, |this, at_ns| {
+            let closed = this.history.of_window(window, at_ns).into_iter();
+            this.running.requests() + closed.map(|slot| Slot::unpack_requests(slot)).sum::<u64>()
+        })
+    }
+
+    /// Asks this one as it is at a moment. Usually nothing changes by the time that went by, and no copy is made.
+    fn as_of<T>(&self, at_ns: u64, ask: impl FnOnce(&Self, u64) -> T) -> T {
+        if at_ns <= self.now_ns {
+            return ask(self, self.now_ns);
+        }
+        let same_slot = Size::TenSeconds.number(self.now_ns) == Size::TenSeconds.number(at_ns);
+        if same_slot || (self.running.is_empty() && !self.history.is_due(self.now_ns, at_ns)) {
+            return ask(self, at_ns);
+        }
+        let mut later = self.clone();
+        later.advance(at_ns);
+        ask(&later, at_ns)
+    }
+
     /// Exchanges per stretch of time over a window that ends at `at_ns`, oldest first, without holes: per second for the
     /// last minute, else per slot, as in [`Aggregate::latency_series`]. The last point is the running stretch and shorter than the others.
     pub fn throughput_trend(&self, window: Window, at_ns: u64) -> Vec<RatePoint> {

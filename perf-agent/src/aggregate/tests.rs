@@ -85,6 +85,9 @@ fn check(aggregate: &Aggregate, happened: &[Happened], in_flight: u32, at_ns: u6
             }
         }
         prop_assert_eq!(view.requests, times.count());
+        prop_assert_eq!(aggregate.requests_within(window, at_ns), view.requests, "{:?}", window);
+        let quiet = view.requests == 0 && view.max_in_flight == 0;
+        prop_assert_eq!(aggregate.is_quiet(window, at_ns), quiet, "{:?}", window);
         prop_assert_eq!(view.bytes_sent, 2 * times.count());
         prop_assert_eq!(&view.response_time, &times, "{:?}", window);
         prop_assert_eq!(view.in_flight, in_flight);

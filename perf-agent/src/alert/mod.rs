@@ -1,5 +1,20 @@
 //! Alerts: what becomes of thresholds that are crossed, and who is told of it.
+//!
+//! The [`Engine`] is told the figures of every evaluation and the time. It keeps one [`Alert`] of each threshold and subject
+//! ([`state`]), hides those that somebody silenced ([`silence`]) or that a worse one explains ([`inhibit`]), and decides
+//! which receiver is to be told of which group of them, and when ([`group`]). It sends nothing itself.
 
+mod engine;
+pub mod group;
+mod inhibit;
+pub mod silence;
+pub mod state;
+
+pub use engine::{Engine, Outcome, Settings};
+pub use group::{GroupState, Told};
+pub use silence::{Silence, SilenceDraft, Silences};
+
+use crate::endpoint::Fnv;
 use crate::threshold::{Severity, Subject};
 
 /// Where an alert stands.
@@ -11,6 +26,25 @@ pub enum State {
     Firing,
     /// It is over.
     Resolved,
+}
+
+impl State {
+    /// In the order of an alert's life.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Firing, Self::Resolved];
+
+    /// The word used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+
+    /// The state of a word of the API.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
 }
 
 /// One threshold crossed by one subject.
@@ -48,6 +82,26 @@ pub struct Alert {
     pub inhibited_by: Option<String>,
 }
 
+impl Alert {
+    /// The id of a threshold's alert of a subject.
+    pub fn id_of(threshold: &str, subject: &str) -> String {
+        let mut hash = Fnv::new();
+        hash.text(threshold);
+        hash.text(subject);
+        format!("{:016x}", hash.0)
+    }
+
+    /// Does it fire, and is nothing hiding it?
+    pub fn is_to_be_told(&self) -> bool {
+        self.state == State::Firing && !self.is_hidden()
+    }
+
+    /// Is it silenced or inhibited?
+    pub fn is_hidden(&self) -> bool {
+        self.silenced_by.is_some() || self.inhibited_by.is_some()
+    }
+}
+
 /// Something to be told to one receiver: the state of a group of alerts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notification {
@@ -69,6 +123,36 @@ pub struct Notification {
 impl Notification {
     /// Alerts that one notification lists.
     pub const ALERTS: usize = 50;
+
+    /// One that shows whether a receiver can be reached.
+    pub fn test(receiver: &str, wall_ns: u64) -> Self {
+        let subject = Subject::host();
+        let alert = Alert {
+            id: Alert::id_of("test", &subject.key),
+            state: State::Firing,
+            severity: Severity::Warning,
+            threshold_id: "test".to_owned(),
+            metric: "test".to_owned(),
+            subject,
+            value: None,
+            limit: 0.0,
+            since_wall_ns: wall_ns,
+            fired_wall_ns: Some(wall_ns),
+            resolved_wall_ns: None,
+            message: "this is a test: nothing is wrong".to_owned(),
+            runbook: None,
+            silenced_by: None,
+            inhibited_by: None,
+        };
+        Self {
+            receiver: receiver.to_owned(),
+            group: "test".to_owned(),
+            wall_ns,
+            reason: Reason::Test,
+            alerts: vec![alert],
+            more: 0,
+        }
+    }
 }
 
 /// Why a notification is made.
@@ -87,3 +171,20 @@ pub enum Reason {
     /// Somebody wants to know whether it arrives.
     Test,
 }
+
+impl Reason {
+    /// The word used in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Repeated => "repeated",
+            Self::Escalated => "escalated",
+            Self::Resolved => "resolved",
+            Self::Test => "test",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -144,10 +144,10 @@ impl EndpointKey {
 
 /// FNV-1a, 64 bits: for ids, which have to be stable and need no defence against chosen input; tables hash with a random
 /// seed. <https://datatracker.ietf.org/doc/html/rfc9923>
-struct Fnv(u64);
+pub(crate) struct Fnv(pub(crate) u64);
 
 impl Fnv {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
@@ -156,12 +156,12 @@ impl Fnv {
     }
 
     /// A text and its end, so that texts in a row cannot run into each other.
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         text.bytes().for_each(|byte| self.byte(byte));
         self.byte(0xff);
     }
 
-    fn number(&mut self, number: u64) {
+    pub(crate) fn number(&mut self, number: u64) {
         number.to_le_bytes().into_iter().for_each(|byte| self.byte(byte));
     }
 }
