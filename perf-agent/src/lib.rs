@@ -36,6 +36,7 @@ pub mod host;
 pub mod image;
 #[cfg(feature = "kernel")]
 pub(crate) mod maps;
+pub mod notify;
 pub mod privileges;
 #[cfg(feature = "kernel")]
 pub mod probe;

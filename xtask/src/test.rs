@@ -95,6 +95,11 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
         "util-linux",
         "the tests run the agent without root",
     ));
+    needs.extend(Need::program(
+        "prometheus-alertmanager",
+        "prometheus-alertmanager",
+        "the agent's alerts are sent to it (the package also starts it on port 9093)",
+    ));
     for (program, package, why) in STORES.into_iter().chain(TLS_PROGRAMS) {
         needs.extend(Need::program(program, package, why));
     }
@@ -299,7 +304,8 @@ fn unit_tests(filter: Option<&str>) -> Result<Outcome> {
     let mut programs = built(cargo("test"));
     let programs = tested(
         programs
-            .args(["--workspace", "--lib", "--bins", "--test", "cli", "--no-fail-fast"])
+            .args(["--workspace", "--lib", "--bins", "--no-fail-fast"])
+            .args(["--test", "cli", "--test", "alertmanager"])
             .args(filter),
     )?;
     if programs.failed > 0 {
