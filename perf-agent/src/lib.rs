@@ -40,6 +40,7 @@ pub mod notify;
 pub mod privileges;
 #[cfg(feature = "kernel")]
 pub mod probe;
+pub mod prometheus;
 pub mod source;
 pub mod store;
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod json;
 pub mod listen;
 pub mod paths;
 pub mod problem;
+mod prometheus;
 pub mod query;
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(paths::healthz))
         .routes(routes!(paths::readyz))
+        .routes(routes!(prometheus::metrics))
         .routes(routes!(paths::performance))
         .routes(routes!(paths::services))
         .routes(routes!(paths::endpoints))

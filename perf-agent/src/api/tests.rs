@@ -212,7 +212,14 @@ fn every_answer_is_as_the_document_says() {
             if path.ends_with("/none") {
                 continue; // no endpoint yet
             }
-            let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            let content = &operation["responses"]["200"]["content"];
+            let Some(schema) = content["application/json"].get("schema") else {
+                let reply = served.ask("GET", &path);
+                let media_type = reply.content_type.split(';').next().unwrap();
+                assert_eq!(reply.status, StatusCode::OK, "{path}");
+                assert!(content.get(media_type).is_some(), "{path}: {media_type}");
+                continue;
+            };
             schema::assert_valid(&document, schema, &served.get(&path), &path);
         }
     }
