@@ -16,6 +16,7 @@ mod lifecycle;
 mod names;
 mod overload;
 mod passive;
+mod prometheus;
 mod servers;
 mod services;
 mod sockets;

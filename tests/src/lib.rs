@@ -5,7 +5,8 @@
 //! (programs that end with their test), [`agent`] and [`api`] (the program under test), [`rows`] (what is compared),
 //! then where the truth comes from: [`wire`] and [`ways`] (both ends of a connection, scripted byte by byte),
 //! [`client`] and [`server`] (threads that keep a log), [`nginx`], [`python`] and [`wrk`] (programs that others wrote),
-//! [`tls`] (those that speak over TLS), [`store`] (databases and caches), [`dns`] (a name server), [`work`] (applications that call them).
+//! [`tls`] (those that speak over TLS), [`store`] (databases and caches), [`dns`] (a name server), [`work`] (applications that call them); and
+//! [`prometheus`] (who scrapes the agent).
 //!
 //! Nothing here sleeps for a fixed time in the hope that something has happened by then.
 
@@ -18,6 +19,7 @@ pub mod dns;
 pub mod kernel;
 pub mod need;
 pub mod nginx;
+pub mod prometheus;
 pub mod python;
 pub mod rows;
 pub mod server;

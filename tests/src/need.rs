@@ -67,6 +67,8 @@ pub enum Need {
     PostgreSql,
     /// Packages of Node that the tests' servers load.
     NodeModules,
+    /// Prometheus, with promtool.
+    Prometheus,
 }
 
 impl Need {
@@ -118,6 +120,7 @@ impl Need {
                 let there = ["pg", "redis"].iter().all(|name| modules.join(name).exists());
                 (!there).then(|| format!("no pg and redis in {}", modules.display()))
             }
+            Self::Prometheus => program("prometheus").or_else(|| program("promtool")),
             Self::OldGo => unpacked(&crate::tls::old::go()),
             Self::Python => (!Path::new(crate::python::SYSTEM).exists())
                 .then(|| format!("{} is not installed", crate::python::SYSTEM)),

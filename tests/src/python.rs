@@ -38,6 +38,12 @@ impl Server {
         Self::system("threads.py", &[])
     }
 
+    /// The same with answers that take as long as the request says.
+    #[track_caller]
+    pub fn speeds() -> Self {
+        Self::system("speeds.py", &[])
+    }
+
     /// One of the scenarios of `handover.py`: `fork`, `exec`, `pass`.
     #[track_caller]
     pub fn handover(scenario: &str) -> Self {

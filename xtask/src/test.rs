@@ -105,6 +105,11 @@ pub(crate) fn needs(with_vms: bool) -> Vec<Need> {
     }
     needs.extend(redis());
     needs.extend(postgresql());
+    needs.extend(Need::program(
+        "prometheus",
+        "prometheus",
+        "it scrapes the agent, and its promtool checks metrics and rules",
+    ));
     // Python's clients of libcurl load it by this name.
     let load = ["-c", "import ctypes; ctypes.CDLL('libcurl-gnutls.so.4')"];
     if !command::works(Command::new(python::SYSTEM_PYTHON).args(load)) {

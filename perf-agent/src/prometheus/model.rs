@@ -101,6 +101,7 @@ impl Definition {
     }
 
     /// The same with a further label.
+    #[must_use]
     pub const fn by(mut self, extra: &'static str) -> Self {
         self.extra = Some(extra);
         self

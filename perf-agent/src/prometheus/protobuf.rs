@@ -147,9 +147,8 @@ pub fn write(families: &Families) -> Vec<u8> {
     let mut out = Vec::new();
     let created = families.since_wall_ns.map(timestamp);
     for family in families.all.iter().filter(|family| !family.series.is_empty()) {
-        message(family, created)
-            .encode_length_delimited(&mut out)
-            .expect("a vector takes as much as comes");
+        let message = message(family, created).encode_length_delimited_to_vec();
+        out.extend_from_slice(&message);
     }
     out
 }

@@ -1,31 +1,27 @@
 //! Expositions of what pipelines saw, read back by a parser that takes nothing that is not as the formats say.
+#![expect(clippy::float_cmp, reason = "figures are told as they are")]
 
+mod custom;
 mod document;
+mod resources;
 mod size;
 mod strict;
+mod values;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use prost::Message as _;
 
-use self::strict::{Metrics, Sample};
-use super::model::{Definition, Exemplar, Families, Kind, Value};
+use self::strict::Metrics;
+use super::model::{Definition, Families};
 use super::protobuf::messages::{MetricFamily, MetricType};
 use super::text::Dialect;
-use super::{Exposition, Format, buckets, catalogue, custom, own, protobuf, text};
-use crate::alert::{Alert, State};
-use crate::custom::{CustomKind, CustomView};
+use super::{Exposition, Format, buckets, catalogue, own, protobuf, text};
 use crate::exchange::Role;
 use crate::pipeline::Pipeline;
-use crate::process::ServiceKey;
-use crate::resources::{
-    DiskUse, FileSystemUse, GroupUse, HostUse, InterfaceUse, Pressure, Pressures, Resources, ServiceUse,
-};
 use crate::snapshot::Snapshot;
 use crate::synthetic::{EPOCH_NS, End, Traffic};
-use crate::threshold::{Severity, Subject};
 
 fn snapshot(traffic: &Traffic) -> Arc<Snapshot> {
     let core = crate::config::CoreSettings {
@@ -76,6 +72,23 @@ fn messages(mut bytes: &[u8]) -> Vec<MetricFamily> {
         all.push(MetricFamily::decode_length_delimited(&mut bytes).unwrap());
     }
     all
+}
+
+/// In every format.
+#[track_caller]
+fn written(families: &Families) -> Metrics {
+    let [plain, open] = [Dialect::Prometheus, Dialect::OpenMetrics].map(|dialect| {
+        let text = text::write(families, dialect);
+        strict::parse(&text, dialect == Dialect::OpenMetrics).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"))
+    });
+    assert_eq!(plain.samples().count(), open.samples().count());
+    messages(&protobuf::write(families));
+    plain
+}
+
+/// Text with everything that formats care for.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![".*", "[\\\\\"\\n{},=# a]{0,12}", "\\PC{0,3}", Just("é".repeat(600))]
 }
 
 const USERS: &[(&str, &str)] = &[("http_route", "/users/{id}")];
@@ -394,323 +407,6 @@ fn what_is_not_known_is_not_told() {
     assert_eq!(metrics.value("perf_agent_records_received_total", &[]), 0.0);
 }
 
-fn alert(state: State, severity: Severity) -> Alert {
-    Alert {
-        id: "0".into(),
-        state,
-        severity,
-        threshold_id: "t".into(),
-        metric: "m".into(),
-        subject: Subject {
-            key: "host".into(),
-            name: "host".into(),
-            service: None,
-            endpoint: None,
-        },
-        value: None,
-        limit: 1.0,
-        since_wall_ns: 1,
-        fired_wall_ns: None,
-        resolved_wall_ns: None,
-        message: String::new(),
-        runbook: None,
-        silenced_by: None,
-        inhibited_by: None,
-    }
-}
-
-fn resources() -> Resources {
-    let pressure = Some(Pressure {
-        some: 0.25,
-        full: Some(0.125),
-    });
-    let pressure = Pressures {
-        cpu: pressure,
-        memory: None,
-        io: pressure,
-    };
-    let service = ServiceKey {
-        name: "shop".into(),
-        exe: None,
-        container: None,
-        unit: None,
-        port: Some(8080),
-        socket: None,
-    };
-    Resources {
-        wall_ns: 1,
-        over_ns: 1,
-        host: HostUse {
-            cpu_usage: Some(0.5),
-            memory_usage: Some(0.5),
-            memory_total_bytes: Some(1 << 34),
-            memory_available_bytes: Some(1 << 33),
-            swap_used_bytes: Some(0),
-            processors: 4,
-            load: Some([1.0, 2.0, 3.0]),
-            pressure,
-            disks: vec![DiskUse {
-                name: "sda".into(),
-                read_bytes_per_second: Some(1.0),
-                written_bytes_per_second: Some(2.0),
-                busy: Some(0.1),
-            }],
-            file_systems: vec![FileSystemUse {
-                mounted_on: "/".into(),
-                total_bytes: 10,
-                available_bytes: 5,
-            }],
-            interfaces: vec![InterfaceUse {
-                name: "eth0".into(),
-                received_bytes_per_second: Some(1.0),
-                sent_bytes_per_second: Some(2.0),
-                faults_per_second: Some(0.0),
-            }],
-        },
-        services: vec![ServiceUse {
-            service: Arc::new(service),
-            processes: 2,
-            cpu_cores: Some(1.5),
-            cpu_usage: Some(0.75),
-            resident_bytes: Some(1000),
-            memory_usage: Some(0.1),
-            threads: Some(7),
-            open_files: Some(10),
-            open_files_limit: Some(1024),
-            listen_queue: Some(0),
-            listen_queue_limit: Some(128),
-            listen_overflows_per_second: Some(0.0),
-            group: Some(GroupUse {
-                path: "/shop".into(),
-                cpu_limit_cores: Some(2.0),
-                throttled: Some(0.0),
-                throttled_seconds_per_second: Some(0.0),
-                memory_limit_bytes: Some(2000),
-                memory_bytes: Some(1000),
-                oom_kills: Some(1),
-                pressure,
-            }),
-            started_wall_ns: Some(1_000_000_000),
-            pod: None,
-        }],
-    }
-}
-
-#[test]
-fn resources_health_and_alerts_are_told_where_they_are_known() {
-    let snapshot = snapshot(&Traffic::example());
-    let resources = resources();
-    let alerts = [
-        alert(State::Firing, Severity::Error),
-        alert(State::Firing, Severity::Error),
-        alert(State::Pending, Severity::Critical),
-    ];
-    let exposition = Exposition {
-        resources: Some(&resources),
-        health_score: Some(87.5),
-        alerts: Some(&alerts),
-        ..of(&snapshot)
-    };
-    let metrics = read(&exposition, Format::OpenMetrics);
-    assert_eq!(metrics.value("perf_agent_health_score", &[]), 87.5);
-    let firing = |severity| metrics.value("perf_agent_alerts_firing", &[("severity", severity)]);
-    assert_eq!(
-        (firing("warning"), firing("error"), firing("critical")),
-        (0.0, 2.0, 0.0)
-    );
-    assert_eq!(metrics.value("perf_agent_host_load", &[("window", "15m")]), 3.0);
-    assert_eq!(
-        metrics.value(
-            "perf_agent_host_pressure_ratio",
-            &[("resource", "io"), ("tasks", "full")]
-        ),
-        0.125
-    );
-    let service = &[("service_name", "shop"), ("server_port", "8080")];
-    assert_eq!(metrics.value("perf_agent_service_cpu_cores", service), 1.5);
-    assert_eq!(metrics.value("perf_agent_service_oom_kills_total", service), 1.0);
-    let told = |name: &str| metrics.families.iter().any(|family| family.name == name);
-    let of_resources: Vec<_> = super::resources::ALL
-        .iter()
-        .filter(|definition| !told(&definition.name))
-        .collect();
-    assert!(of_resources.is_empty(), "{of_resources:?}");
-}
-
-fn view(name: &str, kind: CustomKind, attributes: &[(&str, &str)]) -> CustomView {
-    CustomView {
-        name: name.to_owned(),
-        unit: None,
-        attributes: attributes
-            .iter()
-            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
-        kind,
-        count: 2,
-        sum: 3.0,
-        min: Some(1.0),
-        max: Some(2.0),
-        mean: Some(1.5),
-        last: Some(2.0),
-        per_second: None,
-    }
-}
-
-fn of_views(views: &[CustomView]) -> Families {
-    let mut families = Families::new(&snapshot(&Traffic::default()));
-    views.iter().for_each(|view| custom::add_view(view, &mut families));
-    families
-}
-
-#[track_caller]
-fn written(families: &Families) -> Metrics {
-    let [plain, open] = [Dialect::Prometheus, Dialect::OpenMetrics].map(|dialect| {
-        let text = text::write(families, dialect);
-        strict::parse(&text, dialect == Dialect::OpenMetrics).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"))
-    });
-    assert_eq!(plain.samples().count(), open.samples().count());
-    messages(&protobuf::write(families));
-    plain
-}
-
-#[test]
-fn custom_metrics_get_names_that_prometheus_takes() {
-    let mut time = view("checkout.time", CustomKind::Value, &[("shop.id", "7"), ("le", "1")]);
-    time.unit = Some("ms".to_owned());
-    let mut loss = view("loss", CustomKind::Value, &[]);
-    loss.min = Some(-1.0);
-    let views = [
-        time,
-        loss,
-        view("orders_total", CustomKind::Counter, &[]),
-        view("orders", CustomKind::Gauge, &[]),
-        view("queue", CustomKind::Gauge, &[("a-b", "1"), ("a.b", "2")]),
-    ];
-    let metrics = written(&of_views(&views));
-    let labels = &[("shop_id", "7"), ("attribute_le", "1")];
-    assert_eq!(metrics.value("custom_checkout_time_ms_sum", labels), 3.0);
-    assert_eq!(metrics.value("custom_checkout_time_ms_count", labels), 2.0);
-    assert_eq!(metrics.value("custom_loss_count", &[]), 2.0);
-    assert!(
-        metrics.samples().all(|sample| sample.name != "custom_loss_sum"),
-        "it may fall"
-    );
-    assert_eq!(metrics.value("custom_orders_total", &[]), 3.0);
-    assert!(
-        metrics.samples().all(|sample| sample.name != "custom_orders"),
-        "the name is taken"
-    );
-    assert_eq!(metrics.value("custom_queue", &[("a_b", "1")]), 2.0);
-}
-
-/// Text with everything that formats care for.
-fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof![".*", "[\\\\\"\\n{},=# a]{0,12}", "\\PC{0,3}", Just("é".repeat(600))]
-}
-
-proptest! {
-    #[test]
-    fn any_custom_metric_is_told_in_a_way_that_is_understood(
-        views in prop::collection::vec(
-            (any_text(), prop::option::of(any_text()), prop::collection::vec((any_text(), any_text()), 0..4),
-                0..3usize, any::<f64>(), prop::option::of(any::<f64>())), 0..8),
-    ) {
-        let kinds = [CustomKind::Value, CustomKind::Gauge, CustomKind::Counter];
-        let views: Vec<_> = views
-            .into_iter()
-            .map(|(name, unit, attributes, kind, sum, last)| CustomView {
-                name,
-                unit,
-                attributes,
-                sum,
-                last,
-                min: last,
-                ..view("", kinds[kind], &[])
-            })
-            .collect();
-        written(&of_views(&views));
-    }
-
-    #[test]
-    fn any_labels_and_values_come_back_as_they_were(
-        values in prop::collection::vec((any_text(), any_text(), any::<f64>()), 0..8),
-        samples in prop::collection::vec((0u32..43, any::<u64>()), 1..100),
-        id in "\\PC{1,118}",
-    ) {
-        const GAUGE: Definition = Definition::new("a_gauge", Kind::Gauge, &["a", "b"], "\\ says \"it\".\nTwice.");
-        const TIMES: Definition = Definition::in_unit("times_seconds", Kind::Histogram, "seconds", &["a", "b"], "Times.");
-        let mut families = Families::new(&snapshot(&Traffic::default()));
-        let mut expected = std::collections::BTreeMap::new();
-        let cut = |text: &str| text[..text.floor_char_boundary(1024)].to_owned();
-        for (a, b, value) in &values {
-            let labels = families.labels([("a", a.clone()), ("b", b.clone())]);
-            if !expected.contains_key(&(cut(a), cut(b))) {
-                families.put(&GAUGE, &labels, *value);
-                expected.insert((cut(a), cut(b)), *value);
-            }
-        }
-        let none = families.unlabelled();
-        let mut times = crate::aggregate::Distribution::default();
-        samples.iter().for_each(|(bits, value)| times.record(value & ((1 << bits) - 1)));
-        let sum = times.sum_ns() as f64 / 1e9;
-        families.put(&TIMES, &none, Value::times(times, buckets::FINE_NS));
-        let last = samples[0].1 & ((1 << samples[0].0) - 1);
-        if let Value::Histogram(histogram) = &mut families.family(&TIMES).series[0].value {
-            histogram.exemplify(last, Exemplar { request_id: id.as_str().into(), seconds: last as f64 / 1e9, wall_ns: None });
-        }
-        for dialect in [Dialect::Prometheus, Dialect::OpenMetrics] {
-            let metrics = strict::parse(&text::write(&families, dialect), dialect == Dialect::OpenMetrics).unwrap();
-            let told: std::collections::BTreeMap<_, _> = metrics
-                .samples()
-                .filter(|sample| sample.name == "a_gauge")
-                .map(|sample| {
-                    let label = |name| sample.label(name).unwrap_or_default().to_owned();
-                    ((label("a"), label("b")), sample.value)
-                })
-                .collect();
-            prop_assert_eq!(told.len(), expected.len());
-            for ((labels, told), wanted) in told.iter().zip(expected.values()) {
-                prop_assert!(told.to_bits() == wanted.to_bits() || (told.is_nan() && wanted.is_nan()), "{:?}", labels);
-            }
-            prop_assert_eq!(metrics.value("times_seconds_sum", &[]), sum);
-            let examples: Vec<&Sample> = metrics.samples().filter(|sample| sample.exemplar.is_some()).collect();
-            prop_assert_eq!(examples.len(), usize::from(dialect == Dialect::OpenMetrics));
-            for example in examples {
-                let (labels, value, at) = example.exemplar.clone().unwrap();
-                prop_assert_eq!((&labels[0].1, value, at), (&id, last as f64 / 1e9, None));
-            }
-        }
-        let told = messages(&protobuf::write(&families));
-        let gauges: Vec<_> = told.iter().filter(|family| family.name.as_deref() == Some("a_gauge")).flat_map(|family| &family.metric).collect();
-        prop_assert_eq!(gauges.len(), expected.len());
-        for metric in gauges {
-            let label = |name: &str| {
-                let found = metric.label.iter().find(|label| label.name.as_deref() == Some(name));
-                found.and_then(|label| label.value.clone()).unwrap_or_default()
-            };
-            let value = metric.gauge.unwrap().value.unwrap();
-            let wanted = expected[&(label("a"), label("b"))];
-            prop_assert!(value.to_bits() == wanted.to_bits());
-        }
-    }
-}
-
-#[test]
-fn series_whose_labels_agree_are_added_up() {
-    const SHARE: Definition = Definition::in_unit("share_ratio", Kind::Gauge, "ratio", &["a"], "A share.");
-    const COUNT: Definition = Definition::new("count_of", Kind::Counter, &["a"], "A count.").by("b");
-    let mut families = Families::new(&snapshot(&Traffic::default()));
-    let long = "x".repeat(2000);
-    for value in [0.25, 0.5] {
-        let labels = families.labels([("a", format!("{long}{value}"))]);
-        families.put(&SHARE, &labels, value);
-        families.put_by(&COUNT, &labels, Cow::Borrowed("c"), value);
-    }
-    let metrics = written(&families);
-    assert_eq!(metrics.value("share_ratio", &[]), 0.5);
-    assert_eq!(metrics.value("count_of_total", &[("b", "c")]), 0.75);
-}
-
 #[test]
 fn everything_that_is_told_is_in_the_catalogue() {
     let all = catalogue();
@@ -724,7 +420,7 @@ fn everything_that_is_told_is_in_the_catalogue() {
         }
         assert!(definition.help.ends_with('.'), "{}", definition.name);
     }
-    let (snapshot, resources) = (snapshot(&Traffic::example()), resources());
+    let (snapshot, resources) = (snapshot(&Traffic::example()), resources::resources());
     let exposition = Exposition {
         resources: Some(&resources),
         health_score: Some(1.0),
