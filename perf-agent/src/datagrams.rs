@@ -18,7 +18,7 @@ use hashbrown::hash_map::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::event::{Datagram, Peers};
-use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Sink as _, Tally, Ticket, Times};
+use crate::exchange::{Ended, Loss, Outcome, Protocol, Request, Role, Said, Sink as _, Tally, Ticket, Times};
 use crate::protocol::dns::datagram::{Answer, Content, Key, Query};
 use crate::statistics::{Origin, Statistics};
 use crate::stream::table::Table;
@@ -155,6 +155,7 @@ impl Datagrams {
             query: "",
             host: None,
             request_id: None,
+            said: Said::default(),
             first_ns: datagram.at_ns,
             tgid: datagram.tgid,
             tid: datagram.tid,

@@ -1,6 +1,7 @@
 //! The exchange: one request with its response, neutral of protocol. What is not in here does not leave a dissector.
 
 use crate::event::Direction;
+use crate::request_log::{NOTHING, Wanted};
 
 /// Which side of the exchange the observed process is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -186,18 +187,31 @@ pub struct Request<'a> {
     /// are. Not decoded. Bytes that are not UTF-8 were replaced. Empty if it was not seen. Where the protocol has no
     /// paths, the operation: gRPC's method, an SQL statement's fingerprint, a command; without any value.
     pub path: &'a str,
-    /// The query as sent, without `?`. Whoever reads it keeps the keys only.
+    /// The query as sent, without `?`. Whoever reads it keeps the keys only, and values that were asked for.
     pub query: &'a str,
     /// Host header or authority.
     pub host: Option<&'a str>,
     /// `X-Request-Id` or the like.
     pub request_id: Option<&'a str>,
+    /// What else its head says.
+    pub said: Said<'a>,
     /// When the request's first byte was moved.
     pub first_ns: u64,
     /// Process that moved the request.
     pub tgid: u32,
     /// Thread, or what runs on it, that moved the request's first byte.
     pub tid: u32,
+}
+
+/// What a request's head says that only the request log is interested in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'a> {
+    /// `traceparent`, as sent.
+    pub traceparent: Option<&'a str>,
+    /// Values of fields that were asked for ([`Sink::wants`]), with the place of the field's name, in order.
+    pub chosen: &'a [(u8, &'a [u8])],
+    /// There may have been more of them.
+    pub cut: bool,
 }
 
 /// The moments of an exchange, monotonic nanoseconds.
@@ -433,6 +447,10 @@ pub trait Sink {
     fn stream_moved(&mut self, ticket: Ticket, moved: &StreamMoved);
     /// The stream ended.
     fn stream_ended(&mut self, ticket: Ticket, ended: &StreamEnded);
+    /// Which fields of requests are of interest beyond those that every [`Request`] has. Always the same ones.
+    fn wants(&self) -> &Wanted {
+        &NOTHING
+    }
     /// Is it of use to tell [`Sink::resolved`]?
     fn heeds_names(&self) -> bool {
         true

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod pipeline;
 pub mod process;
 pub mod protocol;
+pub mod request_log;
 pub mod resources;
 pub mod snapshot;
 pub mod statistics;

@@ -4,7 +4,7 @@
 //! somebody asks for one ([`EndpointSnapshot::window`]).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use perf_common::function::FunctionCounts;
@@ -201,7 +201,7 @@ pub struct LoggedStream {
     pub path: String,
     /// Host header or authority.
     pub host: Option<String>,
-    /// The request's own id, from its headers.
+    /// The request's own id, from its headers; else its trace's.
     pub request_id: Option<String>,
     /// The peer's address: the client's in the server role.
     pub peer: Option<SocketAddr>,
@@ -221,7 +221,8 @@ pub struct LoggedStream {
     pub ended_wall_ns: u64,
 }
 
-/// One ended exchange as the request log keeps it. Values of the query are not kept anywhere.
+/// One ended exchange as the request log keeps it. Of fields and values of the query only what the operator chose is in it,
+/// and nothing that looks like a credential.
 #[derive(Clone, Debug)]
 pub struct LoggedExchange {
     /// Number of the exchange since start.
@@ -232,16 +233,24 @@ pub struct LoggedExchange {
     pub key: Arc<EndpointKey>,
     /// Method, as sent.
     pub method: String,
-    /// Path as sent, without query.
+    /// Path as sent, without query; `[redacted]` stands for segments that look like credentials.
     pub path: String,
-    /// Keys of the query, in order.
-    pub query_keys: Vec<String>,
+    /// Keys of the query, in order, and those values that the operator chose to see.
+    pub query: Vec<(String, Option<String>)>,
     /// Host header or authority.
     pub host: Option<String>,
-    /// The request's own id, from its headers.
+    /// The request's own id, from its headers; else its trace's.
     pub request_id: Option<String>,
-    /// The peer's address: the client's in the server role.
+    /// The id of the trace that it belongs to (`traceparent`).
+    pub trace_id: Option<String>,
+    /// The user's id, from the field that the operator named.
+    pub user_id: Option<String>,
+    /// Fields that the operator chose, as `http.request.header.<name>`.
+    pub attributes: Vec<(String, String)>,
+    /// The peer's address: in the server role that of the client, or of the proxy before it.
     pub peer: Option<SocketAddr>,
+    /// The client's address in the server role, as far as it can be relied on.
+    pub client: Option<IpAddr>,
     /// Process that moved the request.
     pub tgid: u32,
     /// Status as sent.

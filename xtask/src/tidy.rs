@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::places;
 
 /// The agent's pure modules: the same records give the same snapshots, so they read nothing but their arguments.
-const CORE: [&str; 19] = [
+const CORE: [&str; 20] = [
     "datagrams",
     "aggregate",
     "endpoint",
@@ -28,6 +28,7 @@ const CORE: [&str; 19] = [
     "alert",
     "custom",
     "health",
+    "request_log",
 ];
 
 /// What the core must not name, and why.

@@ -346,7 +346,9 @@ fn aggregate(snapshot: &Snapshot, parameters: &Parameters) -> Result<Arc<Aggrega
         ("slower_than_ms" = Option<f64>, Query, description = "Only those that took longer"),
         ("status" = Option<String>, Query, description = "Only this status, such as 404, class, such as 4xx, or gRPC code, such as 14"),
         ("endpoint" = Option<String>, Query, description = "An endpoint's id, or * for all (the default)"),
-        ("id" = Option<String>, Query, description = "Only the exchange of this number or with this request id"),
+        ("id" = Option<String>, Query, description = "Only the exchange of this number, or those with this request id or trace id"),
+        ("user" = Option<String>, Query, description = "Only those of the user with this id"),
+        ("client" = Option<String>, Query, description = "Only those of the client with this address"),
     ),
     responses(
         (status = 200, body = Requests),
@@ -354,22 +356,30 @@ fn aggregate(snapshot: &Snapshot, parameters: &Parameters) -> Result<Arc<Aggrega
         (status = 404, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn requests(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Requests> {
-    let known = &["limit", "slower_than_ms", "status", "endpoint", "id"];
+    let known = &["limit", "slower_than_ms", "status", "endpoint", "id", "user", "client"];
     let parameters = Parameters::parse(query.as_deref(), known)?;
     let limit = usize::try_from(parameters.number("limit", 1..=MAX_LIMIT)?.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
     let slower_ns = parameters.milliseconds("slower_than_ms")?;
     let statuses = parameters.status("status")?;
+    let client = parameters.address("client")?;
     let Published { snapshot, .. } = api.now();
     aggregate(&snapshot, &parameters)?; // an unknown endpoint is a 404
     let endpoint = parameters.text("endpoint").filter(|id| *id != "*");
     let wanted = |exchange: &&Arc<LoggedExchange>| {
-        let named = |id: &str| exchange.id.to_string() == id || exchange.request_id.as_deref() == Some(id);
+        let named = |id: &str| {
+            let ids = [exchange.request_id.as_deref(), exchange.trace_id.as_deref()];
+            ids.contains(&Some(id)) || exchange.id.to_string() == id
+        };
         endpoint.is_none_or(|id| *exchange.endpoint == *id)
             && slower_ns.is_none_or(|slower| exchange.times.response_time_ns() > slower)
             && statuses
                 .as_ref()
                 .is_none_or(|wanted| exchange.status.is_some_and(|status| wanted.contains(&status)))
             && parameters.text("id").is_none_or(named)
+            && parameters
+                .text("user")
+                .is_none_or(|user| exchange.user_id.as_deref() == Some(user))
+            && client.is_none_or(|client| exchange.client == Some(client))
     };
     let log = &snapshot.recent;
     let listed = |exchange: &Arc<LoggedExchange>| Request::from(&**exchange);

@@ -1,6 +1,7 @@
 //! Query parameters. A name or value that is not known is an error that says what is: a misspelt filter that is ignored
 //! answers another question than the one asked.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use percent_encoding::percent_decode_str;
@@ -98,6 +99,18 @@ impl Parameters {
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() && number >= 0.0 => Ok(Some((number * 1e6).round() as u64)),
             _ => Err(wrong(name, text, "a number of milliseconds, 0 or more")),
+        }
+    }
+
+    /// An IP address.
+    ///
+    /// # Errors
+    /// [`Problem`] if it is none.
+    pub fn address(&self, name: &str) -> Result<Option<IpAddr>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.parse::<IpAddr>() {
+            Ok(address) => Ok(Some(address.to_canonical())),
+            Err(_) => Err(wrong(name, text, "an IP address such as 10.1.2.3 or 2001:db8::1")),
         }
     }
 

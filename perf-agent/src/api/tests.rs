@@ -301,6 +301,7 @@ fn examples(document: &Value, schema: &Value, name: &str, id: &str) -> Vec<Strin
         "slower_than_ms" => "1.5",
         "status" => "5xx",
         "protocol" => "http/1.1",
+        "client" => "10.0.0.7",
         "endpoint" => return vec!["*".to_owned(), id.to_owned()],
         _ => "x",
     };

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 pub use route::{RouteError, Routes};
+pub(crate) use segment::{is_long_token, is_secret as is_secret_segment, is_web_token};
 
 use crate::exchange::{Protocol, Role};
 use crate::process::ServiceKey;

@@ -45,6 +45,9 @@ pub(super) fn placeholder(segment: &str, last: bool) -> Option<Placeholder> {
     if decoded.contains(['{', '}']) {
         return found("{value}".into(), "has braces, which are reserved for placeholders");
     }
+    if is_secret(segment) {
+        return found("{token}".into(), "has a long token in it");
+    }
     if segment.len() > LONGEST {
         return found("{value}".into(), "longer than 64 bytes");
     }
@@ -140,6 +143,34 @@ fn is_email(text: &str) -> bool {
     })
 }
 
+/// At least 32 letters and digits mixed as in a generated token, or hexadecimal digits; no UUID. Words with numbers among
+/// them (`iphone15-pro-max-256gb-5g-unlocked`) are none: unlike those of tokens, they are short or in one case.
+pub(crate) fn is_long_token(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    if bytes.len() < 32 || is_uuid(bytes) {
+        return false;
+    }
+    let mixed = bytes.iter().any(u8::is_ascii_uppercase) && bytes.iter().any(u8::is_ascii_lowercase);
+    let longest = || bytes.split(|byte| b"-_".contains(byte)).map(<[u8]>::len).max();
+    is_hex(bytes) && !bytes.iter().all(u8::is_ascii_digit) || is_token(bytes) && (mixed || longest() >= Some(16))
+}
+
+/// Does a segment hold a token that may be a credential: a web token, or one that is long and random?
+pub(crate) fn is_secret(segment: &str) -> bool {
+    if segment.len() < 20 {
+        return false;
+    }
+    let decoded = if segment.contains('%') {
+        percent_decode_str(segment).decode_utf8_lossy()
+    } else {
+        Cow::Borrowed(segment)
+    };
+    let separates = |letter: char| !(letter.is_ascii_alphanumeric() || "-_=~+.".contains(letter));
+    decoded
+        .split(separates)
+        .any(|word| is_web_token(word) || word.split('.').any(is_long_token))
+}
+
 /// Generated identifiers: letters and digits change places more often than in anything a person would type. From 16
 /// characters on in any case, from 10 on if capitals and small letters are mixed, too.
 fn is_token(bytes: &[u8]) -> bool {
@@ -158,10 +189,11 @@ fn is_token(bytes: &[u8]) -> bool {
     changes >= 3 && (bytes.len() >= 16 || mixed)
 }
 
-/// RFC 7519: three base64url texts with dots between, the first of which begins with `{"` encoded.
-fn is_web_token(text: &str) -> bool {
+/// RFC 7519: three base64url texts with dots between (five, if they are encrypted), the first of which begins with `{"`
+/// encoded.
+pub(crate) fn is_web_token(text: &str) -> bool {
     text.starts_with("eyJ")
-        && text.bytes().filter(|&byte| byte == b'.').count() == 2
+        && matches!(text.bytes().filter(|&byte| byte == b'.').count(), 2 | 4)
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.=".contains(&byte))

@@ -845,7 +845,7 @@ mod tests {
                 let of = (
                     it.method.clone(),
                     it.path.clone(),
-                    it.query_keys.clone(),
+                    it.query.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
                     it.status,
                     it.outcome,
                 );

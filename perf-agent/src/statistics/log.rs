@@ -4,7 +4,7 @@
 //! allocated. What outputs read is made of the newest ones when a snapshot is taken.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::text::Text;
@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub(super) number: u64,
     pub(super) endpoint: u32,
     pub(super) peer: Option<SocketAddr>,
+    /// In the server role.
+    pub(super) client: Option<IpAddr>,
     pub(super) tgid: u32,
     pub(super) ended: Ended,
     pub(super) spent: Option<Spent>,
@@ -67,16 +69,31 @@ impl Clock {
 impl Facts {
     /// As outputs read it.
     pub(super) fn logged(&self, text: &Text, named: &Named, clock: Clock) -> LoggedExchange {
+        let key = &named.key;
         LoggedExchange {
             id: self.number,
             endpoint: Arc::clone(&named.id),
-            key: Arc::clone(&named.key),
+            key: Arc::clone(key),
             method: text.method().to_owned(),
-            path: text.path().to_owned(),
-            query_keys: text.query_keys().map(str::to_owned).collect(),
+            path: if key.protocol.has_routes() {
+                text.shown_path()
+            } else {
+                text.path().to_owned()
+            },
+            query: text
+                .query()
+                .map(|(key, value)| (key.to_owned(), value.map(str::to_owned)))
+                .collect(),
             host: text.host().map(str::to_owned),
             request_id: text.request_id().map(str::to_owned),
+            trace_id: text.trace_id().map(str::to_owned),
+            user_id: text.user().map(str::to_owned),
+            attributes: text
+                .fields()
+                .map(|(name, value)| (format!("http.request.header.{name}"), value.to_owned()))
+                .collect(),
             peer: self.peer,
+            client: self.client,
             tgid: self.tgid,
             status: self.ended.status,
             error: self.ended.error,
@@ -281,17 +298,25 @@ impl Log {
 
     /// Heap bytes held.
     pub(super) fn heap_bytes(&self) -> usize {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
         let logged = |(_, exchange): &Kept| {
             size_of::<LoggedExchange>()
                 + exchange.method.capacity()
                 + exchange.path.capacity()
                 + exchange
-                    .query_keys
+                    .query
                     .iter()
-                    .map(|key| key.capacity() + size_of::<String>())
+                    .map(|(key, value)| key.capacity() + optional(value) + size_of::<(String, Option<String>)>())
                     .sum::<usize>()
-                + exchange.host.as_ref().map_or(0, String::capacity)
-                + exchange.request_id.as_ref().map_or(0, String::capacity)
+                + exchange
+                    .attributes
+                    .iter()
+                    .map(|(name, value)| name.capacity() + value.capacity() + size_of::<(String, String)>())
+                    .sum::<usize>()
+                + [&exchange.host, &exchange.request_id, &exchange.trace_id, &exchange.user_id]
+                    .into_iter()
+                    .map(optional)
+                    .sum::<usize>()
         };
         self.ring.capacity() * size_of::<Entry>()
             + self.ring.iter().map(|entry| entry.text.heap_bytes()).sum::<usize>()

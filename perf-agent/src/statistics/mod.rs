@@ -32,9 +32,10 @@ use crate::attribution::{
 use crate::endpoint::{Peer, RouteError, Routes};
 use crate::event::{FunctionCounted, FunctionTold, Hello, Invoked, Network, Peers};
 use crate::exchange::{
-    Ended, Loss, Outcome, Protocol, Request, Resolved, Role, Sink, StreamEnded, StreamMoved, Ticket,
+    Ended, Loss, Outcome, Protocol, Request, Resolved, Role, Said, Sink, StreamEnded, StreamMoved, Ticket,
 };
 use crate::ledger::Ledger;
+use crate::request_log::Wanted;
 use crate::process::{Processes, ServiceKey, Services};
 use crate::snapshot::{PeerSeen, Snapshot, Traced};
 use codes::Codes;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub recent: usize,
     /// Slowest exchanges of the last hour kept in the request log; 0 for none.
     pub slowest: usize,
+    /// What it shows of them.
+    pub wanted: Arc<Wanted>,
 }
 
 impl Default for Settings {
@@ -83,6 +86,7 @@ impl Default for Settings {
             grpc_rule: ErrorRule::grpc(),
             recent: 1_000,
             slowest: 100,
+            wanted: Arc::default(),
         }
     }
 }
@@ -257,6 +261,7 @@ pub struct Statistics {
     /// How often endpoints got new numbers.
     renumbered: u64,
     log: Log,
+    wanted: Arc<Wanted>,
     streams: Streams,
     names: PeerNames,
     hellos: Hellos,
@@ -297,6 +302,7 @@ impl Statistics {
             functions: Functions::default(),
             renumbered: 0,
             log: Log::new(settings.recent, settings.slowest),
+            wanted: settings.wanted,
             streams: Streams::default(),
             names: PeerNames::default(),
             hellos: Hellos::default(),
@@ -620,7 +626,7 @@ impl Sink for ConnectionSink<'_> {
             number
         });
         let keep_text = endpoint.is_none() || this.log.is_on() || this.traced.is_some();
-        let (ticket, inbound) = this.open.add(request, endpoint, keep_text);
+        let (ticket, inbound) = this.open.add(request, endpoint, keep_text.then_some(&*this.wanted));
         let task = Task {
             tgid: request.tgid,
             tid: request.tid,
@@ -715,10 +721,19 @@ impl Sink for ConnectionSink<'_> {
         if !this.log.is_on() && this.traced.is_none() {
             return;
         }
+        let client = match self.origin.role {
+            Role::Client => None,
+            Role::Server => {
+                let peer = self.origin.remote.map(|remote| remote.ip());
+                let unix = matches!(*self.origin.peers, Peers::Unix { .. });
+                this.wanted.client(peer, unix, this.text.forwarded())
+            }
+        };
         let facts = Facts {
             number: this.ended,
             endpoint: number,
             peer: self.origin.remote,
+            client,
             tgid: open.tgid,
             ended: *ended,
             spent,
@@ -777,6 +792,10 @@ impl Sink for ConnectionSink<'_> {
             None => {}
         }
         this.streams.keep(number, logged);
+    }
+
+    fn wants(&self) -> &Wanted {
+        &self.statistics.wanted
     }
 
     /// A name server's own answers are no word of what the server means.
@@ -900,6 +919,7 @@ impl Statistics {
             query: "",
             host: text.host(),
             request_id: None,
+            said: Said::default(),
             first_ns: ended.times.request_first_ns,
             tgid: open.tgid,
             tid: 0,
@@ -1005,7 +1025,7 @@ impl OpenExchange {
 
 impl OpenExchanges {
     #[inline]
-    fn add(&mut self, request: &Request<'_>, endpoint: Option<u32>, keep_text: bool) -> (Ticket, Inbound) {
+    fn add(&mut self, request: &Request<'_>, endpoint: Option<u32>, wanted: Option<&Wanted>) -> (Ticket, Inbound) {
         let number = self.free.pop().unwrap_or_else(|| {
             self.all.push(OpenExchange {
                 is_open: false,
@@ -1021,7 +1041,7 @@ impl OpenExchanges {
             });
             u32::try_from(self.all.len() - 1).expect("connections and their pipelines are bounded")
         });
-        let keep_text = keep_text && self.all.len() - self.free.len() <= TEXTS;
+        let wanted = wanted.filter(|_| self.all.len() - self.free.len() <= TEXTS);
         let open = &mut self.all[number as usize];
         open.is_open = true;
         open.protocol = request.protocol;
@@ -1030,10 +1050,9 @@ impl OpenExchanges {
         open.serial = self.opened;
         open.cause = Cause::Unknown;
         open.endpoint = endpoint;
-        if keep_text {
-            open.text.set(request);
-        } else {
-            open.text.clear();
+        match wanted {
+            Some(wanted) => open.text.set(request, wanted),
+            None => open.text.clear(),
         }
         let ticket = Ticket(number);
         let serial = self.opened;

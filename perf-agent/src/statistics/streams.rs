@@ -59,7 +59,11 @@ impl OpenStream {
             key: Arc::clone(&named.key),
             kind: self.kind,
             method: text.method().to_owned(),
-            path: text.path().to_owned(),
+            path: if named.key.protocol.has_routes() {
+                text.shown_path()
+            } else {
+                text.path().to_owned()
+            },
             host: text.host().map(str::to_owned),
             request_id: text.request_id().map(str::to_owned),
             peer: self.peer,

@@ -52,6 +52,7 @@ fn request<'a>(method: &'a str, path: &'a str, first_ns: u64) -> Request<'a> {
         query: "",
         host: None,
         request_id: None,
+        said: Said::default(),
         first_ns,
         tgid: NGINX,
         tid: NGINX,
@@ -137,6 +138,7 @@ fn an_exchange_shows_in_its_endpoint_the_total_the_log_and_the_books() {
         query: "user=SECRET&page=2",
         host: Some("example.com"),
         request_id: Some("r-1"),
+        said: Said::default(),
         ..request("GET", "/users/42", 1001 * SECOND_NS)
     };
     exchange(&mut statistics, &mut origin, &asked, 8 * MS);
@@ -178,7 +180,7 @@ fn an_exchange_shows_in_its_endpoint_the_total_the_log_and_the_books() {
     };
     assert_eq!((logged.id, &logged.endpoint), (1, &endpoint.id));
     assert_eq!((logged.method.as_str(), logged.path.as_str()), ("GET", "/users/42"));
-    assert_eq!(logged.query_keys, ["user", "page"]);
+    assert_eq!(logged.query, [("user".to_owned(), None), ("page".to_owned(), None)]);
     assert_eq!(
         (logged.host.as_deref(), logged.request_id.as_deref()),
         (Some("example.com"), Some("r-1"))

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::stream::StreamName;
 use super::{OutcomeName, RoleName, ms, timestamp};
 use crate::attribution::Spent;
-use crate::exchange::{Class, Outcome, Role};
+use crate::exchange::{Class, Outcome};
+use crate::request_log::REDACTED;
 use crate::snapshot::LoggedExchange;
 
 /// One ended exchange.
@@ -28,25 +29,31 @@ pub struct Request {
     pub protocol: String,
     /// HTTP method as sent.
     pub method: String,
-    /// Path as sent, without query.
+    /// Path as sent, without query; `[redacted]` stands for segments that look like credentials.
     pub path: String,
     /// What was asked for: method and route; of gRPC the full method.
     pub operation: String,
     /// Path with placeholders; null for gRPC.
     pub route: Option<String>,
-    /// Keys of the query; its values are kept nowhere.
+    /// Keys of the query, in order.
     pub query_keys: Vec<String>,
+    /// The query: values are `[redacted]`, but for those of keys that the operator chose. Of a key that is there more than once,
+    /// the first value.
+    pub query: BTreeMap<String, String>,
     /// The host that was asked for.
     pub host: Option<String>,
-    /// The peer's address and port: in the server role the client's.
+    /// The peer's address and port: in the server role those of the client, or of the proxy before it.
     pub peer: Option<String>,
-    /// Server role: the client's address.
+    /// Server role: the client's address; behind trusted proxies as these say it. Null if it cannot be relied on.
     pub client_address: Option<String>,
-    /// The request's own id, from its headers.
+    /// The request's own id, from `X-Request-Id` or `X-Correlation-Id`; else its trace's.
     pub request_id: Option<String>,
-    /// The user's id; null: this version reads none.
+    /// The id of the trace that it belongs to, from `traceparent`.
+    pub trace_id: Option<String>,
+    /// The user's id, from the header that the operator named.
     pub user_id: Option<String>,
-    /// Attributes; none in this version.
+    /// Header fields that the operator chose, as `http.request.header.<name>`; `[redacted]` where the value looks like a
+    /// credential.
     pub attributes: BTreeMap<String, String>,
     /// Status as sent, of gRPC its own code; null if none was seen.
     pub status: Option<u16>,
@@ -83,7 +90,6 @@ impl From<&LoggedExchange> for Request {
     fn from(exchange: &LoggedExchange) -> Self {
         let (key, times) = (&exchange.key, &exchange.times);
         let answered = exchange.outcome == Outcome::Answered && exchange.stream.is_none();
-        let client = exchange.peer.filter(|_| key.role == Role::Server);
         let transfer = times
             .response_first_ns
             .map(|first| times.response_last_ns.saturating_sub(first));
@@ -98,13 +104,15 @@ impl From<&LoggedExchange> for Request {
             path: exchange.path.clone(),
             operation: key.operation.to_string(),
             route: key.protocol.has_routes().then(|| key.operation.route.to_string()),
-            query_keys: exchange.query_keys.clone(),
+            query_keys: exchange.query.iter().map(|(key, _)| key.clone()).collect(),
+            query: query(exchange),
             host: exchange.host.clone(),
             peer: exchange.peer.map(|peer| peer.to_string()),
-            client_address: client.map(|client| client.ip().to_string()),
+            client_address: exchange.client.map(|client| client.to_string()),
             request_id: exchange.request_id.clone(),
-            user_id: None,
-            attributes: BTreeMap::new(),
+            trace_id: exchange.trace_id.clone(),
+            user_id: exchange.user_id.clone(),
+            attributes: exchange.attributes.iter().cloned().collect(),
             status: exchange.status,
             error: exchange.error.map(|error| error.as_str().to_owned()),
             outcome: exchange.outcome.into(),
@@ -121,6 +129,15 @@ impl From<&LoggedExchange> for Request {
             response_bytes: exchange.response_bytes,
         }
     }
+}
+
+fn query(exchange: &LoggedExchange) -> BTreeMap<String, String> {
+    let mut query = BTreeMap::new();
+    for (key, value) in &exchange.query {
+        let shown = || value.as_deref().unwrap_or(REDACTED).to_owned();
+        query.entry(key.clone()).or_insert_with(shown);
+    }
+    query
 }
 
 /// Where the time of one request went: the parts together are its response time.

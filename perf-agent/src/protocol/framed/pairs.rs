@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::exchange::{
-    Ended, ErrorCode, Loss, Outcome, Protocol, Request, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Ticket,
+    Ended, ErrorCode, Loss, Outcome, Protocol, Request, Said, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Ticket,
     Times,
 };
 use crate::protocol::Seen;
@@ -112,6 +112,7 @@ impl<N> Talk<'_, N> {
             query: "",
             host: None,
             request_id: None,
+            said: Said::default(),
             first_ns: first.at_ns,
             tgid: first.tgid,
             tid: first.tid,

@@ -44,6 +44,8 @@ pub(super) struct RequestHead<'a> {
     pub(super) method: &'a str,
     pub(super) target: Cow<'a, str>,
     pub(super) fields: Fields<'a>,
+    /// The rest of its first line, and its field lines.
+    pub(super) lines: &'a [u8],
     /// Bytes of it, the empty line included; for a head that was cut, those that were seen.
     pub(super) bytes: usize,
 }
@@ -80,6 +82,7 @@ pub(super) struct Fields<'a> {
     pub(super) expects_continue: bool,
     pub(super) host: Option<&'a str>,
     pub(super) request_id: Option<&'a str>,
+    pub(super) traceparent: Option<&'a str>,
     /// The content is server-sent events.
     pub(super) event_stream: bool,
     pub(super) upgrade: Option<Upgrade>,
@@ -102,6 +105,7 @@ enum Name {
     Expect,
     RequestId,
     CorrelationId,
+    TraceParent,
     ContentLength,
     TransferEncoding,
     ContentType,
@@ -140,6 +144,7 @@ impl Name {
                 behind(line, b"CF-Cache-Status", b"cf-cache-status")?,
             ),
             b'u' if has(1, b'p') => (Self::Upgrade, behind(line, b"Upgrade", b"upgrade")?),
+            b't' if has(9, b'n') => (Self::TraceParent, behind(line, b"Traceparent", b"traceparent")?),
             b't' if has(9, b'e') => (
                 Self::TransferEncoding,
                 behind(line, b"Transfer-Encoding", b"transfer-encoding")?,
@@ -243,6 +248,7 @@ impl<'a> Fields<'a> {
             Name::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
             Name::RequestId => self.request_id = text(value),
             Name::CorrelationId => self.request_id = self.request_id.or_else(|| text(value)),
+            Name::TraceParent => self.traceparent = text(value),
             Name::ContentLength => self.take_length(value),
             Name::ContentType => self.event_stream = is_event_stream(value),
             Name::Upgrade => {
@@ -412,6 +418,7 @@ pub(super) fn cut_request(bytes: &[u8]) -> Option<RequestHead<'_>> {
         method,
         target: printable(known, text(known)),
         fields: Fields::default(),
+        lines: &[],
         bytes: bytes.len(),
     })
 }
@@ -539,6 +546,7 @@ impl RequestLine {
         Some(RequestHead {
             protocol: self.protocol,
             method: known.text(bytes, self.method)?,
+            lines: bytes.get(target.end..end)?,
             target: printable(bytes.get(target.clone())?, known.text(bytes, target)),
             fields,
             bytes: end,

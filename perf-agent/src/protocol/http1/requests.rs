@@ -7,7 +7,8 @@ use super::{
     Answer, Half, Http1, MAX_HEAD, PartialHead, Phase, QUIET_NS, REORDERED_NS, Seen, Side, Went, finish,
     leading_line_ends, split_at,
 };
-use crate::exchange::{Loss, Outcome, Request, Sink, StreamKind};
+use crate::exchange::{Loss, Outcome, Request, Said, Sink, StreamKind};
+use crate::request_log::Values;
 
 impl Http1 {
     pub(super) fn requests(&mut self, mut rest: &[u8], seen: Seen, sink: &mut dyn Sink) {
@@ -165,6 +166,7 @@ impl Http1 {
             self.quiet_since_ns = seen.at_ns;
         }
         let target = Target::of(head.method, &head.target);
+        let chosen = Values::of_lines(head.lines, sink.wants().names());
         let ticket = sink.opened(&Request {
             protocol: head.protocol,
             method: head.method,
@@ -172,6 +174,11 @@ impl Http1 {
             query: target.query,
             host: target.authority.or(head.fields.host),
             request_id: head.fields.request_id,
+            said: Said {
+                traceparent: head.fields.traceparent,
+                chosen: chosen.all(),
+                cut,
+            },
             first_ns: first.at_ns,
             tgid: first.tgid,
             tid: first.tid,

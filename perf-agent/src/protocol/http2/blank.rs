@@ -10,6 +10,7 @@
 use super::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
 use super::hpack::{Field, MAX_NAME_BYTES, Table};
 use super::{begins_frames, huffman};
+use crate::request_log::NOTHING;
 
 /// Stands for a byte of a value.
 const BLANK: u8 = b'x';
@@ -390,7 +391,7 @@ impl Reader {
             }
             Number::Name if self.value == 0 => self.step = Step::NameLength,
             Number::Name => {
-                let (field, name_bytes) = table.named(self.value);
+                let (field, name_bytes) = table.named(self.value, &NOTHING);
                 (self.field, self.name_bytes) = (Some(field), name_bytes);
                 self.step = Step::ValueLength;
             }
@@ -630,7 +631,7 @@ mod tests {
     fn fields(block: &[u8], table: &mut Table) -> Vec<(Field, String)> {
         let mut fields = Vec::new();
         let take = |field, value: &[u8]| fields.push((field, String::from_utf8_lossy(value).into_owned()));
-        table.read(block, take).unwrap();
+        table.read(block, &NOTHING, take).unwrap();
         fields
     }
 

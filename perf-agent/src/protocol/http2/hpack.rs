@@ -8,6 +8,7 @@ use memchr::memchr;
 
 use super::super::cached::CacheField;
 use super::huffman;
+use crate::request_log::{NAME_BYTES, Wanted};
 
 /// Most bytes of a dynamic table (as the RFC counts them, 4.1) of which the entries are kept. Beyond it the oldest are
 /// unknown.
@@ -18,10 +19,10 @@ const _: () = assert!(MAX_TABLE_BYTES < u16::MAX as u32 && size_of::<Entry>() ==
 /// What an entry counts beyond its name and value (RFC 7541, 4.1).
 const ENTRY_BYTES: u32 = 32;
 /// Bytes of a value that are kept.
-const MAX_VALUE_BYTES: usize = 4096;
+pub(super) const MAX_VALUE_BYTES: usize = 4096;
 /// Bytes of a buffer for values that stay allocated.
 const USUAL_VALUE_BYTES: usize = 256;
-/// Longest name that means anything here.
+/// Longest name that means anything here, unless the operator chose one.
 pub(super) const MAX_NAME_BYTES: usize = 32;
 
 /// Fields that are of interest.
@@ -41,6 +42,8 @@ pub(super) enum Field {
     RequestId,
     /// `x-correlation-id`
     CorrelationId,
+    /// `traceparent`
+    TraceParent,
     /// `content-type`
     ContentType,
     /// `content-length`
@@ -51,6 +54,8 @@ pub(super) enum Field {
     Protocol,
     /// `age`, `cache-status` and the like
     Cache(CacheField),
+    /// One that the operator chose, see [`Wanted::names`].
+    Chosen(u8),
     /// Any other one.
     Other,
     /// Not known: it was inserted unseen.
@@ -67,6 +72,7 @@ impl Field {
             b"host" => Self::Host,
             b"x-request-id" => Self::RequestId,
             b"x-correlation-id" => Self::CorrelationId,
+            b"traceparent" => Self::TraceParent,
             b"content-type" => Self::ContentType,
             b"content-length" => Self::ContentLength,
             b"grpc-status" => Self::GrpcStatus,
@@ -75,6 +81,27 @@ impl Field {
             b"cache-status" => Self::Cache(CacheField::Status),
             b"x-cache" | b"x-cache-status" | b"cf-cache-status" => Self::Cache(CacheField::Word),
             _ => Self::Other,
+        }
+    }
+
+    /// With what the operator chose.
+    fn wanted(name: &[u8], wanted: &Wanted) -> Self {
+        match Self::of(name) {
+            Self::Other => wanted.names().find(name).map_or(Self::Other, Self::Chosen),
+            field => field,
+        }
+    }
+
+    /// Its name, where a request can have it and the operator may choose it, too.
+    pub(super) const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Host | Self::Authority => Some("host"),
+            Self::RequestId => Some("x-request-id"),
+            Self::CorrelationId => Some("x-correlation-id"),
+            Self::TraceParent => Some("traceparent"),
+            Self::ContentType => Some("content-type"),
+            Self::ContentLength => Some("content-length"),
+            _ => None,
         }
     }
 
@@ -148,10 +175,16 @@ impl Table {
         self.entries.capacity() * size_of::<Entry>() + self.values.capacity() + self.value.capacity()
     }
 
-    /// Reads a whole block and gives its fields, in order, with their values (empty unless they are of interest).
-    pub(super) fn read(&mut self, block: &[u8], take: impl FnMut(Field, &[u8])) -> Result<(), Malformed> {
+    /// Reads a whole block and gives its fields, in order, with their values (empty unless they are of interest). `wanted`
+    /// must always be the same.
+    pub(super) fn read(
+        &mut self,
+        block: &[u8],
+        wanted: &Wanted,
+        take: impl FnMut(Field, &[u8]),
+    ) -> Result<(), Malformed> {
         let mut value = std::mem::take(&mut self.value);
-        let read = self.read_with(&mut value, block, take);
+        let read = self.read_with(&mut value, block, wanted, take);
         value.clear();
         value.shrink_to(USUAL_VALUE_BYTES);
         self.value = value;
@@ -162,13 +195,14 @@ impl Table {
         &mut self,
         value: &mut Vec<u8>,
         block: &[u8],
+        wanted: &Wanted,
         mut take: impl FnMut(Field, &[u8]),
     ) -> Result<(), Malformed> {
         let mut block = block;
         while let Some(&first) = block.first() {
             if first & 0x80 != 0 {
                 let index = integer(&mut block, 7)?;
-                match self.find(index)? {
+                match self.find(index, wanted)? {
                     Found::Static(field, value) => take(field, value.as_bytes()),
                     Found::Entry(entry) if entry.value_bytes == 0 => take(entry.field, b""),
                     Found::Entry(entry) => {
@@ -182,11 +216,11 @@ impl Table {
             } else {
                 let insert = first & 0x40 != 0;
                 let index = integer(&mut block, if insert { 6 } else { 4 })?;
-                let (field, name_bytes) = self.name(index, &mut block)?;
+                let (field, name_bytes) = self.name(index, wanted, &mut block)?;
                 let text = string(&mut block)?;
                 value.clear();
                 let value_bytes = if field.is_kept() {
-                    decode_value(field, text, value)?
+                    decode_value(field, text, wanted, value)?
                 } else {
                     text.least_bytes()
                 };
@@ -215,12 +249,13 @@ impl Table {
         );
     }
 
-    fn find(&self, index: u32) -> Result<Found<'_>, Malformed> {
+    fn find(&self, index: u32, wanted: &Wanted) -> Result<Found<'_>, Malformed> {
         let index = index as usize;
         if index == 0 {
             return Err(Malformed);
         }
-        if let (Some(&field), Some(&(_, value))) = (STATIC_FIELDS.get(index - 1), STATIC.get(index - 1)) {
+        if let Some(&(_, value)) = STATIC.get(index - 1) {
+            let field = static_field(index - 1, wanted);
             return Ok(Found::Static(field, if field.is_kept() { value } else { "" }));
         }
         match self.entries.get(index - 1 - STATIC.len()) {
@@ -230,24 +265,24 @@ impl Table {
     }
 
     /// A literal's name, and its bytes.
-    fn name(&self, index: u32, block: &mut &[u8]) -> Result<(Field, u32), Malformed> {
+    fn name(&self, index: u32, wanted: &Wanted, block: &mut &[u8]) -> Result<(Field, u32), Malformed> {
         if index == 0 {
             let text = string(block)?;
             // One that fills the room is longer than any that means something.
-            let mut name = [0; MAX_NAME_BYTES + 1];
+            let mut name = [0; NAME_BYTES + 1];
             let length = text.decode(&mut name)?;
-            return Ok((Field::of(&name[..length]), bytes_of(length)));
+            return Ok((Field::wanted(&name[..length], wanted), bytes_of(length)));
         }
-        Ok(self.named(index))
+        Ok(self.named(index, wanted))
     }
 
     /// A field's name by its index, which is not 0, and the name's bytes.
-    pub(super) fn named(&self, index: u32) -> (Field, u32) {
+    pub(super) fn named(&self, index: u32, wanted: &Wanted) -> (Field, u32) {
         let place = (index as usize).wrapping_sub(1);
-        if let (Some(&field), Some((name, _))) = (STATIC_FIELDS.get(place), STATIC.get(place)) {
-            return (field, bytes_of(name.len()));
+        if let Some((name, _)) = STATIC.get(place) {
+            return (static_field(place, wanted), bytes_of(name.len()));
         }
-        match self.find(index) {
+        match self.find(index, wanted) {
             Ok(Found::Entry(entry)) => (entry.field, u32::from(entry.name_bytes)),
             _ => (Field::Unknown, 0),
         }
@@ -320,8 +355,9 @@ impl Text<'_> {
     }
 }
 
-/// A value that is of interest, and its bytes; of a query without what stands between a key and the next one.
-fn decode_value(field: Field, text: Text<'_>, value: &mut Vec<u8>) -> Result<u32, Malformed> {
+/// A value that is of interest, and its bytes; of a query without what stands between a key and the next one, unless the
+/// key's value is wanted.
+fn decode_value(field: Field, text: Text<'_>, wanted: &Wanted, value: &mut Vec<u8>) -> Result<u32, Malformed> {
     let most = if text.huffman {
         huffman::most_decoded(text.bytes.len())
     } else {
@@ -334,13 +370,21 @@ fn decode_value(field: Field, text: Text<'_>, value: &mut Vec<u8>) -> Result<u32
         && let Some(query) = memchr(b'?', value)
     {
         let (mut in_value, mut kept) = (false, query);
+        // Behind the key, if its value is kept.
+        let (mut key, mut is_kept) = (query + 1, false);
         for place in query..value.len() {
             let byte = value[place];
-            in_value = match byte {
-                b'&' | b'#' => false,
-                b'=' => true,
-                _ => in_value,
-            };
+            match byte {
+                b'&' | b'#' => {
+                    (in_value, is_kept) = (false, false);
+                    key = kept + 1;
+                }
+                b'=' if !is_kept => {
+                    is_kept = !in_value && wanted.shows_query_value(value.get(key..kept).unwrap_or_default());
+                    in_value = !is_kept;
+                }
+                _ => {}
+            }
             if !in_value {
                 value[kept] = byte;
                 kept += 1;
@@ -388,6 +432,14 @@ fn string<'a>(block: &mut &'a [u8]) -> Result<Text<'a>, Malformed> {
     let (bytes, rest) = block.split_at_checked(length as usize).ok_or(Malformed)?;
     *block = rest;
     Ok(Text { huffman, bytes })
+}
+
+/// What the name at a place of the static table is.
+fn static_field(place: usize, wanted: &Wanted) -> Field {
+    match STATIC_FIELDS[place] {
+        Field::Other if !wanted.names().is_empty() => Field::wanted(STATIC[place].0.as_bytes(), wanted),
+        field => field,
+    }
 }
 
 /// What the names of the static table are.

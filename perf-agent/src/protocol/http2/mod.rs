@@ -16,16 +16,18 @@ mod stream;
 mod tests;
 
 use memchr::memchr;
+use smallvec::SmallVec;
 
 use self::frame::{Frame, HEADER_BYTES, PREFACE, flag, kind};
-use self::hpack::{Field, Table};
+use self::hpack::{Field, MAX_VALUE_BYTES, Table};
 pub(super) use self::stream::Stream;
 use self::stream::{Asks, Head, Streams};
 use super::cached::CacheFields;
 use super::http1::head::is_method;
 use super::{AnyDissector, Chunk, Dissector, Gap, Half, ProtocolEntry, Seen, Verdict, closed_first};
 use crate::event::{Change, Direction};
-use crate::exchange::{Loss, Outcome, Protocol, Request, Sink, StreamKind, UNKNOWN};
+use crate::exchange::{Loss, Outcome, Protocol, Request, Said, Sink, StreamKind, UNKNOWN};
+use crate::request_log::{NOTHING, Values, Wanted};
 
 /// How to recognise HTTP/2 and follow it.
 pub const ENTRY: ProtocolEntry = ProtocolEntry {
@@ -74,7 +76,7 @@ fn half_of_frames(mut bytes: &[u8]) -> Option<Half> {
             let mut fields = Fields::default();
             let block = frame::fragment(frame, payload)?;
             Table::new()
-                .read(block, |field, value| fields.take(field, value))
+                .read(block, &NOTHING, |field, value| fields.take(field, value))
                 .ok()?;
             half = match (&fields.method, fields.status) {
                 (Some(_), None) => Some(Half::Request),
@@ -140,6 +142,10 @@ struct Fields {
     host: Option<Place>,
     request_id: Option<Place>,
     correlation_id: Option<Place>,
+    traceparent: Option<Place>,
+    /// Those that the operator chose, and whether a value of them was too long.
+    chosen: SmallVec<[(u8, Place); 4]>,
+    chosen_cut: bool,
     content: Content,
     content_length: Option<u64>,
     status: Option<u16>,
@@ -549,12 +555,21 @@ impl Http2 {
         seen: Seen,
         sink: &mut dyn Sink,
     ) {
-        let table = &mut self.side(half).table;
+        let (table, wanted) = (&mut self.side(half).table, sink.wants());
+        // Of answers nothing was chosen, but what is in the table stays alike.
+        let takes = |fields: &mut Fields, field, value: &[u8]| {
+            fields.take(field, value);
+            if half == Half::Request && !wanted.names().is_empty() {
+                fields.take_chosen(field, value, wanted);
+            }
+        };
         if block.cut {
             sink.lost(Loss::HeadCut);
             table.forget();
             fields.unknown = true;
-        } else if table.read(bytes, |field, value| fields.take(field, value)).is_err() {
+        } else if table
+            .read(bytes, wanted, |field, value| takes(fields, field, value))
+            .is_err() {
             sink.lost(Loss::Malformed);
             table.forget();
             fields.unknown = true;
@@ -577,6 +592,11 @@ impl Http2 {
                 // Whose content type went by unseen is what those before it were.
                 let grpc = fields.content == Content::Grpc || (fields.unknown && self.grpc);
                 self.grpc |= grpc;
+                let mut chosen = Values::default();
+                for (name, place) in &fields.chosen {
+                    let value = fields.text(Some(*place)).unwrap_or_default();
+                    chosen.push(*name, value.as_bytes());
+                }
                 let ticket = sink.opened(&Request {
                     protocol: if grpc { Protocol::Grpc } else { Protocol::Http2 },
                     method,
@@ -584,6 +604,11 @@ impl Http2 {
                     query: split(query, b'#').0,
                     host: fields.text(fields.authority.or(fields.host)),
                     request_id: fields.text(fields.request_id.or(fields.correlation_id)),
+                    said: Said {
+                        traceparent: fields.text(fields.traceparent),
+                        chosen: chosen.all(),
+                        cut: fields.unknown || fields.chosen_cut,
+                    },
                     first_ns: first.at_ns,
                     tgid: first.tgid,
                     tid: first.tid,
@@ -628,6 +653,7 @@ impl Fields {
             Field::Host => self.host = self.put(value),
             Field::RequestId => self.request_id = self.put(value),
             Field::CorrelationId => self.correlation_id = self.put(value),
+            Field::TraceParent => self.traceparent = self.put(value),
             Field::ContentType => self.content = Content::of(value),
             Field::ContentLength => {
                 let text = std::str::from_utf8(value).ok();
@@ -637,8 +663,23 @@ impl Fields {
             Field::GrpcStatus => self.grpc_status = number(value),
             Field::Protocol => self.protocol = self.put(value),
             Field::Cache(field) => self.cache.take(field, value),
-            Field::Other => {}
+            // See `take_chosen`.
+            Field::Chosen(_) | Field::Other => {}
             Field::Unknown => self.unknown = true,
+        }
+    }
+
+    /// Keeps one that the operator chose.
+    fn take_chosen(&mut self, field: Field, value: &[u8], wanted: &Wanted) {
+        let place = match field {
+            Field::Chosen(place) => Some(place),
+            field => field.name().and_then(|name| wanted.names().find(name.as_bytes())),
+        };
+        if let Some(name) = place {
+            self.chosen_cut |= value.len() >= MAX_VALUE_BYTES;
+            if let Some(place) = self.put(value) {
+                self.chosen.push((name, place));
+            }
         }
     }
 

@@ -678,7 +678,7 @@ fn the_specifications_header_blocks_are_read() {
     let mut table = Table::new();
     let mut read = |block: &[u8]| {
         let mut fields = Fields::default();
-        table.read(block, |field, value| fields.take(field, value)).unwrap();
+        table.read(block, &NOTHING, |field, value| fields.take(field, value)).unwrap();
         [fields.method, fields.path, fields.authority].map(|place| fields.text(place).map(str::to_owned))
     };
     let expected = |path: &str| ["GET", path, "www.example.com"].map(|text| Some(text.to_owned()));
@@ -717,7 +717,7 @@ proptest! {
         for fields in blocks {
             let block = encoder.encode(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
             let mut seen = Vec::new();
-            let read = table.read(&block, |field, value| seen.push((field, value.to_vec())));
+            let read = table.read(&block, &NOTHING, |field, value| seen.push((field, value.to_vec())));
             prop_assert_eq!(read, Ok(()));
             let expected: Vec<_> = fields
                 .iter()
@@ -746,7 +746,7 @@ proptest! {
                 continue;
             }
             let mut seen = Vec::new();
-            prop_assert_eq!(table.read(&block, |field, value| seen.push((field, value.to_vec()))), Ok(()));
+            prop_assert_eq!(table.read(&block, &NOTHING, |field, value| seen.push((field, value.to_vec()))), Ok(()));
             prop_assert_eq!(seen.len(), fields.len());
             for ((field, value), (name, sent)) in seen.into_iter().zip(&fields) {
                 prop_assert!(field == Field::Unknown || field == Field::of(name.as_bytes()), "{:?} of {}", field, name);
@@ -765,7 +765,7 @@ proptest! {
     fn any_block_at_all_is_read_or_refused(block in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut table = Table::new();
         for _ in 0..3 {
-            let _malformed = table.read(&block, |_, _| {});
+            let _malformed = table.read(&block, &NOTHING, |_, _| {});
         }
         prop_assert!(table.heap_bytes() < 64 * 1024);
     }
