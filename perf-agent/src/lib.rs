@@ -44,6 +44,7 @@ pub mod probe;
 pub mod prometheus;
 pub mod source;
 pub mod store;
+pub mod statsd;
 #[cfg(test)]
 mod synthetic;
 #[cfg(feature = "kernel")]

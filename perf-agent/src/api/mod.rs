@@ -1,4 +1,5 @@
-//! The JSON API: what the agent tells over HTTP. Reads snapshots, changes nothing.
+//! The JSON API: what the agent tells over HTTP. Reads snapshots, changes nothing but what it was made to take: see
+//! `custom`.
 //!
 //! A path is a handler in [`paths`], annotated with what goes into the `OpenAPI` document; its answer is a type in
 //! [`json`]; its parameters go through [`query`]; errors are [`problem`]s; [`guard`] stands before everything, [`crowd`] bounds how many come, and
@@ -7,6 +8,7 @@
 mod body;
 mod crowd;
 mod follow;
+mod custom;
 pub mod guard;
 pub mod json;
 pub mod listen;
@@ -34,7 +36,7 @@ use self::problem::Problem;
 use crate::snapshot::{Snapshot, Traced};
 use crate::source::{ProgramStats, TlsCoverage};
 
-/// Bytes of a request body that are read at most; nothing here takes one yet.
+/// Bytes of a request body that are read at most, unless a handler says otherwise.
 const BODY_BYTES: usize = 64 * 1024;
 
 /// Exchanges and streams that ended, in the order in which they did.
@@ -64,6 +66,8 @@ pub struct Api {
     pub followed: broadcast::Sender<Batch>,
     /// How many may follow at once.
     pub followers: Arc<Semaphore>,
+    /// What programs report; shared with whoever else takes reports.
+    pub custom: crate::custom::Shared,
 }
 
 impl Api {
@@ -103,6 +107,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(paths::requests))
         .routes(routes!(paths::streams))
         .routes(routes!(follow::follow))
+        .routes(routes!(custom::list, custom::report))
         .routes(routes!(paths::agent))
         .routes(routes!(paths::document))
 }

@@ -126,6 +126,7 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
         published,
         followed: followed.clone(),
         followers: Arc::new(Semaphore::new(2)),
+        custom: Arc::default(),
     };
     Served {
         router: router(api, Guard::default()),

@@ -105,6 +105,7 @@ pub async fn serve(
             published: agent.published(),
             followed: agent.followed(),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            custom: crate::custom::Shared::default(),
         },
         guard,
     );

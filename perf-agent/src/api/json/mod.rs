@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod breakdown;
+pub mod custom;
 pub mod endpoint;
 pub mod function;
 pub mod http_cache;
