@@ -164,7 +164,12 @@ impl BoundStatsd {
     ///
     /// # Errors
     /// If the runtime cannot take the sockets.
-    pub async fn serve(self, metrics: Shared, counts: Arc<StatsdCounts>, stop: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        metrics: Shared,
+        counts: Arc<StatsdCounts>,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         let receiver = Receiver { metrics, counts };
         let udp = self.udp.map(tokio::net::UdpSocket::from_std).transpose()?;
         let (unix, _file) = match self.unix {
@@ -173,13 +178,21 @@ impl BoundStatsd {
         };
         let over_udp = async {
             match &udp {
-                Some(socket) => receiver.receive(async |buffer: &mut [u8]| socket.recv(buffer).await).await,
+                Some(socket) => {
+                    receiver
+                        .receive(async |buffer: &mut [u8]| socket.recv(buffer).await)
+                        .await;
+                }
                 None => std::future::pending().await,
             }
         };
         let over_unix = async {
             match &unix {
-                Some(socket) => receiver.receive(async |buffer: &mut [u8]| socket.recv(buffer).await).await,
+                Some(socket) => {
+                    receiver
+                        .receive(async |buffer: &mut [u8]| socket.recv(buffer).await)
+                        .await;
+                }
                 None => std::future::pending().await,
             }
         };
@@ -224,7 +237,9 @@ impl Receiver {
         let mut dropped = 0;
         let at_ns = clock::monotonic_ns();
         let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-        let parsed = statsd::parse(whole, |sample| dropped += u64::from(metrics.record(sample, at_ns).is_err()));
+        let parsed = statsd::parse(whole, |sample| {
+            dropped += u64::from(metrics.record(sample, at_ns).is_err());
+        });
         drop(metrics);
         let add = |count: &AtomicU64, more: u64| count.fetch_add(more, Ordering::Relaxed);
         add(&self.counts.received, parsed.samples);
@@ -282,7 +297,10 @@ mod tests {
 
     /// Listens, lets `send` send so many datagrams, and gives what came of it.
     fn received(settings: &StatsdSettings, datagrams: u64, send: impl FnOnce(&BoundStatsd)) -> (StatsdReport, Shared) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let (metrics, counts) = (Shared::default(), Arc::new(StatsdCounts::default()));
         let bound = BoundStatsd::bind(settings).unwrap();
         send(&bound);
@@ -292,8 +310,15 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            let stop = async { tokio::time::timeout(PATIENCE, all).await.expect("all datagrams in time") };
-            bound.serve(Arc::clone(&metrics), Arc::clone(&counts), stop).await.unwrap();
+            let stop = async {
+                tokio::time::timeout(PATIENCE, all)
+                    .await
+                    .expect("all datagrams in time");
+            };
+            bound
+                .serve(Arc::clone(&metrics), Arc::clone(&counts), stop)
+                .await
+                .unwrap();
         });
         (counts.report(), metrics)
     }
@@ -323,7 +348,10 @@ mod tests {
         };
         assert_eq!(report, expected);
         let views = metrics.lock().unwrap().snapshot(0).views(None, Window::Start);
-        let told: Vec<_> = views.iter().map(|view| (view.name.as_str(), view.sum, view.last)).collect();
+        let told: Vec<_> = views
+            .iter()
+            .map(|view| (view.name.as_str(), view.sum, view.last))
+            .collect();
         assert_eq!(told, [("load", 0.5, Some(0.5)), ("paid", 5.0, Some(3.0))]);
         assert!(!path.exists(), "the socket's file went with it");
     }
@@ -338,7 +366,10 @@ mod tests {
         };
         let (report, _) = received(&settings, 1, |_| {
             let datagram = "a:1|c\n".repeat(11_000);
-            UnixDatagram::unbound().unwrap().send_to(datagram.as_bytes(), &path).unwrap();
+            UnixDatagram::unbound()
+                .unwrap()
+                .send_to(datagram.as_bytes(), &path)
+                .unwrap();
         });
         assert_eq!((report.received, report.malformed), (65_536 / 6, 1));
     }
@@ -370,7 +401,10 @@ mod tests {
         drop(bound);
         assert!(!path.exists());
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(matches!(BoundStatsd::bind(&settings), Err(StatsdError::InUse(_))), "of another type");
+        assert!(
+            matches!(BoundStatsd::bind(&settings), Err(StatsdError::InUse(_))),
+            "of another type"
+        );
         drop(listener);
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();

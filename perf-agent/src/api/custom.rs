@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::Api;
@@ -46,7 +46,7 @@ pub(super) async fn report(
     body: Body,
 ) -> Result<(StatusCode, Json<CustomAccepted>), Problem> {
     Parameters::parse(query.as_deref(), &[])?;
-    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if headers.contains_key(header::ORIGIN) && !content_type.is_some_and(is_json) {
         let detail = "from a browser, reports must be sent as application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
@@ -65,7 +65,10 @@ pub(super) async fn report(
             .fits(report.name, report.kind)
             .map_err(|refused| Problem::parameter(format!("{}kind: {refused}", report.place)))?;
     }
-    let accepted = reports.iter().filter(|report| metrics.record(&report.sample(), at_ns).is_ok()).count();
+    let accepted = reports
+        .iter()
+        .filter(|report| metrics.record(&report.sample(), at_ns).is_ok())
+        .count();
     drop(metrics);
     let accepted = accepted as u64;
     Ok((StatusCode::ACCEPTED, Json(CustomAccepted { accepted })))
@@ -132,12 +135,16 @@ fn reports(body: &Value) -> Result<Vec<Report<'_>>, Problem> {
         Value::Object(fields) => Ok(vec![report_of(fields, String::new())?]),
         Value::Array(items) if items.len() > MAX_REPORTS => {
             let given = items.len();
-            Err(Problem::parameter(format!("{given} figures are too many: at most {MAX_REPORTS} at once")))
+            Err(Problem::parameter(format!(
+                "{given} figures are too many: at most {MAX_REPORTS} at once"
+            )))
         }
         Value::Array(items) => {
             let reports = items.iter().enumerate().map(|(place, item)| match item {
                 Value::Object(fields) => report_of(fields, format!("[{place}].")),
-                _ => Err(Problem::parameter(format!("[{place}] is no object, expected {{\"name\", \"value\", …}}"))),
+                _ => Err(Problem::parameter(format!(
+                    "[{place}] is no object, expected {{\"name\", \"value\", …}}"
+                ))),
             });
             reports.collect()
         }
@@ -155,7 +162,9 @@ fn report_of(fields: &Map<String, Value>, place: String) -> Result<Report<'_>, P
     if let Some(unknown) = fields.keys().find(|field| !FIELDS.contains(&field.as_str())) {
         let known = FIELDS.join(", ");
         let unknown = shortened(&Value::from(unknown.as_str()));
-        return Err(Problem::parameter(format!("unknown field {place}{unknown}: a figure has {known}")));
+        return Err(Problem::parameter(format!(
+            "unknown field {place}{unknown}: a figure has {known}"
+        )));
     }
     // A field that is null is one that is not there.
     let given = |field: &str| fields.get(field).filter(|value| !value.is_null());
@@ -191,7 +200,9 @@ fn report_of(fields: &Map<String, Value>, place: String) -> Result<Report<'_>, P
         Some(Value::Object(given)) => {
             if given.len() > custom::ATTRIBUTES {
                 let (given, most) = (given.len(), custom::ATTRIBUTES);
-                return Err(Problem::parameter(format!("{place}attributes are {given}, expected at most {most}")));
+                return Err(Problem::parameter(format!(
+                    "{place}attributes are {given}, expected at most {most}"
+                )));
             }
             for (key, value) in given {
                 let field = || format!("attributes.{}", shortened(&Value::from(key.as_str())));

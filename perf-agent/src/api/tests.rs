@@ -1,6 +1,7 @@
 //! The API over a pipeline that was fed records: what it says, how it refuses, and that its document tells the truth.
 
 mod follow;
+mod custom;
 mod schema;
 
 use std::sync::Arc;
@@ -544,6 +545,14 @@ fn requests_are_listed_newest_and_slowest_first() {
     assert_eq!(list("status=5xx&limit=1000", "requests").len(), 20);
     assert_eq!(list("status=404&limit=1000", "requests").len(), 20);
     assert_eq!(list("slower_than_ms=19.5&limit=1000", "requests").len(), 11);
+    assert_eq!(
+        list("client=10.0.0.7&limit=1000", "requests").len(),
+        101,
+        "in the server role"
+    );
+    assert_eq!(list("client=::ffff:10.0.0.8", "requests").len(), 0);
+    assert_eq!(list("user=ann", "requests").len(), 0);
+    assert_eq!(found[0]["query"], json!({"page": "[redacted]", "token": "[redacted]"}));
     let number = newest["id"].to_string();
     assert_eq!(list(&format!("id={number}"), "requests").len(), 1);
     let endpoint = newest["endpoint_id"].as_str().unwrap();
@@ -673,6 +682,11 @@ fn what_is_wrong_is_said() {
         "/api/v1/endpoints?role=both",
         400,
         "parameter role is \"both\", expected one of server, client",
+    );
+    served.refuses(
+        "/api/v1/requests?client=shop",
+        400,
+        "parameter client is \"shop\", expected an IP address such as 10.1.2.3 or 2001:db8::1",
     );
     served.refuses(
         "/api/v1/endpoints?limit=0",

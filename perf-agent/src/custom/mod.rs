@@ -116,7 +116,10 @@ pub struct CustomSnapshot {
 impl CustomSnapshot {
     /// Every series of this name over a window; of all names for `None`. By name and attributes.
     pub fn views(&self, name: Option<&str>, window: Window) -> Vec<CustomView> {
-        let of_name = self.series.iter().filter(|series| name.is_none_or(|name| series.name() == name));
+        let of_name = self
+            .series
+            .iter()
+            .filter(|series| name.is_none_or(|name| series.name() == name));
         of_name
             .map(|series| series.view(window, self.at_ns, self.started_ns))
             .collect()

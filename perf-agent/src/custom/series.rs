@@ -136,7 +136,9 @@ impl Series {
         CustomView {
             name: self.key.name.to_string(),
             unit: self.unit.as_deref().map(str::to_owned),
-            attributes: attributes.map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            attributes: attributes
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
             kind: self.kind,
             count,
             sum: sum.sum,

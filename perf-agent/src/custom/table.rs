@@ -206,7 +206,10 @@ fn checked(sample: &Sample<'_>) -> Result<Key, Refused> {
     }
     Ok(Key {
         name: sample.name.into(),
-        attributes: attributes.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+        attributes: attributes
+            .iter()
+            .map(|&(key, value)| (key.into(), value.into()))
+            .collect(),
     })
 }
 
@@ -269,7 +272,10 @@ mod tests {
         }
         metrics.record(&sample("other", 1.0), 1).unwrap();
         let views = metrics.snapshot(SECOND_NS + 1).views(Some("paid"), Window::Start);
-        let told: Vec<_> = views.iter().map(|view| (view.attributes.len(), view.count, view.sum)).collect();
+        let told: Vec<_> = views
+            .iter()
+            .map(|view| (view.attributes.len(), view.count, view.sum))
+            .collect();
         assert_eq!(told, [(1, 1, 2.0), (2, 3, 6.0)]);
         assert_eq!(metrics.snapshot(1).series(), 3);
         assert_eq!(views[1].per_second, Some(6.0));
@@ -294,7 +300,10 @@ mod tests {
         assert_eq!((view.count, view.last, view.max), (1, Some(3.0), Some(3.0)));
         metrics.record(&member(b"a"), 11 * SECOND_NS).unwrap();
         let view = only(&mut metrics, Window::Minute, 12 * SECOND_NS);
-        assert_eq!((view.count, view.last, view.sum, view.figure()), (2, Some(1.0), 4.0, Some(1.0)));
+        assert_eq!(
+            (view.count, view.last, view.sum, view.figure()),
+            (2, Some(1.0), 4.0, Some(1.0))
+        );
         let view = only(&mut metrics, Window::Minute, 30 * SECOND_NS);
         assert_eq!((view.count, view.last), (2, Some(1.0)), "it stays so");
     }
@@ -303,25 +312,50 @@ mod tests {
     fn everything_is_bounded_and_what_finds_no_place_is_counted() {
         let mut metrics = CustomMetrics::default();
         for number in 0..SERIES {
-            let name = if number == 0 { "s".to_owned() } else { format!("m{number}") };
-            let kind = if number == 0 { CustomKind::Set } else { CustomKind::Counter };
-            let amount = if number == 0 { Amount::Member(b"") } else { Amount::Is(1.0) };
-            let sample = Sample { kind, amount, ..sample(&name, 0.0) };
+            let name = if number == 0 {
+                "s".to_owned()
+            } else {
+                format!("m{number}")
+            };
+            let kind = if number == 0 {
+                CustomKind::Set
+            } else {
+                CustomKind::Counter
+            };
+            let amount = if number == 0 {
+                Amount::Member(b"")
+            } else {
+                Amount::Is(1.0)
+            };
+            let sample = Sample {
+                kind,
+                amount,
+                ..sample(&name, 0.0)
+            };
             metrics.record(&sample, SECOND_NS).unwrap();
         }
         assert_eq!(metrics.record(&sample("more", 1.0), SECOND_NS), Err(Refused::Full));
         for number in 1..MEMBERS {
-            metrics.record(&member(number.to_string().as_bytes()), SECOND_NS).unwrap();
+            metrics
+                .record(&member(number.to_string().as_bytes()), SECOND_NS)
+                .unwrap();
         }
         assert_eq!(metrics.record(&member(b"more"), SECOND_NS), Err(Refused::Full));
         assert_eq!(metrics.record(&member(b"1"), SECOND_NS), Ok(()), "it is there");
         assert_eq!(metrics.record(&member(b"more"), 10 * SECOND_NS), Ok(()), "a new slot");
-        let expected = Refused::Kind { name: "m1".into(), is: CustomKind::Counter, given: CustomKind::Value };
+        let expected = Refused::Kind {
+            name: "m1".into(),
+            is: CustomKind::Counter,
+            given: CustomKind::Value,
+        };
         assert_eq!(expected.to_string(), "m1 is a counter, not a value");
         assert_eq!(metrics.record(&sample("m1", 1.0), SECOND_NS), Err(expected));
         let names: Vec<String> = (0..17).map(|number| format!("a{number}")).collect();
         let attributes: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
-        let many = Sample { attributes: &attributes, ..sample("m", 1.0) };
+        let many = Sample {
+            attributes: &attributes,
+            ..sample("m", 1.0)
+        };
         assert_eq!(metrics.record(&many, 1), Err(SampleFault::Attributes.into()));
         for value in [f64::NAN, f64::INFINITY] {
             assert_eq!(metrics.record(&sample("m", value), 1), Err(Refused::Amount));
@@ -330,7 +364,11 @@ mod tests {
         // After a day without anything, their places are free.
         metrics.record(&member(b"a"), 20 * 3600 * SECOND_NS).unwrap();
         assert_eq!(metrics.snapshot(27 * 3600 * SECOND_NS).series(), 1);
-        assert_eq!(metrics.record(&sample("m1", 1.0), 27 * 3600 * SECOND_NS), Ok(()), "of any kind");
+        assert_eq!(
+            metrics.record(&sample("m1", 1.0), 27 * 3600 * SECOND_NS),
+            Ok(()),
+            "of any kind"
+        );
         assert_eq!(metrics.members, 0);
     }
 

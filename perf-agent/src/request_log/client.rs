@@ -205,7 +205,9 @@ mod tests {
     use super::*;
 
     fn wanted() -> Wanted {
-        let trusted_proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.1", "unix"].map(str::to_owned).to_vec();
+        let trusted_proxies = ["10.0.0.0/8", "fd00::/8", "192.0.2.1", "unix"]
+            .map(str::to_owned)
+            .to_vec();
         let settings = RequestLogSettings {
             trusted_proxies,
             ..RequestLogSettings::default()
@@ -219,7 +221,11 @@ mod tests {
         let values = Values::of_lines(lines.as_bytes(), wanted.names());
         let said = wanted.forwarded(values.all(), false);
         let client = wanted.client(peer.parse().ok(), peer == "unix", said);
-        assert_eq!(client, expected.map(|address| address.parse().unwrap()), "{lines:?} from {peer}");
+        assert_eq!(
+            client,
+            expected.map(|address| address.parse().unwrap()),
+            "{lines:?} from {peer}"
+        );
     }
 
     #[test]
@@ -228,20 +234,54 @@ mod tests {
         check("", "10.0.0.1", Some("10.0.0.1"));
         check("X-Forwarded-For: 203.0.113.9\r\n", "198.51.100.7", Some("198.51.100.7"));
         check("X-Forwarded-For: 203.0.113.9\r\n", "10.0.0.1", Some("203.0.113.9"));
-        check("X-Forwarded-For: 203.0.113.9\r\n", "::ffff:10.0.0.1", Some("203.0.113.9"));
+        check(
+            "X-Forwarded-For: 203.0.113.9\r\n",
+            "::ffff:10.0.0.1",
+            Some("203.0.113.9"),
+        );
         check("X-Forwarded-For: 203.0.113.9\r\n", "unix", Some("203.0.113.9"));
-        check("X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.1.1.1\r\n", "10.0.0.1", Some("203.0.113.9"));
-        check("X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 203.0.113.9\r\n", "10.0.0.1", Some("203.0.113.9"));
+        check(
+            "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.1.1.1\r\n",
+            "10.0.0.1",
+            Some("203.0.113.9"),
+        );
+        check(
+            "X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 203.0.113.9\r\n",
+            "10.0.0.1",
+            Some("203.0.113.9"),
+        );
         check("X-Forwarded-For: 10.2.2.2, 10.1.1.1\r\n", "10.0.0.1", Some("10.2.2.2"));
-        check("X-Forwarded-For: [2001:db8::1]:80, fd00::1\r\n", "10.0.0.1", Some("2001:db8::1"));
+        check(
+            "X-Forwarded-For: [2001:db8::1]:80, fd00::1\r\n",
+            "10.0.0.1",
+            Some("2001:db8::1"),
+        );
         check("X-Forwarded-For: 203.0.113.9:4711\r\n", "10.0.0.1", Some("203.0.113.9"));
-        check("Forwarded: for=6.6.6.6, For=\"[2001:db8::2]:9\";proto=https\r\n", "10.0.0.1", Some("2001:db8::2"));
-        check("Forwarded: proto=http;for=203.0.113.9;by=10.0.0.1\r\n", "192.0.2.1", Some("203.0.113.9"));
+        check(
+            "Forwarded: for=6.6.6.6, For=\"[2001:db8::2]:9\";proto=https\r\n",
+            "10.0.0.1",
+            Some("2001:db8::2"),
+        );
+        check(
+            "Forwarded: proto=http;for=203.0.113.9;by=10.0.0.1\r\n",
+            "192.0.2.1",
+            Some("203.0.113.9"),
+        );
     }
 
     #[test]
     fn what_cannot_be_relied_on_is_unknown() {
-        for value in ["", "unknown", "203.0.113.9 x", "1.2.3", "::1%eth0", "[::1", "203.0.113.9:", "a, 10.1.1.1", "1.1.1.1,"] {
+        for value in [
+            "",
+            "unknown",
+            "203.0.113.9 x",
+            "1.2.3",
+            "::1%eth0",
+            "[::1",
+            "203.0.113.9:",
+            "a, 10.1.1.1",
+            "1.1.1.1,",
+        ] {
             check(&format!("X-Forwarded-For: {value}\r\n"), "10.0.0.1", None);
         }
         for value in ["for=_hidden", "for=unknown", "by=10.0.0.1", "for=\"[::1\"", "for"] {
@@ -269,7 +309,16 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Some(expected), "{text}");
         }
-        for text in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.1/24", "::/129", "10.0.0/8", "host"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.1/24",
+            "::/129",
+            "10.0.0/8",
+            "host",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
         let all = Networks::new(&["0.0.0.0/0".to_owned()]).unwrap();

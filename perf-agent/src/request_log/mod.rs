@@ -9,6 +9,8 @@ pub mod client;
 mod names;
 pub mod secret;
 mod values;
+#[cfg(test)]
+mod whole_path;
 
 use thiserror::Error;
 
@@ -53,7 +55,9 @@ pub struct RequestLogSettings {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum RequestLogError {
     /// A field or key whose value is a credential.
-    #[error("{name:?} cannot be logged: by its name its value is a credential; choose a field that only names something")]
+    #[error(
+        "{name:?} cannot be logged: by its name its value is a credential; choose a field that only names something"
+    )]
     Credential {
         /// As it was written.
         name: String,
@@ -269,11 +273,21 @@ mod tests {
         ] {
             let expected = RequestLogError::Credential { name: name.to_owned() };
             let of = |result: Result<Wanted, RequestLogError>| result.err();
-            assert_eq!(of(wanted(|it| it.user_header = Some(name.into()))), Some(expected.clone()));
+            assert_eq!(
+                of(wanted(|it| it.user_header = Some(name.into()))),
+                Some(expected.clone())
+            );
             assert_eq!(of(wanted(|it| it.headers = vec![name.into()])), Some(expected.clone()));
             assert_eq!(of(wanted(|it| it.query_values = vec![name.into()])), Some(expected));
         }
-        for name in ["x-user-id", "X-Auth-Request-User", "x-keycloak-user", "x-author", "user-agent", "x-tenant"] {
+        for name in [
+            "x-user-id",
+            "X-Auth-Request-User",
+            "x-keycloak-user",
+            "x-author",
+            "user-agent",
+            "x-tenant",
+        ] {
             assert!(wanted(|it| it.headers = vec![name.into()]).is_ok(), "{name}");
         }
     }
@@ -286,7 +300,9 @@ mod tests {
             "\"x y\" is no name of a header field: letters, digits and !#$%&'*+-.^_`|~, at most 64 bytes"
         );
         assert_eq!(
-            text(wanted(|it| it.headers = (0..17).map(|number| format!("x-{number}")).collect())),
+            text(wanted(
+                |it| it.headers = (0..17).map(|number| format!("x-{number}")).collect()
+            )),
             "17 headers are too many: at most 16"
         );
         assert_eq!(

@@ -40,8 +40,27 @@ const SCHEMES: [&str; 10] = [
 ];
 /// How tokens of well-known services begin.
 const PREFIXES: [&str; 21] = [
-    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "sk_live_", "sk_test_",
-    "rk_live_", "sk-", "AKIA", "ASIA", "AIza", "ya29.", "npm_", "hvs.", "SG.",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "sk_live_",
+    "sk_test_",
+    "rk_live_",
+    "sk-",
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ya29.",
+    "npm_",
+    "hvs.",
+    "SG.",
 ];
 /// A shorter one is none.
 const PREFIXED_BYTES: usize = 16;
@@ -78,8 +97,8 @@ pub fn is_credential(text: &str) -> bool {
         || text.contains("-----BEGIN")
         || assigns_secret(text)
         || words(text).any(|word| {
-            let begins = |prefix: &&str| word.starts_with(prefix) && word.len() >= PREFIXED_BYTES;
-            word.starts_with("eyJ") && word.len() >= PREFIXED_BYTES || PREFIXES.iter().any(|prefix| begins(&prefix))
+            let begins = |prefix: &str| word.starts_with(prefix) && word.len() >= PREFIXED_BYTES;
+            word.starts_with("eyJ") && word.len() >= PREFIXED_BYTES || PREFIXES.iter().any(|prefix| begins(prefix))
         })
 }
 
@@ -110,7 +129,10 @@ fn has_scheme(text: &str) -> bool {
     parts.any(|next| {
         let scheme = std::mem::replace(&mut scheme, next);
         // "Basic plan" is no credential.
-        let is_coded = next.len() >= 8 && next.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let is_coded = next.len() >= 8
+            && next
+                .bytes()
+                .any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
         let is = |name: &&str| scheme.eq_ignore_ascii_case(name);
         SCHEMES.iter().any(is) && (is(&"bearer") || next.contains('=') || is_coded)
     })
@@ -184,10 +206,26 @@ mod tests {
 
     #[test]
     fn names_of_credentials_are_told_from_others() {
-        for name in ["authorization", "x-auth", "x_auth_token", "x-amz-signature", "www-authenticate", "sort_key", "sid"] {
+        for name in [
+            "authorization",
+            "x-auth",
+            "x_auth_token",
+            "x-amz-signature",
+            "www-authenticate",
+            "sort_key",
+            "sid",
+        ] {
             assert!(is_secret_name(name), "{name}");
         }
-        for name in ["x-author", "monkey", "page", "x-authenticated-userid", "x-auth-request-email", "side", "keyword"] {
+        for name in [
+            "x-author",
+            "monkey",
+            "page",
+            "x-authenticated-userid",
+            "x-auth-request-email",
+            "side",
+            "keyword",
+        ] {
             assert!(!is_secret_name(name), "{name}");
         }
     }

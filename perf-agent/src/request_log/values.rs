@@ -84,8 +84,8 @@ mod tests {
 
     #[test]
     fn of_many_values_the_newest_stay() {
-        let lines: String = (0..200).map(|number| format!("via: {number}\r\n")).collect();
-        let lines = format!("x-user: ann\r\n{lines}");
+        let lines: Vec<_> = (0..200).map(|number| format!("via: {number}\r\n")).collect();
+        let lines = format!("x-user: ann\r\n{}", lines.concat());
         let names = names();
         let values = Values::of_lines(lines.as_bytes(), &names);
         assert_eq!(values.all().len(), 1 + MAX_VALUES);

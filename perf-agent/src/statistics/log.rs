@@ -313,10 +313,15 @@ impl Log {
                     .iter()
                     .map(|(name, value)| name.capacity() + value.capacity() + size_of::<(String, String)>())
                     .sum::<usize>()
-                + [&exchange.host, &exchange.request_id, &exchange.trace_id, &exchange.user_id]
-                    .into_iter()
-                    .map(optional)
-                    .sum::<usize>()
+                + [
+                    &exchange.host,
+                    &exchange.request_id,
+                    &exchange.trace_id,
+                    &exchange.user_id,
+                ]
+                .into_iter()
+                .map(optional)
+                .sum::<usize>()
         };
         self.ring.capacity() * size_of::<Entry>()
             + self.ring.iter().map(|entry| entry.text.heap_bytes()).sum::<usize>()

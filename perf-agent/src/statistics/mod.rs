@@ -35,8 +35,8 @@ use crate::exchange::{
     Ended, Loss, Outcome, Protocol, Request, Resolved, Role, Said, Sink, StreamEnded, StreamMoved, Ticket,
 };
 use crate::ledger::Ledger;
-use crate::request_log::Wanted;
 use crate::process::{Processes, ServiceKey, Services};
+use crate::request_log::Wanted;
 use crate::snapshot::{PeerSeen, Snapshot, Traced};
 use codes::Codes;
 use endpoints::{Endpoints, Moved, host_name};

@@ -91,7 +91,11 @@ impl Text {
             let is_id = ["trace", "span", "request-id", "correlation-id"]
                 .iter()
                 .any(|part| name.contains(part));
-            let is_secret = if is_id { secret::is_credential } else { secret::is_secret };
+            let is_secret = if is_id {
+                secret::is_credential
+            } else {
+                secret::is_secret
+            };
             if let Some(value) = shown(values, is_secret) {
                 self.buffer.push_str(name);
                 self.buffer.push('=');
@@ -247,7 +251,9 @@ impl Text {
 
     /// As the request says it, else that of its trace.
     pub(super) fn request_id(&self) -> Option<&str> {
-        let said = self.has_request_id.then(|| unless_credential(self.part(Part::RequestId)));
+        let said = self
+            .has_request_id
+            .then(|| unless_credential(self.part(Part::RequestId)));
         said.or_else(|| self.trace_id())
     }
 
@@ -402,7 +408,10 @@ mod tests {
         assert_eq!(text.host(), Some("h"));
         assert_eq!(
             text.fields().collect::<Vec<_>>(),
-            [("x-plan", REDACTED), ("x-b3-traceid", "0123456789abcdef0123456789abcdef")]
+            [
+                ("x-plan", REDACTED),
+                ("x-b3-traceid", "0123456789abcdef0123456789abcdef")
+            ]
         );
         assert_eq!(
             text.query().collect::<Vec<_>>(),

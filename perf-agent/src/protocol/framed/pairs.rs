@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::exchange::{
-    Ended, ErrorCode, Loss, Outcome, Protocol, Request, Said, Sink, StreamEnded, StreamKind, StreamMoved, Tally, Ticket,
-    Times,
+    Ended, ErrorCode, Loss, Outcome, Protocol, Request, Said, Sink, StreamEnded, StreamKind, StreamMoved, Tally,
+    Ticket, Times,
 };
 use crate::protocol::Seen;
 

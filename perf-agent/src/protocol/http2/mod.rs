@@ -569,7 +569,8 @@ impl Http2 {
             fields.unknown = true;
         } else if table
             .read(bytes, wanted, |field, value| takes(fields, field, value))
-            .is_err() {
+            .is_err()
+        {
             sink.lost(Loss::Malformed);
             table.forget();
             fields.unknown = true;

@@ -678,7 +678,9 @@ fn the_specifications_header_blocks_are_read() {
     let mut table = Table::new();
     let mut read = |block: &[u8]| {
         let mut fields = Fields::default();
-        table.read(block, &NOTHING, |field, value| fields.take(field, value)).unwrap();
+        table
+            .read(block, &NOTHING, |field, value| fields.take(field, value))
+            .unwrap();
         [fields.method, fields.path, fields.authority].map(|place| fields.text(place).map(str::to_owned))
     };
     let expected = |path: &str| ["GET", path, "www.example.com"].map(|text| Some(text.to_owned()));
