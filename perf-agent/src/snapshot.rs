@@ -203,8 +203,10 @@ pub struct LoggedStream {
     pub host: Option<String>,
     /// The request's own id, from its headers; else its trace's.
     pub request_id: Option<String>,
-    /// The peer's address: the client's in the server role.
+    /// The peer's address: in the server role that of the client, or of the proxy before it.
     pub peer: Option<SocketAddr>,
+    /// The client's address in the server role, as far as it can be relied on.
+    pub client: Option<IpAddr>,
     /// Process that moved the request.
     pub tgid: u32,
     /// When the response's head was there, monotonic nanoseconds.

@@ -183,6 +183,7 @@ TIME         SERVICE          ROLE   METHOD  PATH                             ST
             host: None,
             request_id: None,
             peer: None,
+            client: None,
             tgid: 1,
             since_ns: 1_000_000,
             since_wall_ns: 0,

@@ -221,7 +221,7 @@ proptest! {
     #[test]
     fn no_credential_arrives_wherever_it_stands(
         token in token(), password in "[a-z]{4}[0-9]{4}[A-Z]{4}", place in 0usize..16,
-        before in "[a-z ]{0,5}", names in proptest::collection::vec("[a-z]{1,4}", 3),
+        before in "[a-z ]{0,5}", names in proptest::collection::vec("z[a-z]{1,4}", 3),
     ) {
         let mut target = "/a".to_owned();
         let mut fields: Vec<(&str, String)> = vec![("x-user-id", "4711".to_owned())];

@@ -708,9 +708,17 @@ impl Sink for ConnectionSink<'_> {
         if this.endpoints.is_other(number) {
             this.ledger.exchange_folded();
         }
+        let client = match self.origin.role {
+            Role::Client => None,
+            Role::Server => {
+                let peer = self.origin.remote.map(|remote| remote.ip());
+                let unix = matches!(*self.origin.peers, Peers::Unix { .. });
+                this.wanted.client(peer, unix, this.text.forwarded())
+            }
+        };
         if let Some(kind) = ended.stream {
             let since_ns = ended.times.response_first_ns.unwrap_or(ended.times.response_last_ns);
-            let stream = OpenStream::new(this.ended, kind, since_ns, self.origin.remote);
+            let stream = OpenStream::new(this.ended, kind, since_ns, (self.origin.remote, client));
             this.stream_opened(
                 self.origin.role == Role::Server && open.protocol.has_statuses(),
                 ticket,
@@ -721,14 +729,6 @@ impl Sink for ConnectionSink<'_> {
         if !this.log.is_on() && this.traced.is_none() {
             return;
         }
-        let client = match self.origin.role {
-            Role::Client => None,
-            Role::Server => {
-                let peer = self.origin.remote.map(|remote| remote.ip());
-                let unix = matches!(*self.origin.peers, Peers::Unix { .. });
-                this.wanted.client(peer, unix, this.text.forwarded())
-            }
-        };
         let facts = Facts {
             number: this.ended,
             endpoint: number,

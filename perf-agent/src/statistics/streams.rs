@@ -1,6 +1,7 @@
 //! Streams: those that are open, and the newest that ended.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::log::{Clock, Named};
@@ -19,18 +20,26 @@ pub(super) struct OpenStream {
     pub(super) number: u64,
     pub(super) kind: StreamKind,
     pub(super) since_ns: u64,
-    pub(super) peer: Option<std::net::SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
+    /// In the server role.
+    pub(super) client: Option<IpAddr>,
     bytes: [u64; 2],
     messages: Option<[u64; 2]>,
 }
 
 impl OpenStream {
-    pub(super) fn new(number: u64, kind: StreamKind, since_ns: u64, peer: Option<std::net::SocketAddr>) -> Self {
+    pub(super) fn new(
+        number: u64,
+        kind: StreamKind,
+        since_ns: u64,
+        (peer, client): (Option<SocketAddr>, Option<IpAddr>),
+    ) -> Self {
         Self {
             number,
             kind,
             since_ns,
             peer,
+            client,
             bytes: [0; 2],
             // Of the others nobody looks for messages.
             messages: (kind == StreamKind::WebSocket).then_some([0; 2]),
@@ -67,6 +76,7 @@ impl OpenStream {
             host: text.host().map(str::to_owned),
             request_id: text.request_id().map(str::to_owned),
             peer: self.peer,
+            client: self.client,
             tgid,
             since_ns: self.since_ns,
             since_wall_ns: clock.wall_ns(self.since_ns),

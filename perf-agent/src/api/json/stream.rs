@@ -111,15 +111,15 @@ pub struct Stream {
     pub operation: String,
     /// HTTP method as sent.
     pub method: String,
-    /// Path as sent, without query.
+    /// Path as sent, without query; `[redacted]` stands for segments that look like credentials.
     pub path: String,
     /// The host that was asked for.
     pub host: Option<String>,
-    /// The peer's address and port: in the server role the client's.
+    /// The peer's address and port: in the server role those of the client, or of the proxy before it.
     pub peer: Option<String>,
-    /// Server role: the client's address.
+    /// Server role: the client's address; behind trusted proxies as these say it. Null if it cannot be relied on.
     pub client_address: Option<String>,
-    /// The request's own id, from its headers.
+    /// The request's own id, from its headers; else its trace's.
     pub request_id: Option<String>,
     /// When the response's head was there; null if that was before the agent knew the time.
     #[schema(format = DateTime)]
@@ -145,7 +145,6 @@ impl Stream {
     /// A stream at this moment (monotonic nanoseconds).
     pub fn of(stream: &LoggedStream, at_ns: Option<u64>) -> Self {
         let key = &stream.key;
-        let client = stream.peer.filter(|_| key.role == Role::Server);
         let wall = |wall_ns: u64| (wall_ns != 0).then(|| timestamp(wall_ns));
         let order = |[request, response]: [u64; 2]| match key.role {
             Role::Server => [request, response],
@@ -166,7 +165,7 @@ impl Stream {
             path: stream.path.clone(),
             host: stream.host.clone(),
             peer: stream.peer.map(|peer| peer.to_string()),
-            client_address: client.map(|client| client.ip().to_string()),
+            client_address: stream.client.map(|client| client.to_string()),
             request_id: stream.request_id.clone(),
             since: wall(stream.since_wall_ns),
             duration_ms: end_ns.map(|end_ns| ms(&end_ns.saturating_sub(stream.since_ns))),

@@ -287,6 +287,14 @@ struct Writer {
     clock: Clock,
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.lock().degrade("the thread that writes to disk panicked");
+        }
+    }
+}
+
 /// What the thread has to do.
 enum Work {
     /// The file is not as it should be in these places.

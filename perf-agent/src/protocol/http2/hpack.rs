@@ -30,7 +30,7 @@ pub(super) const MAX_NAME_BYTES: usize = 32;
 pub(super) enum Field {
     /// `:method`
     Method,
-    /// `:path`, of the query the keys only
+    /// `:path`, of the query the keys, and values that the operator chose
     Path,
     /// `:authority`
     Authority,
