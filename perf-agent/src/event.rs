@@ -522,6 +522,45 @@ impl<'a> Event<'a> {
     }
 }
 
+impl Segment<'_> {
+    /// The same, all its moments later by this.
+    #[inline]
+    #[must_use]
+    pub fn later_by(mut self, ns: u64) -> Self {
+        self.at_ns = self.at_ns.saturating_add(ns);
+        self.arrival_ns = self.arrival_ns.map(|arrival_ns| arrival_ns.saturating_add(ns));
+        self
+    }
+}
+
+impl Event<'_> {
+    /// The same, all its moments later by this.
+    #[must_use]
+    pub fn later_by(mut self, ns: u64) -> Self {
+        let at_ns = match &mut self {
+            Self::Segment(segment) => {
+                segment.arrival_ns = segment.arrival_ns.map(|arrival_ns| arrival_ns.saturating_add(ns));
+                &mut segment.at_ns
+            }
+            Self::Open(open) => &mut open.at_ns,
+            Self::State { at_ns, .. }
+            | Self::Network { at_ns, .. }
+            | Self::Handover { at_ns, .. }
+            | Self::Tick { at_ns, .. } => at_ns,
+            Self::Datagram(datagram) => &mut datagram.at_ns,
+            Self::Hello(hello) => &mut hello.at_ns,
+            Self::Invoked(invoked) => {
+                invoked.began_ns = invoked.began_ns.map(|began_ns| began_ns.saturating_add(ns));
+                &mut invoked.at_ns
+            }
+            Self::FunctionCounted(counted) => &mut counted.at_ns,
+            Self::Exit { .. } | Self::Process { .. } | Self::Counters(_) | Self::Function(_) => return self,
+        };
+        *at_ns = at_ns.saturating_add(ns);
+        self
+    }
+}
+
 fn function(record: &record::FunctionRecord, texts: &[u8]) -> Result<FunctionTold, DecodeError> {
     // Each text is ended by a NUL, so behind the last one there is nothing.
     let mut texts = texts.strip_suffix(b"\0").unwrap_or(texts).split(|&byte| byte == 0);

@@ -33,6 +33,7 @@ pub mod clock;
 pub mod config;
 pub mod functions;
 pub mod host;
+pub mod history;
 #[cfg(feature = "kernel")]
 pub mod image;
 #[cfg(feature = "kernel")]

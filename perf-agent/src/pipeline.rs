@@ -71,6 +71,8 @@ pub struct Pipeline {
     datagrams: Datagrams,
     statistics: Statistics,
     hints: Vec<Hint>,
+    /// What is added to the records' time, see [`statistics::Remembered::ahead_ns`].
+    ahead_ns: u64,
     /// The newest time seen.
     now_ns: u64,
 }
@@ -102,11 +104,17 @@ impl Pipeline {
     /// # Errors
     /// [`RouteError`] if one of the operator's route patterns is none.
     pub fn new(settings: Settings) -> Result<Self, RouteError> {
+        let ahead_ns = settings
+            .statistics
+            .remembered
+            .as_ref()
+            .map_or(0, |remembered| remembered.ahead_ns);
         Ok(Self {
             connections: Table::new(settings.connections),
             datagrams: Datagrams::default(),
             statistics: Statistics::new(settings.statistics)?,
             hints: Vec::new(),
+            ahead_ns,
             now_ns: 0,
         })
     }
@@ -116,8 +124,8 @@ impl Pipeline {
     pub fn apply(&mut self, record: &[u8]) {
         self.statistics.ledger().record_received();
         match Event::decode(record) {
-            Ok(Event::Segment(segment)) => self.segment(&segment),
-            Ok(event) => self.other(event),
+            Ok(Event::Segment(segment)) => self.segment(&segment.later_by(self.ahead_ns)),
+            Ok(event) => self.other(event.later_by(self.ahead_ns)),
             Err(_) => self.statistics.ledger().record_undecodable(),
         }
     }

@@ -205,6 +205,16 @@ impl Services {
         number
     }
 
+    /// The number of a service that was seen before, and in which no process is known to be at work; `None` if there are
+    /// too many.
+    pub fn restore(&mut self, key: &ServiceKey) -> Option<u32> {
+        match self.numbers.get(key) {
+            Some(&number) => Some(number),
+            None if self.all.len() >= SERVICES && *key != ServiceKey::other() => None,
+            None => Some(self.add(key.clone())),
+        }
+    }
+
     fn add(&mut self, key: ServiceKey) -> u32 {
         let key = Arc::new(key);
         *self.numbers.entry(Arc::clone(&key)).or_insert_with(|| {

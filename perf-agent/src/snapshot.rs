@@ -29,6 +29,9 @@ pub struct Snapshot {
     pub started_ns: u64,
     /// Every endpoint, in order of first appearance.
     pub endpoints: Vec<Arc<EndpointSnapshot>>,
+    /// Endpoints that became another one since the start, when a place in their routes collapsed: old and new id, oldest
+    /// first.
+    pub renamed: Arc<Vec<(u64, u64)>>,
     /// All server-role exchanges together.
     pub total: Arc<Aggregate>,
     /// The connections of every service to every peer.

@@ -4,7 +4,8 @@
 //! Read in this order: [`report`] (figures and bars), [`records`], [`multiplexed`], [`conversations`] and [`pipeline`]
 //! (the user side alone), [`talk`] and [`kernel`] (the kernel side alone), [`agent`] (the agent as a process), [`serve`] and [`nginx`]
 //! (what it costs those that are observed), [`streams`] and [`tls`] (the same for HTTP/2 and over TLS), [`stores`]
-//! (the same for databases and caches), [`handlers`] (the same for servers that take their time), [`idle`].
+//! (the same for databases and caches), [`handlers`] (the same for servers that take their time), [`idle`], [`history`]
+//! (the disk alone).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 #![expect(clippy::disallowed_methods, reason = "it measures times")]
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@
 mod agent;
 mod conversations;
 mod handlers;
+mod history;
 mod host;
 mod idle;
 mod kernel;
@@ -126,6 +128,12 @@ enum Measure {
     /// The pipeline's memory, in a process of its own.
     #[command(hide = true)]
     Memory,
+    /// The history on the disk.
+    History {
+        /// Where the file is put while it is measured.
+        #[arg(long, default_value = "/var/tmp")]
+        directory: PathBuf,
+    },
     /// Feeds the pipeline under a profiler.
     #[command(hide = true)]
     Profile {
@@ -220,6 +228,7 @@ fn main() -> Result<()> {
         Measure::Guest { plan, pairs, seconds } => nginx::guest(&plan.plan(pairs, seconds))?.print(),
         Measure::Idle { agent, seconds } => idle::run(&agent, seconds)?.print(),
         Measure::Memory => pipeline::memory(),
+        Measure::History { directory } => history::run(&directory)?.print(),
         Measure::Profile {
             recording: Some(recording),
             ..

@@ -122,9 +122,9 @@ impl Breakdown {
         Self {
             own: Distribution::unpack(reader),
             classes: std::array::from_fn(|_| Distribution::unpack(reader)),
-            calls: std::array::from_fn(|_| reader.u64()),
-            ambiguous: reader.u64(),
-            downstream: (0..reader.u64().min(DOWNSTREAM as u64))
+            calls: std::array::from_fn(|_| reader.count()),
+            ambiguous: reader.count(),
+            downstream: (0..reader.things(DOWNSTREAM))
                 .map(|_| Downstream::unpack(reader))
                 .collect(),
         }
@@ -166,9 +166,9 @@ impl Downstream {
     fn unpack(reader: &mut Reader<'_>) -> Self {
         let endpoint = u64::from_le_bytes(std::array::from_fn(|_| reader.byte()));
         let time = Distribution::unpack(reader);
-        let again = reader.u64();
+        let again = reader.count();
         let (most, repeated) = if again > 0 {
-            (reader.u32(), reader.u64())
+            (reader.u32(), reader.count())
         } else {
             (u32::from(time.count() > 0), 0)
         };

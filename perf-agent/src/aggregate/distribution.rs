@@ -15,6 +15,9 @@ pub const HIGHEST_NS: u64 = 3_600_000_000_000;
 const HALF_MAGNITUDE: u32 = 7;
 const HALF: u64 = 1 << HALF_MAGNITUDE;
 
+/// Buckets that there are: [`HIGHEST_NS`] lies between 2^41 and 2^42.
+const BUCKETS: usize = (42 - HALF_MAGNITUDE as usize + 1) << HALF_MAGNITUDE;
+
 /// The percentiles of the API and the exact moments, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
@@ -307,7 +310,7 @@ pub(crate) fn bucket_of(value: u64) -> u16 {
 /// The compact form of closed slots: nothing is written that follows from what is before it. Samples that are all the same,
 /// and one alone, are their number and their value.
 mod packed {
-    use super::{Distribution, HIGHEST_NS, Moments, bucket_of};
+    use super::{BUCKETS, Distribution, HIGHEST_NS, Moments, bucket_of};
     use crate::aggregate::packing::{BitReader, Bits, Reader, put};
 
     impl Moments {
@@ -383,7 +386,7 @@ mod packed {
 
         /// Reads the compact form back.
         pub(crate) fn unpack(reader: &mut Reader<'_>) -> Self {
-            let count = reader.u64();
+            let count = reader.count();
             if count == 0 {
                 return Self::default();
             }
@@ -393,9 +396,12 @@ mod packed {
                 return Self::new(Moments::of_same(count, min), vec![(first, count)]);
             }
             let max = min.saturating_add(wide);
+            let above = reader.u128();
+            reader.must(above <= u128::from(count) * u128::from(wide));
+            let above = above.min(u128::from(count) * u128::from(wide));
             let mut moments = Moments {
                 count,
-                sum: reader.u128().saturating_add(u128::from(count) * u128::from(min)),
+                sum: above + u128::from(count) * u128::from(min),
                 squares: 0,
                 min,
                 max,
@@ -403,29 +409,32 @@ mod packed {
             };
             moments.squares = reader.u128().saturating_add(moments.least_squares());
             if max > HIGHEST_NS {
-                moments.beyond = reader.u64();
+                moments.beyond = reader.count();
             }
-            let used = usize::try_from(reader.u64()).unwrap_or(0);
+            let used = reader.things(BUCKETS);
+            reader.must(used > 0);
             let mut this = Self {
                 moments,
                 indexes: Vec::with_capacity(used),
                 counts: Vec::with_capacity(used),
             };
             let mut bits = BitReader::new(reader);
-            let (mut index, mut count_before, mut left) = (u64::from(first), 1, count);
+            let (mut index, mut count_before, mut left, mut sound) = (u64::from(first), 1, count, true);
             for place in 0..used {
                 if place > 0 {
-                    index += bits.gamma();
+                    index = index.saturating_add(bits.gamma());
                 }
                 let count = if place + 1 < used {
                     bits.near(count_before)
                 } else {
                     left
                 };
+                sound &= count > 0 && count <= left && index < BUCKETS as u64;
                 (count_before, left) = (count, left.saturating_sub(count));
                 this.indexes.push(u16::try_from(index).unwrap_or(u16::MAX));
                 this.counts.push(count);
             }
+            reader.must(sound);
             this
         }
     }

@@ -22,12 +22,14 @@
 
 pub mod breakdown;
 pub mod distribution;
+pub mod gaps;
 pub mod invocations;
 pub mod network;
 mod packing;
 mod running;
 mod samples;
 mod slot;
+pub mod stored;
 pub mod streams;
 pub mod tallies;
 pub mod window;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 
 pub use breakdown::Breakdown;
 pub use distribution::{Distribution, Summary};
+pub use gaps::Gaps;
 pub use invocations::{FunctionAggregate, Inside, Invocations};
 pub use network::Network;
 pub use streams::Streams;
@@ -121,7 +124,7 @@ pub struct WindowView {
     pub window: Window,
     /// Where it really begins, monotonic nanoseconds; never before observation did.
     pub from_ns: u64,
-    /// How long it really is. Rates are over this time.
+    /// How long it really is, without the time in which no agent ran. Rates are over this time.
     pub covered_ns: u64,
     /// Exchanges that ended.
     pub requests: u64,
@@ -188,6 +191,8 @@ pub struct RatePoint {
     pub at_ns: u64,
     /// Its length.
     pub length_ns: u64,
+    /// So much of it was observed.
+    pub observed_ns: u64,
     /// Exchanges that ended in it.
     pub requests: u64,
 }
@@ -195,7 +200,7 @@ pub struct RatePoint {
 impl RatePoint {
     /// Exchanges per second.
     pub fn rps(&self) -> f64 {
-        self.requests as f64 * SECOND_NS as f64 / self.length_ns.max(1) as f64
+        self.requests as f64 * SECOND_NS as f64 / self.observed_ns.max(1) as f64
     }
 }
 
@@ -225,6 +230,10 @@ pub struct Aggregate {
     seconds: Seconds,
     history: Arc<History>,
     started_ns: u64,
+    /// The exchanges of every second are known from then on.
+    seconds_from_ns: u64,
+    /// When no agent ran.
+    gaps: Gaps,
     role: Role,
 }
 
@@ -240,6 +249,8 @@ impl Aggregate {
             seconds: Seconds::default(),
             history: Arc::default(),
             started_ns,
+            seconds_from_ns: started_ns,
+            gaps: Gaps::default(),
             role,
         }
     }
@@ -352,7 +363,7 @@ impl Aggregate {
             sum.merge(&Slot::unpack(slot));
         }
         let from_ns = window.from_ns(at_ns, self.started_ns);
-        let covered_ns = at_ns.saturating_sub(from_ns);
+        let covered_ns = self.gaps.observed(from_ns, at_ns);
         let requests = sum.requests();
         WindowView {
             window,
@@ -416,7 +427,8 @@ impl Aggregate {
         ask(&later, at_ns)
     }
 
-    /// Exchanges per stretch of time over a window that ends at `at_ns`, oldest first, without holes: per second for the
+    /// Exchanges per stretch of time over a window that ends at `at_ns`, oldest first, without holes but those in which no
+    /// agent ran: per second for the
     /// last minute, else per slot, as in [`Aggregate::latency_series`]. The last point is the running stretch and shorter than the others.
     pub fn throughput_trend(&self, window: Window, at_ns: u64) -> Vec<RatePoint> {
         if at_ns > self.now_ns {
@@ -428,13 +440,16 @@ impl Aggregate {
         let from_ns = window.from_ns(at_ns, self.started_ns);
         if window == Window::Minute || at_ns - from_ns <= 60 * SECOND_NS {
             let newest = at_ns / SECOND_NS;
-            let oldest = (from_ns / SECOND_NS).max(newest.saturating_sub(60));
+            let known_ns = self.seconds_from_ns;
+            let oldest = (from_ns.max(known_ns) / SECOND_NS).max(newest.saturating_sub(60));
             return (oldest..=newest)
                 .map(|second| {
-                    let begin = (second * SECOND_NS).max(self.started_ns);
+                    let begin = (second * SECOND_NS).max(known_ns);
+                    let length_ns = (second + 1).saturating_mul(SECOND_NS).min(at_ns).saturating_sub(begin);
                     RatePoint {
                         at_ns: begin,
-                        length_ns: (second + 1).saturating_mul(SECOND_NS).min(at_ns).saturating_sub(begin),
+                        length_ns,
+                        observed_ns: length_ns,
                         requests: self.seconds.of(second).into(),
                     }
                 })
@@ -444,12 +459,13 @@ impl Aggregate {
         self.series(window, at_ns, |at_ns, length_ns, slot| RatePoint {
             at_ns,
             length_ns,
+            observed_ns: self.gaps.observed(at_ns, at_ns + length_ns),
             requests: slot.requests(),
         })
     }
 
-    /// Response times per slot over a window that ends at `at_ns`, oldest first, without holes; slots are the finest that
-    /// are kept for so long, and reach back a day at most.
+    /// Response times per slot over a window that ends at `at_ns`, oldest first, without holes but those in
+    /// which no agent ran; slots are the finest that are kept for so long, and reach back a day at most.
     pub fn latency_series(&self, window: Window, at_ns: u64) -> Vec<LatencyPoint> {
         if at_ns > self.now_ns {
             let mut later = self.clone();
@@ -479,10 +495,12 @@ impl Aggregate {
         }
         slots
             .into_iter()
-            .map(|(number, slot)| {
+            .filter_map(|(number, slot)| {
                 let begin = (number * size.length_ns()).max(self.started_ns);
                 let end = (number + 1).saturating_mul(size.length_ns()).min(at_ns);
-                point(begin, end.saturating_sub(begin), &slot)
+                // Nothing is known of it.
+                let missed = end > begin && self.gaps.observed(begin, end) == 0;
+                (!missed).then(|| point(begin, end.saturating_sub(begin), &slot))
             })
             .collect()
     }
@@ -499,6 +517,7 @@ impl Aggregate {
         self.running.merge(&other.running);
         self.running.max_in_flight = self.running.max_in_flight.max(self.in_flight);
         self.seconds.merge(&other.seconds);
+        self.seconds_from_ns = self.seconds_from_ns.max(other.seconds_from_ns);
         Arc::make_mut(&mut self.history).merge(&other.history);
     }
 

@@ -66,8 +66,8 @@ impl Network {
             rtt: Distribution::unpack(reader),
             rtt_variance: Distribution::unpack(reader),
             connect: Distribution::unpack(reader),
-            retransmits: reader.u64(),
-            resets: reader.u64(),
+            retransmits: reader.count(),
+            resets: reader.count(),
         }
     }
 

@@ -1,4 +1,6 @@
-//! Numbers in little room, for closed slots. Only this process reads what it wrote; a truncated input reads as zeros.
+//! Numbers in little room, for closed slots: in memory, and in the history on disk (whose version changes when this does).
+//! Reading never fails: a truncated input reads as zeros, and what nobody could have written marks the reader
+//! ([`Reader::is_sound`]). Nothing is allocated by a number that was read without being held against what is left.
 //!
 //! Single numbers take as many bytes as they need, seven bits each, lowest first. The buckets of a distribution are many
 //! and alike, so they are written bit by bit: the distance to the bucket before in Elias's gamma code (a neighbour is one
@@ -14,26 +16,60 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u128) {
     out.push((value & 0x7f) as u8);
 }
 
+/// Higher than any count: sums of a few thousand of them still fit 64 bits.
+const COUNTS: u64 = 1 << 48;
+
 /// Reads numbers one after the other.
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
+    unsound: bool,
 }
 
 impl<'a> Reader<'a> {
     /// From the beginning.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, unsound: false }
     }
 
     /// The next byte.
     pub(crate) fn byte(&mut self) -> u8 {
-        match self.bytes.split_first() {
-            Some((&first, rest)) => {
-                self.bytes = rest;
-                first
-            }
-            None => 0,
+        if let Some((&first, rest)) = self.bytes.split_first() {
+            self.bytes = rest;
+            first
+        } else {
+            self.unsound = true;
+            0
         }
+    }
+
+    /// A byte that may be missing at the end.
+    pub(crate) fn last_byte(&mut self) -> u8 {
+        if self.bytes.is_empty() { 0 } else { self.byte() }
+    }
+
+    /// The next number, which counts something and is added to others of its kind.
+    pub(crate) fn count(&mut self) -> u64 {
+        let count = self.u64();
+        self.must(count < COUNTS);
+        count.min(COUNTS)
+    }
+
+    /// The next number, of things that follow and take at least a bit each.
+    pub(crate) fn things(&mut self, most: usize) -> usize {
+        let things = usize::try_from(self.u64()).unwrap_or(usize::MAX);
+        let possible = most.min(self.bytes.len().saturating_mul(8).saturating_add(1));
+        self.must(things <= possible);
+        things.min(possible)
+    }
+
+    /// Marks what was read as nothing that was ever written, unless this holds.
+    pub(crate) fn must(&mut self, holds: bool) {
+        self.unsound |= !holds;
+    }
+
+    /// True if everything read so far may have been written, and nothing is left.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.unsound && self.bytes.is_empty()
     }
 
     /// The next number.
@@ -187,7 +223,7 @@ impl<'a, 'b> BitReader<'a, 'b> {
             return self.gamma();
         }
         let low = rice(before);
-        (u64::from(high) << low | self.bits(low)) + 1
+        (u64::from(high) << low | self.bits(low)).saturating_add(1)
     }
 }
 

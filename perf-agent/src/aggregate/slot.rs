@@ -265,16 +265,28 @@ impl Stretch for Slot {
     }
 
     fn unpack(bytes: &[u8]) -> Self {
+        Self::read(&mut Reader::new(bytes))
+    }
+}
+
+impl Slot {
+    /// Of bytes that may be anything; `None` if they are not the compact form of a slot.
+    pub(crate) fn checked(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let reader = &mut reader;
+        let slot = Self::read(&mut reader);
+        let ascending = slot.statuses.is_sorted_by(|(before, _), (status, _)| before < status);
+        (reader.is_sound() && ascending).then_some(slot)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Self {
         let mut slot = Self {
-            outcomes: std::array::from_fn(|_| reader.u64()),
-            errors: reader.u64(),
-            client_errors: reader.u64(),
-            statuses: (0..reader.u64())
-                .map(|_| (u16::try_from(reader.u64()).unwrap_or(u16::MAX), reader.u64()))
+            outcomes: std::array::from_fn(|_| reader.count()),
+            errors: reader.count(),
+            client_errors: reader.count(),
+            statuses: (0..reader.things(STATUSES))
+                .map(|_| (u16::try_from(reader.u64()).unwrap_or(u16::MAX), reader.count()))
                 .collect(),
-            statuses_other: reader.u64(),
+            statuses_other: reader.count(),
             bytes_received: reader.u64(),
             bytes_sent: reader.u64(),
             max_in_flight: reader.u32(),
@@ -291,7 +303,7 @@ impl Stretch for Slot {
         };
         slot.times.time_to_first_byte = Distribution::unpack_after(&slot.times.response_time, reader);
         slot.times.processing = Distribution::unpack_after(&slot.times.time_to_first_byte, reader);
-        let parts = reader.byte();
+        let parts = reader.last_byte();
         if parts & part::STREAMS != 0 {
             slot.streams = Some(Box::new(Streams::unpack(reader)));
         }
@@ -306,9 +318,7 @@ impl Stretch for Slot {
         }
         slot
     }
-}
 
-impl Slot {
     /// Only the number of exchanges, of the compact form.
     pub(crate) fn unpack_requests(bytes: &[u8]) -> u64 {
         let mut reader = Reader::new(bytes);

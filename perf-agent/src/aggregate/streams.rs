@@ -81,13 +81,13 @@ impl Streams {
 
     pub(super) fn unpack(reader: &mut Reader<'_>) -> Self {
         Self {
-            opened: reader.u64(),
-            closed: reader.u64(),
-            errors: reader.u64(),
+            opened: reader.count(),
+            closed: reader.count(),
+            errors: reader.count(),
             bytes_received: reader.u64(),
             bytes_sent: reader.u64(),
-            messages_received: reader.u64(),
-            messages_sent: reader.u64(),
+            messages_received: reader.count(),
+            messages_sent: reader.count(),
             uncounted: reader.u64() != 0,
             duration: Distribution::unpack(reader),
         }

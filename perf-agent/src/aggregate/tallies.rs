@@ -50,9 +50,9 @@ impl Tallies {
     pub(super) fn unpack(reader: &mut Reader<'_>) -> Self {
         Self {
             rows: reader.u64(),
-            rows_told: reader.u64(),
-            hits: reader.u64(),
-            misses: reader.u64(),
+            rows_told: reader.count(),
+            hits: reader.count(),
+            misses: reader.count(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::exchange::{Tally, Times};
 
 const START_NS: u64 = 12_345 * SECOND_NS + 678;
 
-fn ended(at_ns: u64, time_ns: u64, status: u16) -> Ended {
+pub(super) fn ended(at_ns: u64, time_ns: u64, status: u16) -> Ended {
     Ended {
         outcome: Outcome::Answered,
         status: Some(status),

@@ -14,6 +14,9 @@
 //! | 1h | 12 x 5 min | 60 to 65 min |
 //! | 24h | 12 x 2 h | 24 to 26 h |
 //! | start | all | everything |
+//!
+//! Where a history is kept on disk ([`crate::history`]), windows go on across restarts: `start` then is the first
+//! observation that is still remembered, and time in which no agent ran ([`Gaps`](super::gaps::Gaps)) is not covered.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -38,7 +41,7 @@ pub enum Window {
     Hour,
     /// The last day.
     Day,
-    /// Since observation began.
+    /// Since observation began, or since the first one that is still remembered.
     Start,
 }
 
@@ -91,7 +94,7 @@ impl Window {
 }
 
 /// Sizes of slots, finest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Size {
     TenSeconds,
     Minute,
@@ -178,9 +181,55 @@ impl<S: Stretch> History<S> {
         &self.rings[size as usize]
     }
 
-    /// Adds the ten-second slot that was running until now.
+    /// Adds the ten-second slot that was running until now; to what is remembered of it, if the agent was restarted in it.
     pub(crate) fn close(&mut self, number: u64, slot: &S) {
-        self.rings[Size::TenSeconds as usize].push_back((number, slot.pack()));
+        let ring = &mut self.rings[Size::TenSeconds as usize];
+        if let Some((newest, closed)) = ring.back_mut()
+            && *newest == number
+        {
+            let mut sum = S::unpack(closed);
+            sum.merge(slot);
+            *closed = sum.pack();
+        } else {
+            ring.push_back((number, slot.pack()));
+        }
+    }
+
+    /// The closed slots of one size from this number on, oldest first.
+    pub(crate) fn closed_since(&self, size: Size, number: u64) -> impl Iterator<Item = &(u64, Closed)> {
+        self.ring(size).iter().filter(move |(other, _)| *other >= number)
+    }
+
+    /// As it was at this moment, of slots that were kept: by size and number, in order.
+    pub(crate) fn of_kept<'a>(slots: impl Iterator<Item = (Size, u64, &'a Closed)>, at_ns: u64) -> Self {
+        let mut this = Self::default();
+        let mut before = Vec::new();
+        for (size, number, slot) in slots {
+            let newest = size.number(at_ns);
+            // Of these two sizes the running one is kept, too.
+            match size {
+                Size::TenSeconds if number <= newest => {}
+                Size::TwoHours if number == newest => {
+                    this.running = Some(Arc::clone(slot));
+                    continue;
+                }
+                _ if number < newest => {}
+                _ => continue,
+            }
+            if size == Size::TwoHours {
+                before.push(slot);
+            }
+            if number + size.kept() >= newest {
+                this.rings[size as usize].push_back((number, Arc::clone(slot)));
+            }
+        }
+        this.before = merge::<S>(before.into_iter());
+        this
+    }
+
+    /// The sum of the closed five-minute slots of the running two hours.
+    pub(crate) fn running_hours(&self) -> Option<&Closed> {
+        self.running.as_ref()
     }
 
     /// True if going from one moment to a later one changes anything.

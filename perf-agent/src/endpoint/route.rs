@@ -30,6 +30,9 @@ const RPC_FACTOR: usize = 10;
 
 const VALUE: &str = "{value}";
 
+/// Why a route is one of the operator's patterns.
+pub(crate) const BY_PATTERN: &str = "the operator's pattern";
+
 /// An operator's pattern is none.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
@@ -155,7 +158,7 @@ impl Routes {
             return Template {
                 route: found.value.clone(),
                 reason: RouteReason {
-                    parts: vec![(0, Cow::Borrowed("the operator's pattern"))],
+                    parts: vec![(0, Cow::Borrowed(BY_PATTERN))],
                 },
                 by_pattern: true,
                 overflow: None,
@@ -319,6 +322,26 @@ impl Tree {
                 }
             }),
         )
+    }
+
+    /// Learns a route that an earlier tree of the same paths made: its constants are known, and where it has a collapsed
+    /// place, that stays collapsed.
+    pub fn restore(&mut self, route: &str) {
+        let Some(path) = route.strip_prefix('/') else {
+            return;
+        };
+        let mut node = &mut self.root;
+        for segment in path.split('/').take(DEPTH + 1) {
+            node.collapsed |= segment == VALUE;
+            if !node.children.contains_key(segment) {
+                if self.nodes >= NODES {
+                    return;
+                }
+                self.nodes += 1;
+                node.constants += usize::from(!segment.is_empty() && !is_placeholder(segment));
+            }
+            node = node.children.entry_ref(segment).or_default();
+        }
     }
 
     /// Nodes in use, at most [`NODES`] and a path's length.
@@ -491,6 +514,28 @@ mod tests {
     }
 
     #[test]
+    fn a_restored_tree_goes_on_as_the_one_that_made_its_routes() {
+        let routes = routes(&[], 2);
+        let mut tree = Tree::default();
+        for route in ["/u/me/x", "/u/{value}/x", "/o/{id}/", "/o/list", "*"] {
+            tree.restore(route);
+        }
+        let mut route = |path| {
+            let template = routes.template(&mut tree, path);
+            (template.route.to_string(), template.overflow)
+        };
+        assert_eq!(route("/u/new/x"), ("/u/{value}/x".to_owned(), None));
+        assert_eq!(route("/u/me/x"), ("/u/me/x".to_owned(), None));
+        assert_eq!(route("/o/7/"), ("/o/{id}/".to_owned(), None));
+        assert_eq!(route("/o/new"), ("/o/new".to_owned(), None));
+        assert_eq!(
+            route("/o/more"),
+            ("/o/{value}".to_owned(), Some(1)),
+            "constants are counted"
+        );
+    }
+
+    #[test]
     fn methods_of_a_dotted_service_are_given_more_room() {
         let routes = routes(&[], 2);
         let mut tree = Tree::default();
@@ -512,6 +557,9 @@ mod tests {
             routes.template(&mut tree, &format!("/n{n}x/y"));
         }
         assert!(tree.len() <= NODES + DEPTH, "{}", tree.len());
+        let mut tree = Tree::default();
+        (0..3 * NODES).for_each(|n| tree.restore(&format!("/n{n}x/y")));
+        assert_eq!(tree.len(), NODES);
     }
 
     proptest! {

@@ -22,6 +22,11 @@ pub struct CodeNames {
 }
 
 impl CodeNames {
+    /// All of them, in the order of their numbers: errors, and what tells to ask elsewhere.
+    pub(crate) fn lists(&self) -> &[Vec<ErrorCode>; 2] {
+        &self.names
+    }
+
     /// The code of a number; `ok` for an answer without one.
     pub fn name(&self, number: u16) -> &str {
         let [errors, redirects] = &*self.names;
@@ -46,6 +51,17 @@ pub(super) struct Codes {
 }
 
 impl Codes {
+    /// With the numbers of an earlier run.
+    pub(super) fn restored(lists: &[Vec<ErrorCode>; 2]) -> Self {
+        let mut this = Self::default();
+        for code in lists.iter().flatten() {
+            if !this.numbers.contains_key(code) {
+                this.enter(*code);
+            }
+        }
+        this
+    }
+
     /// The number that an answer is counted by; `None` if it was none.
     pub(super) fn number(&mut self, ended: &Ended) -> Option<u16> {
         match &ended.error {

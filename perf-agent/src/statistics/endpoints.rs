@@ -14,9 +14,11 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use super::cache::PathCache;
 use super::codes::CodeNames;
 use super::log::Named;
+use super::remembered::RememberedEndpoint;
 use super::text::{METHOD, PATH, first};
-use crate::aggregate::Aggregate;
-use crate::endpoint::route::{Template, Tree};
+use crate::aggregate::stored::Interrupted;
+use crate::aggregate::{Aggregate, Gaps};
+use crate::endpoint::route::{BY_PATTERN, Template, Tree};
 use crate::endpoint::{EndpointKey, Operation, Peer, RouteReason, Routes, UNSEEN};
 use crate::exchange::{Protocol, Request, Role};
 use crate::process::Services;
@@ -30,6 +32,8 @@ const NAMES: usize = 128;
 const KEPT_FROM: u64 = 50;
 /// That share: one part in so many.
 const KEPT_SHARE: u64 = 20;
+/// Endpoints of which it is remembered what they became.
+const RENAMED: usize = 65_536;
 
 /// A service, its role, and whether it spoke through TLS.
 pub(super) type Side = (u32, Role, bool);
@@ -101,6 +105,11 @@ pub(super) struct Endpoints {
     limit: usize,
     /// Endpoints that are not `(other)`.
     apart: usize,
+    /// Endpoints that became another one: old and new id; at most [`RENAMED`].
+    renamed: Arc<Vec<(u64, u64)>>,
+    /// When no agent ran, and when this one began.
+    gaps: Gaps,
+    resumed_ns: u64,
 }
 
 impl Endpoints {
@@ -117,7 +126,70 @@ impl Endpoints {
             routes,
             limit: limit.max(1),
             apart: 0,
+            renamed: Arc::default(),
+            gaps: Gaps::default(),
+            resumed_ns: 0,
         }
+    }
+
+    /// When no agent ran, and when this one began.
+    pub(super) fn resume(&mut self, interrupted: &Interrupted) {
+        self.gaps = interrupted.gaps.clone();
+        self.resumed_ns = interrupted.resumed_ns;
+    }
+
+    /// Adds an endpoint that an earlier run had. False if there are too many of something.
+    pub(super) fn restore(
+        &mut self,
+        remembered: &RememberedEndpoint,
+        interrupted: &Interrupted,
+        services: &mut Services,
+    ) -> bool {
+        let key = &remembered.key;
+        let other = key.operation.is_other();
+        if self.apart >= self.limit && !other {
+            return false;
+        }
+        let Some(service) = services.restore(&key.service) else {
+            return false;
+        };
+        let seen = remembered.peer_seen.clone();
+        let scope = self.scope((service, key.role, key.tls), key.peer.clone(), seen);
+        let operation = &key.operation;
+        if self.scopes[scope as usize].peer != key.peer
+            || self
+                .known(scope, key.protocol, &operation.method, &operation.route)
+                .is_some()
+        {
+            return false;
+        }
+        let number = number_of(self.all.len());
+        let key = EndpointKey {
+            service: Arc::clone(&services.get(service).key),
+            ..key.clone()
+        };
+        let by_pattern = remembered.reason.parts.iter().any(|(_, why)| why == BY_PATTERN);
+        self.all.push(Endpoint {
+            scope,
+            reason: remembered.reason.clone(),
+            by_pattern,
+            other,
+            aggregate: Aggregate::restored(key.role, &remembered.slots, interrupted),
+            shared: None,
+            named: Named::new(key),
+        });
+        self.enter(number);
+        self.apart += usize::from(!other);
+        let endpoint = &self.all[number as usize];
+        if endpoint.is_learnt(scope) {
+            self.scopes[scope as usize].tree.restore(endpoint.route());
+        }
+        true
+    }
+
+    /// Endpoints that became another one: old and new id, oldest first.
+    pub(super) fn renamed(&self) -> &Arc<Vec<(u64, u64)>> {
+        &self.renamed
     }
 
     /// The scope of a service in a role with a peer.
@@ -287,7 +359,7 @@ impl Endpoints {
             reason: reason.into_owned(),
             by_pattern: template.by_pattern,
             other,
-            aggregate: Aggregate::new(key.role, started_ns),
+            aggregate: Aggregate::new(key.role, started_ns).with_gaps(&self.gaps, self.resumed_ns),
             shared: None,
             named: Named::new(key),
         });
@@ -370,7 +442,11 @@ impl Endpoints {
             if let Some(template) = template
                 && template.route != endpoint.route()
             {
+                let before = endpoint.named.number;
                 endpoint.rename(template);
+                if self.renamed.len() < RENAMED {
+                    Arc::make_mut(&mut self.renamed).push((before, endpoint.named.number));
+                }
             }
             let key = Arc::clone(&endpoint.named.key);
             let known = self.known(

@@ -15,6 +15,7 @@ mod functions;
 mod hellos;
 mod log;
 mod names;
+pub mod remembered;
 mod streams;
 mod text;
 mod unsettled;
@@ -44,6 +45,7 @@ use functions::Functions;
 use hellos::Hellos;
 use log::{Clock, Facts, Log};
 use names::PeerNames;
+pub use remembered::{Remembered, RememberedEndpoint};
 use streams::{OpenStream, Streams};
 use text::Text;
 use unsettled::{Answered, Unsettled};
@@ -74,6 +76,8 @@ pub struct Settings {
     pub slowest: usize,
     /// What it shows of them.
     pub wanted: Arc<Wanted>,
+    /// What is remembered of earlier runs.
+    pub remembered: Option<Arc<Remembered>>,
 }
 
 impl Default for Settings {
@@ -87,6 +91,7 @@ impl Default for Settings {
             recent: 1_000,
             slowest: 100,
             wanted: Arc::default(),
+            remembered: None,
         }
     }
 }
@@ -285,7 +290,7 @@ impl Statistics {
     /// [`RouteError`] if one of the operator's patterns is none.
     pub fn new(settings: Settings) -> Result<Self, RouteError> {
         let routes = Routes::new(&settings.routes, settings.distinct_values)?;
-        Ok(Self {
+        let mut this = Self {
             rules: Rules {
                 http: settings.rule,
                 grpc: settings.grpc_rule,
@@ -315,7 +320,24 @@ impl Statistics {
             clock: Clock::default(),
             ended: 0,
             text: Text::default(),
-        })
+        };
+        if let Some(remembered) = settings.remembered {
+            this.restore(&remembered);
+        }
+        Ok(this)
+    }
+
+    /// Goes on where an earlier run ended.
+    fn restore(&mut self, remembered: &Remembered) {
+        let interrupted = &remembered.interrupted;
+        self.started_ns = Some(interrupted.started_ns);
+        self.at_ns = interrupted.resumed_ns;
+        self.total = Aggregate::restored(Role::Server, &remembered.total, interrupted);
+        self.codes = Codes::restored(&remembered.codes);
+        self.endpoints.resume(interrupted);
+        for endpoint in &remembered.endpoints {
+            self.endpoints.restore(endpoint, interrupted, &mut self.services);
+        }
     }
 
     /// Who a process is (a process record).
@@ -490,6 +512,7 @@ impl Statistics {
             pools: self.endpoints.pools(&self.services),
             unread: self.hellos.unread(&self.services),
             endpoints: self.endpoints.snapshot(&self.services, self.codes.names()),
+            renamed: Arc::clone(self.endpoints.renamed()),
             services: self.services.all().to_vec(),
             streams,
             recent,
