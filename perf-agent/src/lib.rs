@@ -5,6 +5,7 @@
 //! with the data, so a recorded file replays to the same statistics. What follows are edges; they know the core and not
 //! each other, and [`agent`] introduces them.
 
+pub mod advice;
 pub mod aggregate;
 pub mod alert;
 pub mod attribution;

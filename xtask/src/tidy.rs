@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::places;
 
 /// The agent's pure modules: the same records give the same snapshots, so they read nothing but their arguments.
-const CORE: [&str; 20] = [
+const CORE: [&str; 21] = [
     "datagrams",
     "aggregate",
     "endpoint",
@@ -26,6 +26,7 @@ const CORE: [&str; 20] = [
     "resources",
     "threshold",
     "alert",
+    "advice",
     "custom",
     "health",
     "request_log",

@@ -184,6 +184,17 @@ impl WindowView {
     }
 }
 
+/// Counts of one endpoint over one window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Exchanges that ended.
+    pub(crate) requests: u64,
+    /// Of them, errors.
+    pub(crate) errors: u64,
+    /// In flight now.
+    pub(crate) in_flight: u32,
+}
+
 /// A point of a throughput trend.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RatePoint {
@@ -525,6 +536,26 @@ impl Aggregate {
     pub(crate) fn requests(&self) -> u64 {
         let history = self.history.of_window(Window::Start, self.now_ns);
         self.running.requests() + history.into_iter().map(|slot| Slot::unpack_requests(slot)).sum::<u64>()
+    }
+
+    /// The counts of a window without its distributions, which is cheap.
+    pub(crate) fn counts(&self, window: Window, at_ns: u64) -> Counts {
+        if at_ns > self.now_ns {
+            let mut later = self.clone();
+            later.advance(at_ns);
+            return later.counts(window, at_ns);
+        }
+        let mut counts = Counts {
+            requests: self.running.requests(),
+            errors: self.running.errors(),
+            in_flight: self.in_flight,
+        };
+        for slot in self.history.of_window(window, self.now_ns) {
+            let (requests, errors) = Slot::unpack_counts(slot);
+            counts.requests += requests;
+            counts.errors += errors;
+        }
+        counts
     }
 
     /// Before a copy is made: what it would have to add up for itself.

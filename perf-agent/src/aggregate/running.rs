@@ -162,6 +162,12 @@ impl Running {
         self.slot.requests() + self.put_down.len() as u64
     }
 
+    /// Of them, errors.
+    pub(super) fn errors(&self) -> u64 {
+        let put_down = self.put_down.iter().filter(|counted| counted.is_error);
+        self.slot.errors + put_down.count() as u64
+    }
+
     /// True if nothing happened.
     pub(super) fn is_empty(&self) -> bool {
         self.max_in_flight == 0 && self.requests() == 0 && self.slot.streams.is_none() && self.slot.network.is_none()

@@ -319,6 +319,13 @@ impl Slot {
         slot
     }
 
+    /// Only the numbers of exchanges and of errors, of the compact form.
+    pub(crate) fn unpack_counts(bytes: &[u8]) -> (u64, u64) {
+        let mut reader = Reader::new(bytes);
+        let requests = (0..5).map(|_| reader.u64()).sum();
+        (requests, reader.u64())
+    }
+
     /// Only the number of exchanges, of the compact form.
     pub(crate) fn unpack_requests(bytes: &[u8]) -> u64 {
         let mut reader = Reader::new(bytes);

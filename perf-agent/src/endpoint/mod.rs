@@ -139,7 +139,7 @@ impl EndpointKey {
         if self.tls {
             hash.text("tls");
         }
-        hash.0
+        hash.finish()
     }
 }
 
@@ -164,6 +164,11 @@ impl Fnv {
 
     pub(crate) fn number(&mut self, number: u64) {
         number.to_le_bytes().into_iter().for_each(|byte| self.byte(byte));
+    }
+
+    /// The hash.
+    pub(crate) fn finish(&self) -> u64 {
+        self.0
     }
 }
 

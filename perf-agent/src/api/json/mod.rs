@@ -10,6 +10,7 @@ pub mod function;
 pub mod http_cache;
 pub mod network;
 pub mod performance;
+pub mod recommendation;
 pub mod request;
 pub mod service;
 pub mod stream;
