@@ -115,15 +115,16 @@ fn of(views: &Views<'_>, cache: &Seen<'_>, settings: &Settings) -> Option<Recomm
         one.word("after_miss_operation", following.endpoint.key.operation.to_string());
         one.number("after_miss_calls", following.calls as f64);
         one.ms("saved_ms_per_hit", call_ns);
-        one.text += &format!(
+        one.adds(&format!(
             " After a miss it calls {}, {}.",
             text::called(following.endpoint),
             text::time(call_ns)
-        );
+        ));
     }
-    one.fix = "Keep entries longer, fill the cache before they are asked for, give it more memory if it evicts, and remember \
-               also that there is nothing; or do not ask it for what it never has."
-        .to_owned();
+    one.fix = String::from(
+        "Keep entries longer, fill the cache before they are asked for, give it more memory if it evicts, and remember \
+               also that there is nothing; or do not ask it for what it never has.",
+    );
     Some(one)
 }
 

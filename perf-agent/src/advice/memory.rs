@@ -39,11 +39,26 @@ impl Default for Limits {
 }
 
 pub(super) fn advise(observed: &Observed<'_>, settings: &Settings, out: &mut Vec<Recommendation>) {
-    for trend in observed.memory_trends {
+    for (place, trend) in observed.memory_trends.iter().enumerate() {
+        if is_told_by_another(observed.memory_trends, place) {
+            continue;
+        }
         let mut uses = observed.resources.iter().flat_map(|resources| &resources.services);
         let taken = uses.find(|service| service.service == trend.service);
         out.extend(of(trend, taken, observed.wall_ns, &settings.memory));
     }
+}
+
+/// A program that serves and asks, or serves at several ports, is several services with the same memory: the first that
+/// serves tells for all.
+fn is_told_by_another(trends: &[MemoryTrend], place: usize) -> bool {
+    let order = |(place, trend): (usize, &MemoryTrend)| (trend.service.port.is_none(), trend.service.port, place);
+    let service = &trends[place].service;
+    let own = order((place, &trends[place]));
+    trends
+        .iter()
+        .enumerate()
+        .any(|(other, trend)| subject::is_same_program(&trend.service, service) && order((other, trend)) < own)
 }
 
 fn of(trend: &MemoryTrend, taken: Option<&ServiceUse>, wall_ns: u64, limits: &Limits) -> Option<Recommendation> {
@@ -87,10 +102,10 @@ fn of(trend: &MemoryTrend, taken: Option<&ServiceUse>, wall_ns: u64, limits: &Li
         text::bytes(trend.limit_bytes as f64),
         text::duration(trend.seconds_left),
     );
-    one.fix =
+    one.fix = String::from(
         "Find what is kept and never let go (a cache without a bound, a list that only grows); a higher limit or a \
-               restart only gains time."
-            .to_owned();
+               restart only gains time.",
+    );
     Some(one)
 }
 
@@ -140,6 +155,19 @@ mod tests {
         );
         assert_eq!(only(said(7200.0, None)).severity, Severity::Error);
         assert_eq!(only(said(600.0, None)).severity, Severity::Critical);
+    }
+
+    #[test]
+    fn a_program_that_is_several_services_is_told_once() {
+        let trend = |port| MemoryTrend {
+            service: service("shop", port),
+            bytes_per_second: 1024.0,
+            limit_bytes: 512 * MIB,
+            seconds_left: 600.0,
+        };
+        let trends = [None, Some(443), Some(80)].map(trend);
+        let one = only(Scene::new().said(&mut Advisor::default(), RULE, None, &trends));
+        assert_eq!(one.service, Some(service("shop", Some(80))));
     }
 
     #[test]

@@ -165,6 +165,11 @@ impl Recommendation {
         self
     }
 
+    /// Goes on with the text.
+    fn adds(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     fn number(&mut self, name: &'static str, value: f64) {
         self.evidence.push((name, Evidence::Number(value)));
     }

@@ -125,7 +125,7 @@ fn of(views: &Views<'_>, pool: &Pool, look: &Look, most: Option<&Seen<'_>>) -> R
     for seen in views.asked(pool) {
         calls.merge(&seen.view.response_time);
     }
-    let seconds = (views.at_ns - look.since_ns) as f64 / 1e9;
+    let seconds = views.at_ns.saturating_sub(look.since_ns) as f64 / 1e9;
     one.number("connections_open", f64::from(pool.open));
     one.number("connections_in_use", f64::from(pool.in_use));
     one.number("connections_in_use_max", f64::from(pool.max_in_use));

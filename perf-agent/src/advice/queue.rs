@@ -54,7 +54,7 @@ fn of(served: &Served<'_>, settings: &Settings) -> Option<Recommendation> {
         .max_by_key(|seen| seen.view.queue_time.sum_ns())?;
     let covered_ns = worst.view.covered_ns;
     // Little's law: time spent per time gone by is how many are at it on average.
-    let at_once = |sum_ns: u128| sum_ns as f64 / 1e9 / seconds(covered_ns);
+    let at_once = |sum_ns: u128| sum_ns as f64 / (seconds(covered_ns) * 1e9);
     let (_, response_sum_ns) = sum(|view| &view.response_time);
     let (busy, waiting) = (at_once(response_sum_ns), at_once(queue_sum_ns));
 

@@ -87,12 +87,11 @@ fn of(
         requests,
         text::time(saved_ns / callers as f64),
     );
-    one.fix = match class {
+    one.fix = String::from(match class {
         Class::Database => "Fetch all rows with one statement (a join, or `IN` with a list) instead of one by one.",
         Class::Cache => "Fetch all keys with one command (such as MGET), or send the commands in one pipeline.",
         Class::External => "Ask for all with one call, or keep what was answered; at least call at the same time.",
-    }
-    .to_owned();
+    });
     Some(one)
 }
 

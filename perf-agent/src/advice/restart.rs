@@ -279,7 +279,7 @@ fn of(service: &Arc<ServiceKey>, burst: &Burst<'_>, views: &Views<'_>, limits: &
         };
         let ((exe, container), (exe_before, container_before)) = (names(service), names(predecessor));
         if exe != exe_before {
-            one.text += &format!(" The executable was {exe_before} and is {exe} now.");
+            one.adds(&format!(" The executable was {exe_before} and is {exe} now."));
             one.word("exe_before", exe_before);
             one.word("exe", exe);
         }

@@ -7,7 +7,7 @@
 use super::views::{Seen, Views, mean_ns, per_second};
 use super::{Recommendation, Settings, text};
 use crate::aggregate::breakdown::{Downstream, REPEATED};
-use crate::aggregate::{Breakdown, WindowView};
+use crate::aggregate::{Breakdown, Distribution, WindowView};
 use crate::exchange::Class;
 use crate::snapshot::EndpointSnapshot;
 
@@ -73,13 +73,14 @@ impl Part {
         }
     }
 
+    /// What it goes into.
     fn text(self) -> String {
         match self {
-            Self::Own => "in the service itself".to_owned(),
-            Self::Receiving => "receiving the request from the client".to_owned(),
+            Self::Own => "the service itself".to_owned(),
+            Self::Receiving => "receiving the request".to_owned(),
             Self::Sending => "sending the answer".to_owned(),
             Self::Calls(class) => format!("waiting for {}", text::asked(class)),
-            Self::Queue => "waiting in the socket before it is read".to_owned(),
+            Self::Queue => "the queue of the socket, before it is read".to_owned(),
             Self::Network => "the round trip to the client".to_owned(),
         }
     }
@@ -93,7 +94,7 @@ fn parts(view: &WindowView, response_ns: f64) -> Vec<(Part, f64)> {
         .unwrap_or(response_ns);
     let mut parts = Vec::new();
     // These are of all exchanges, also of those that were not answered: only if that makes no difference, they are parts.
-    let counts = [&view.response_time, &view.time_to_first_byte, &view.processing].map(|times| times.count());
+    let counts = [&view.response_time, &view.time_to_first_byte, &view.processing].map(Distribution::count);
     let transfer = [mean_ns(&view.time_to_first_byte), mean_ns(&view.processing)];
     if let ([answered, first, processed], [Some(first_ns), Some(processed_ns)]) = (counts, transfer)
         && answered == first
@@ -173,7 +174,7 @@ fn of(views: &Views<'_>, seen: &Seen<'_>, settings: &Settings) -> Option<Recomme
         one.number("attributed_share", attributed);
     }
     one.text = format!(
-        "{} takes {} on average (95 % within {}); {} of that and of the wait around it, {}, is {}.",
+        "{} takes {} on average, 95 % of requests up to {}. {} of what a client waits for it, {}, goes into {}.",
         text::endpoint(seen.endpoint),
         text::time(summary.mean_ns),
         text::time(summary.p95_ns as f64),
@@ -187,7 +188,7 @@ fn of(views: &Views<'_>, seen: &Seen<'_>, settings: &Settings) -> Option<Recomme
     };
     one.fix = match called {
         Some((breakdown, (called, endpoint))) => of_calls(&mut one, breakdown, called, endpoint),
-        None => fix(part).to_owned(),
+        None => String::from(fix(part, seen.endpoint.key.protocol.class())),
     };
     Some(one)
 }
@@ -206,11 +207,11 @@ fn of_calls(
     one.number("downstream_calls_per_request", per_request);
     one.ms("downstream_call_ms_mean", call_ns);
     let name = text::called(endpoint);
-    one.text += &format!(
-        " Most of it goes to {name}: {} calls per request of {} each.",
+    one.adds(&format!(
+        " Most of that is {name}: {} calls per request of {} each.",
         text::number(per_request),
         text::time(call_ns)
-    );
+    ));
     if per_request >= f64::from(REPEATED) {
         return format!("Ask {name} once for all that a request needs, or keep its answers.");
     }
@@ -225,8 +226,13 @@ fn of_calls(
     }
 }
 
-fn fix(part: Part) -> &'static str {
+/// What would help an endpoint of a server of this class.
+fn fix(part: Part, class: Class) -> &'static str {
     match part {
+        Part::Own if class == Class::Database => {
+            "Make the statement faster: an index, fewer rows, less that it waits for (locks). The database's own plan of it \
+             tells which."
+        }
         Part::Own => {
             "Profile the service itself: in that time it waits for no call that is seen, so it computes, waits for locks, \
              files or a free connection, or calls in a protocol that is not read."
@@ -292,8 +298,9 @@ mod tests {
         assert_eq!(one.gain_ms_per_second, Some(100.0));
         assert_eq!(
             one.text,
-            "GET /orders of shop:80 takes 200 ms on average (95 % within 200 ms); 75 % of that and of the wait around it, 150 \
-             ms, is waiting for databases. Most of it goes to SELECT ? FROM orders at db:1: 4 calls per request of 37.5 ms each."
+            "GET /orders of shop:80 takes 200 ms on average, 95 % of requests up to 200 ms. 75 % of what a client waits for it, \
+             150 ms, goes into waiting for databases. Most of that is SELECT ? FROM orders at db:1: 4 calls per request of \
+             37.5 ms each."
         );
     }
 

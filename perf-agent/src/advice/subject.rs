@@ -17,11 +17,12 @@ pub(super) fn of_numbers(numbers: impl IntoIterator<Item = u64>) -> u64 {
     hash.finish()
 }
 
-/// Of a service. Its container is not in it, so that advice outlives a new one of the same program.
+/// Of a service.
 pub(super) fn of_service(key: &ServiceKey) -> u64 {
     let mut hash = Fnv::new();
     hash.text(&key.name);
     hash.text(key.exe.as_deref().unwrap_or_default());
+    hash.text(key.container.as_deref().unwrap_or_default());
     hash.text(key.unit.as_deref().unwrap_or_default());
     hash.number(key.port.map_or(0, u64::from));
     hash.text(key.socket.as_deref().unwrap_or_default());

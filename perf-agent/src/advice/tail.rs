@@ -98,8 +98,8 @@ fn of(served: &Served<'_>, settings: &Settings) -> Option<Recommendation> {
     one.number("share_of_requests", share_of_requests);
     one.number("slowest_requests", slowest as f64);
     one.number("share_of_slowest", share_of_slowest);
-    one.ms("service_p99_ms", p99_ns as f64);
-    one.ms("service_p99_ms_without", others_p99_ns as f64);
+    one.ms("service_response_time_ms_p99", p99_ns as f64);
+    one.ms("service_response_time_ms_p99_without", others_p99_ns as f64);
     one.ms("response_time_ms_mean", own_mean_ns);
     one.text = format!(
         "{} has {} of the requests and {} of those that take as long as the service's 99th percentile, {}, or longer; \
@@ -110,10 +110,10 @@ fn of(served: &Served<'_>, settings: &Settings) -> Option<Recommendation> {
         text::time(p99_ns as f64),
         text::time(others_p99_ns as f64),
     );
-    one.fix =
+    one.fix = String::from(
         "Make this endpoint faster, or serve it apart (other workers, behind the answer), so that others do not wait \
-               for it."
-            .to_owned();
+               for it.",
+    );
     Some(one)
 }
 
@@ -146,8 +146,9 @@ mod tests {
                 ("share_of_requests", 0.05),
                 ("slowest_requests", 50.0),
                 ("share_of_slowest", 1.0),
-                ("service_p99_ms", 90.0),
-                ("service_p99_ms_without", 10.0),
+                // In the middle of its bucket.
+                ("service_response_time_ms_p99", 89.915_391),
+                ("service_response_time_ms_p99_without", 10.0),
                 ("response_time_ms_mean", 90.0),
             ]
         );
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(
             one.text,
             "GET /report of shop:80 has 5 % of the requests and 100 % of those that take as long as the service's 99th \
-             percentile, 90 ms, or longer; without it, that would be 10 ms."
+             percentile, 89.9 ms, or longer; without it, that would be 10 ms."
         );
     }
 

@@ -116,10 +116,10 @@ fn of(
         text::service(&service.service),
         text::percent(share),
     );
-    one.fix =
+    one.fix = String::from(
         "A higher limit of processor time (CPUQuota, cpu.max, a pod's limits.cpu) or none; fewer threads that run at \
-               once; or less work."
-            .to_owned();
+               once; or less work.",
+    );
     one
 }
 
