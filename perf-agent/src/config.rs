@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::aggregate::ErrorRule;
 use crate::api::listen::Listen;
 use crate::functions::Chosen;
+use crate::request_log::{RequestLogSettings, Wanted};
 use crate::source::Backend;
 
 /// What the pipeline needs to know.
@@ -26,6 +27,16 @@ pub struct CoreSettings {
     pub routes: Vec<String>,
     /// What counts as an error of HTTP.
     pub errors: ErrorRule,
+    /// What is read of single requests.
+    pub requests: RequestLogSettings,
+}
+
+impl CoreSettings {
+    /// What is read of single requests, ready to be looked up; nothing if what was chosen is wrong, which whoever made these
+    /// has said.
+    pub fn wanted(&self) -> Wanted {
+        Wanted::new(&self.requests).unwrap_or_default()
+    }
 }
 
 /// Where the API is offered, and to whom.

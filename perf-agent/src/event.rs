@@ -629,6 +629,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_moment_of_a_record_can_be_told_by_another_clock() {
+        let tick = record::TickRecord::new(5, 7).to_bytes();
+        let Ok(Event::Tick { at_ns, wall_ns }) = Event::decode(&tick).map(|event| event.later_by(100)) else {
+            panic!("it is a tick");
+        };
+        assert_eq!((at_ns, wall_ns), (105, 7), "the wall clock's is none of them");
+        let last = record::TickRecord::new(u64::MAX, 7).to_bytes();
+        let Ok(Event::Tick { at_ns, .. }) = Event::decode(&last).map(|event| event.later_by(100)) else {
+            panic!("it is a tick");
+        };
+        assert_eq!(at_ns, u64::MAX);
+        let invoked = Event::Invoked(Invoked {
+            function: 1,
+            tgid: 1,
+            tid: 1,
+            began_ns: Some(3),
+            at_ns: 4,
+        });
+        let Event::Invoked(invoked) = invoked.later_by(10) else {
+            panic!("it was one");
+        };
+        assert_eq!((invoked.began_ns, invoked.at_ns), (Some(13), 14));
+    }
+
+    #[test]
     fn a_path_is_made_of_names_from_the_inside_out() {
         assert_eq!(path(b"curl\0bin\0usr\0\0"), "/usr/bin/curl");
         assert_eq!(path(b"init\0\0"), "/init");

@@ -66,7 +66,7 @@ impl Default for Settings {
     fn default() -> Self {
         let limit = |over, points| Limit { over, points };
         Self {
-            window: Window::FiveMinutes,
+            window: Window::Minute,
             response_time: vec![limit(500.0, 10), limit(1_000.0, 20)],
             error_rate: vec![limit(0.01, 15), limit(0.05, 30)],
             memory: vec![limit(0.8, 10), limit(0.9, 20)],
@@ -271,6 +271,25 @@ impl Health {
             (name, health)
         };
         by_name.into_iter().map(health).collect()
+    }
+}
+
+/// How everybody is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The host.
+    pub host: Health,
+    /// Services, by name.
+    pub services: Vec<(String, Health)>,
+}
+
+impl Report {
+    /// By what was observed.
+    pub fn new(snapshot: &Snapshot, resources: Option<&Resources>, settings: &Settings) -> Self {
+        Self {
+            host: Health::of_host(snapshot, resources, settings),
+            services: Health::of_services(snapshot, resources, settings),
+        }
     }
 }
 

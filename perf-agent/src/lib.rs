@@ -32,9 +32,10 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod decide;
 pub mod functions;
-pub mod host;
 pub mod history;
+pub mod host;
 #[cfg(feature = "kernel")]
 pub mod image;
 #[cfg(feature = "kernel")]
@@ -45,8 +46,8 @@ pub mod privileges;
 pub mod probe;
 pub mod prometheus;
 pub mod source;
-pub mod store;
 pub mod statsd;
+pub mod store;
 #[cfg(test)]
 mod synthetic;
 #[cfg(feature = "kernel")]

@@ -25,8 +25,10 @@ pub struct Snapshot {
     pub at_ns: u64,
     /// The same moment, nanoseconds since 1970.
     pub wall_ns: u64,
-    /// When observation began, monotonic nanoseconds.
+    /// When observation began, monotonic nanoseconds: the first one that is remembered.
     pub started_ns: u64,
+    /// When this agent's own observation began: what [`Aggregate::since_agent_start`] tells was counted since then.
+    pub agent_started_ns: u64,
     /// Every endpoint, in order of first appearance.
     pub endpoints: Vec<Arc<EndpointSnapshot>>,
     /// Endpoints that became another one since the start, when a place in their routes collapsed: old and new id, oldest

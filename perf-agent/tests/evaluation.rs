@@ -54,6 +54,7 @@ fn statistics() -> Statistics {
                 first_ns: at_ns - time_ns,
                 tgid: 7,
                 tid: 7,
+                said: perf_agent::exchange::Said::default(),
             };
             let ended = Ended {
                 outcome: Outcome::Answered,

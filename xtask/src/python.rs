@@ -24,6 +24,7 @@ const PACKAGES: &[&str] = &[
     "psycopg-binary",
     "pymysql",
     "uvloop",
+    "schemathesis",
 ];
 
 /// What is missing of the environment.

@@ -29,8 +29,10 @@ const MOST_QUERY_MS: f64 = 200.0;
 pub(crate) fn run(directory: &Path) -> Result<Report> {
     let directory = directory.join(format!("perf-agent-history-{}", std::process::id()));
     let report = measure(&directory);
-    std::fs::remove_dir_all(&directory).ok();
-    report
+    let removed = std::fs::remove_dir_all(&directory);
+    let report = report?;
+    removed.with_context(|| format!("cannot remove {}", directory.display()))?;
+    Ok(report)
 }
 
 fn measure(directory: &Path) -> Result<Report> {
@@ -139,8 +141,13 @@ struct Load {
     statistics: Statistics,
     origin: Origin,
     paths: Vec<String>,
-    random: u64,
+    /// Times and queue times, made once: what is measured here is not how they are made.
+    times: Vec<(u64, u64)>,
+    next: usize,
 }
+
+/// How many there are.
+const TIMES: usize = 1 << 16;
 
 impl Load {
     fn new(settings: Settings) -> Result<Self> {
@@ -150,6 +157,8 @@ impl Load {
             local: ([127, 0, 0, 1], 80).into(),
             remote: ([10, 0, 0, 7], 50_000).into(),
         };
+        let mut random = 1;
+        let times = (0..TIMES).map(|_| (lognormal(&mut random, 5 * MS, 0.4), lognormal(&mut random, 8_000, 0.5)));
         let letter = |n: u64| char::from(b'a' + u8::try_from(n % 10).unwrap_or(0));
         Ok(Self {
             statistics,
@@ -157,7 +166,8 @@ impl Load {
             paths: (0..ENDPOINTS)
                 .map(|n| format!("/{}/{}/{}", letter(n / 100), letter(n / 10), letter(n)))
                 .collect(),
-            random: 1,
+            times: times.collect(),
+            next: 0,
         })
     }
 
@@ -166,8 +176,9 @@ impl Load {
         let paths = std::mem::take(&mut self.paths);
         for path in &paths {
             for _ in 0..requests {
-                let time_ns = self.lognormal(5 * MS, 0.4);
-                let queue_ns = self.lognormal(8_000, 0.5);
+                // Not in step with the endpoints.
+                self.next = (self.next + 7919) % TIMES;
+                let (time_ns, queue_ns) = self.times[self.next];
                 let first_ns = at_ns - time_ns;
                 let mut sink = self.statistics.sink(&mut self.origin);
                 let ticket = sink.opened(&Request {
@@ -180,6 +191,7 @@ impl Load {
                     first_ns,
                     tgid: 10,
                     tid: 10,
+                    said: perf_agent::exchange::Said::default(),
                 });
                 sink.ended(
                     ticket,
@@ -205,21 +217,21 @@ impl Load {
         }
         self.paths = paths;
     }
+}
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "some milliseconds"
-    )]
-    fn lognormal(&mut self, median: u64, sigma: f64) -> u64 {
-        let mut normal = -6.0;
-        for _ in 0..12 {
-            // Xorshift; a sum of twelve uniform numbers is close enough to a normal one.
-            self.random ^= self.random << 13;
-            self.random ^= self.random >> 7;
-            self.random ^= self.random << 17;
-            normal += (self.random >> 11) as f64 / (1u64 << 53) as f64;
-        }
-        ((sigma * normal).exp() * median as f64) as u64
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "some milliseconds"
+)]
+fn lognormal(random: &mut u64, median: u64, sigma: f64) -> u64 {
+    let mut normal = -6.0;
+    for _ in 0..12 {
+        // Xorshift; a sum of twelve uniform numbers is close enough to a normal one.
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        normal += (*random >> 11) as f64 / (1u64 << 53) as f64;
     }
+    ((sigma * normal).exp() * median as f64) as u64
 }

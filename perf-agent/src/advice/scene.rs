@@ -252,9 +252,11 @@ impl Scene {
             })
         };
         Snapshot {
+            renamed: Arc::default(),
             at_ns: self.at_ns,
             wall_ns: EPOCH_NS + self.at_ns,
             started_ns: START_NS,
+            agent_started_ns: START_NS,
             endpoints: self.endpoints.iter().map(endpoint).collect(),
             total: Arc::new(Aggregate::new(Role::Server, START_NS)),
             pools: self.pools.clone(),

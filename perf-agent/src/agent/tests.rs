@@ -3,6 +3,7 @@
 mod datagrams;
 mod hellos;
 mod records;
+mod request_log;
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ fn settings() -> Settings {
         max_connections: 1000,
         routes: vec![],
         errors: crate::aggregate::ErrorRule::default(),
+        requests: crate::request_log::RequestLogSettings::default(),
     };
     crate::cli::start::pipeline_settings(&core)
 }
@@ -74,7 +76,7 @@ fn replayed(path: &Path, speed: Speed) -> (String, crate::ledger::Accounting) {
     let published = agent.published();
     agent.finish().unwrap();
     let snapshot = Arc::clone(&published.borrow().snapshot);
-    let all = Performance::new(&snapshot, Window::Start);
+    let all = Performance::new(&snapshot, None, Window::Start);
     (serde_json::to_string_pretty(&all).unwrap(), snapshot.accounting)
 }
 
@@ -107,7 +109,7 @@ fn what_was_blanked_for_the_file_changes_no_statistics() {
         .iter()
         .for_each(|record| pipeline.apply(record));
     pipeline.finish();
-    let live = serde_json::to_string_pretty(&Performance::new(&pipeline.snapshot(), Window::Start)).unwrap();
+    let live = serde_json::to_string_pretty(&Performance::new(&pipeline.snapshot(), None, Window::Start)).unwrap();
     let (replayed, _) = replayed(&path, Speed::Max);
     assert_eq!(replayed, live);
 }

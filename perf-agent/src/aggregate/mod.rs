@@ -51,7 +51,7 @@ use crate::attribution::Shares;
 use crate::exchange::{Ended, Outcome, Role, StreamEnded, StreamMoved};
 use running::Running;
 use slot::Slot;
-use window::{History, SECOND_NS, Size, Stretch};
+use window::{Closed, History, SECOND_NS, Size, Stretch};
 
 /// Different statuses counted apart in one slot or window; a server that sends more has the rest in `statuses_other`.
 pub const STATUSES: usize = 64;
@@ -369,11 +369,40 @@ impl Aggregate {
             return later.window(window, at_ns);
         }
         let at_ns = self.now_ns;
-        let mut sum = self.running.sorted(self.role);
-        for slot in self.history.of_window(window, at_ns) {
-            sum.merge(&Slot::unpack(slot));
-        }
         let from_ns = window.from_ns(at_ns, self.started_ns);
+        self.view(
+            window,
+            from_ns,
+            at_ns,
+            self.history.of_window(window, at_ns).into_iter(),
+        )
+    }
+
+    /// What this agent itself counted, up to `at_ns` or the last moment heard of: [`Window::Start`] without what is remembered
+    /// of earlier runs. Its counts and sums begin with 0 and never fall. Costs the same whatever the time that went by; `None`,
+    /// at no cost, if nothing happened.
+    pub fn since_agent_start(&self, at_ns: u64) -> Option<WindowView> {
+        self.as_of(at_ns, |this, at_ns| {
+            let mut closed = this.history.since_agent_start(at_ns).peekable();
+            let is_quiet = this.in_flight == 0 && this.streams_open == 0 && this.running.is_empty();
+            if is_quiet && closed.peek().is_none() {
+                return None;
+            }
+            // The seconds of earlier runs are not remembered, so these two begin together.
+            let from_ns = this.seconds_from_ns;
+            Some(this.view(Window::Start, from_ns, at_ns, closed))
+        })
+    }
+
+    fn view<'a>(
+        &self,
+        window: Window,
+        from_ns: u64,
+        at_ns: u64,
+        closed: impl Iterator<Item = &'a Closed>,
+    ) -> WindowView {
+        let mut sum = self.running.sorted(self.role);
+        closed.for_each(|slot| sum.merge(&Slot::unpack(slot)));
         let covered_ns = self.gaps.observed(from_ns, at_ns);
         let requests = sum.requests();
         WindowView {
@@ -529,7 +558,7 @@ impl Aggregate {
         self.running.max_in_flight = self.running.max_in_flight.max(self.in_flight);
         self.seconds.merge(&other.seconds);
         self.seconds_from_ns = self.seconds_from_ns.max(other.seconds_from_ns);
-        Arc::make_mut(&mut self.history).merge(&other.history);
+        Arc::make_mut(&mut self.history).merge(&other.history, now_ns);
     }
 
     /// Exchanges that ended since the start.

@@ -218,7 +218,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::aggregate::{ErrorRule, Window, tests as aggregate_tests};
+    use crate::aggregate::{ErrorRule, Window, WindowView, tests as aggregate_tests};
 
     const SECOND_NS: u64 = 1_000_000_000;
     const START_NS: u64 = 500_000 * 7200 * SECOND_NS + 4_321 * SECOND_NS;
@@ -288,15 +288,16 @@ mod tests {
             steps in prop::collection::vec((prop_oneof![4 => 0..5 * SECOND_NS, 3 => 0..200 * SECOND_NS, 1 => 0..9000 * SECOND_NS], 1..SECOND_NS, prop::bool::weighted(0.2)), 1..200),
         ) {
             let mut never = Aggregate::new(Role::Server, START_NS);
-            let mut restored = never.clone();
+            let (mut restored, mut fresh) = (never.clone(), never.clone());
             let mut kept = StoredSlots::default();
             let (mut now_ns, mut stored_ns) = (START_NS + SECOND_NS, START_NS);
             for (wait_ns, time_ns, restart) in steps {
                 now_ns += wait_ns;
-                for aggregate in [&mut never, &mut restored] {
+                for aggregate in [&mut never, &mut restored, &mut fresh] {
                     aggregate.advance(now_ns);
                     end(aggregate, now_ns, time_ns);
                 }
+                prop_assert_eq!(restored.since_agent_start(now_ns), fresh.since_agent_start(now_ns));
                 store(&mut kept, &restored, stored_ns);
                 stored_ns = now_ns;
                 if restart {
@@ -307,10 +308,77 @@ mod tests {
                         gaps: Gaps::default(),
                     };
                     restored = Aggregate::restored(Role::Server, &kept, &interrupted);
+                    fresh = Aggregate::new(Role::Server, now_ns);
                     check_same(&restored, &never, now_ns)?;
+                    prop_assert_eq!(restored.since_agent_start(now_ns), None);
                 }
             }
             check_same(&restored, &never, now_ns)?;
+            // Asked about a moment of which it was not told yet.
+            for later_ns in [1, 10 * SECOND_NS, 60 * SECOND_NS, 9_000 * SECOND_NS] {
+                let at_ns = now_ns + later_ns;
+                prop_assert_eq!(restored.since_agent_start(at_ns), fresh.since_agent_start(at_ns));
+            }
+        }
+
+        #[test]
+        fn endpoints_that_become_one_add_up_whether_remembered_or_not(
+            before in prop::collection::vec((0..100 * SECOND_NS, 1..SECOND_NS), 0..40),
+            after in prop::collection::vec((0..40 * SECOND_NS, 1..SECOND_NS, 0..3usize), 0..60),
+            down_ns in 0..100 * SECOND_NS,
+            more in prop::collection::vec((0..40 * SECOND_NS, 1..SECOND_NS), 0..20),
+        ) {
+            let mut first = Aggregate::new(Role::Server, START_NS);
+            let mut now_ns = START_NS + SECOND_NS;
+            let mut kept = StoredSlots::default();
+            for (wait_ns, time_ns) in before {
+                now_ns += wait_ns;
+                first.advance(now_ns);
+                end(&mut first, now_ns, time_ns);
+                store(&mut kept, &first, START_NS);
+            }
+            let interrupted = Interrupted {
+                started_ns: START_NS,
+                until_ns: now_ns,
+                resumed_ns: now_ns + down_ns,
+                gaps: Gaps::default(),
+            };
+            now_ns = interrupted.resumed_ns;
+            let new = || Aggregate::new(Role::Server, START_NS).with_gaps(&interrupted.gaps, interrupted.resumed_ns);
+            let restored = || Aggregate::restored(Role::Server, &kept, &interrupted);
+            let (mut whole, mut parts, mut own) = (restored(), [restored(), new(), new()], new());
+            for (wait_ns, time_ns, part) in after {
+                now_ns += wait_ns;
+                for aggregate in [&mut whole, &mut own, &mut parts[part]] {
+                    aggregate.advance(now_ns);
+                    end(aggregate, now_ns, time_ns);
+                }
+            }
+            // Into one that is remembered, and the other way round.
+            let [a, b, c] = parts;
+            let (mut one, mut other) = (a.clone(), c.clone());
+            one.merge(b.clone());
+            one.merge(c);
+            other.merge(a);
+            other.merge(b);
+            let mut together = [one, other, whole, own];
+            for (wait_ns, time_ns) in more {
+                now_ns += wait_ns;
+                for aggregate in &mut together {
+                    aggregate.advance(now_ns);
+                    end(aggregate, now_ns, time_ns);
+                }
+            }
+            let sums = |view: WindowView| {
+                (view.requests, view.errors, view.statuses, view.outcomes, view.bytes_sent, view.response_time, view.from_ns)
+            };
+            let [one, other, whole, own] = together;
+            for merged in [one, other] {
+                prop_assert_eq!(merged.since_agent_start(now_ns).map(sums), own.since_agent_start(now_ns).map(sums));
+                for window in Window::ALL {
+                    prop_assert_eq!(sums(merged.window(window, now_ns)), sums(whole.window(window, now_ns)), "{:?}", window);
+                }
+            }
         }
 
         #[test]

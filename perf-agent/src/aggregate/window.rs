@@ -1,8 +1,8 @@
 //! Rolling windows, and the slots they are made of.
 //!
 //! Time is cut into slots of 10 s. Six closed ones are kept; when a minute is over, its slots are merged into one slot
-//! of a minute, of which fifteen are kept; likewise twelve of five minutes and twelve of two hours; and a sum of all that
-//! is older than the running two hours. A window is the closed slots of the coarsest size that fills it, the finer slots
+//! of a minute, of which fifteen are kept; likewise twelve of five minutes and twelve of two hours; and a sum of all minutes
+//! since the agent's start. A window is the closed slots of the coarsest size that fills it, the finer slots
 //! since that size's last boundary, and the running slot. So a window covers at least its nominal length (or everything
 //! since the start), and at most one slot of its size more: [`WindowView::covered_ns`](super::WindowView::covered_ns)
 //! tells how much it really is.
@@ -16,7 +16,8 @@
 //! | start | all | everything |
 //!
 //! Where a history is kept on disk ([`crate::history`]), windows go on across restarts: `start` then is the first
-//! observation that is still remembered, and time in which no agent ran ([`Gaps`](super::gaps::Gaps)) is not covered.
+//! observation that is still remembered, and time in which no agent ran ([`Gaps`](super::gaps::Gaps)) is not covered. What
+//! was remembered is a sum of its own, so what this agent counted is told without it: never by subtraction.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -151,6 +152,10 @@ pub(crate) trait Stretch {
     fn pack(&self) -> Closed;
     /// Reads the compact form back.
     fn unpack(bytes: &[u8]) -> Self;
+    /// True if slots are to be in the sum since the agent's start as soon as they close, and not a minute at a time, which
+    /// costs a sixth. Sums of numbers with fractions depend on the order: in any other one they could fall by a rounding,
+    /// and whoever takes them for counters would see them begin anew.
+    const SUMMED_AT_ONCE: bool = false;
 }
 
 /// The closed slots of one aggregate. Slots in which nothing happened are not there.
@@ -160,17 +165,22 @@ pub(crate) struct History<S = Slot> {
     rings: [VecDeque<(u64, Closed)>; 4],
     /// The closed five-minute slots of the running two hours, summed: twelve of them do not reach back that far.
     running: Option<Closed>,
-    /// Everything before the running two hours, summed.
-    before: Option<Closed>,
+    /// Everything that closed since the agent's start, summed; of the running minute, what closed is in it if this says so.
+    own: Option<Closed>,
+    own_has_minute: bool,
+    /// Everything that was remembered of earlier runs, summed.
+    earlier: Option<Closed>,
     slots: PhantomData<S>,
 }
 
-impl<S> Default for History<S> {
+impl<S: Stretch> Default for History<S> {
     fn default() -> Self {
         Self {
             rings: Default::default(),
             running: None,
-            before: None,
+            own: None,
+            own_has_minute: S::SUMMED_AT_ONCE,
+            earlier: None,
             slots: PhantomData,
         }
     }
@@ -184,6 +194,16 @@ impl<S: Stretch> History<S> {
     /// Adds the ten-second slot that was running until now; to what is remembered of it, if the agent was restarted in it.
     pub(crate) fn close(&mut self, number: u64, slot: &S) {
         let ring = &mut self.rings[Size::TenSeconds as usize];
+        if self.own_has_minute {
+            self.own = Some(match &self.own {
+                Some(own) => {
+                    let mut sum = S::unpack(own);
+                    sum.merge(slot);
+                    sum.pack()
+                }
+                None => slot.pack(),
+            });
+        }
         if let Some((newest, closed)) = ring.back_mut()
             && *newest == number
         {
@@ -200,7 +220,7 @@ impl<S: Stretch> History<S> {
         self.ring(size).iter().filter(move |(other, _)| *other >= number)
     }
 
-    /// As it was at this moment, of slots that were kept: by size and number, in order.
+    /// As it was at this moment, of slots that were kept: by size and number, in order. All of it is of earlier runs.
     pub(crate) fn of_kept<'a>(slots: impl Iterator<Item = (Size, u64, &'a Closed)>, at_ns: u64) -> Self {
         let mut this = Self::default();
         let mut before = Vec::new();
@@ -223,7 +243,10 @@ impl<S: Stretch> History<S> {
                 this.rings[size as usize].push_back((number, Arc::clone(slot)));
             }
         }
-        this.before = merge::<S>(before.into_iter());
+        before.extend(this.running_parts(Size::TwoHours, at_ns));
+        this.earlier = merge::<S>(before.into_iter());
+        // What closed of the running minute is not all of this run, so it cannot be added as a whole when the minute ends.
+        this.own_has_minute = true;
         this
     }
 
@@ -271,14 +294,18 @@ impl<S: Stretch> History<S> {
             {
                 if coarse == Size::FiveMinutes {
                     self.running = merge::<S>(self.running.iter().chain([&merged]));
+                } else if !self.own_has_minute {
+                    self.own = merge::<S>(self.own.iter().chain([&merged]));
                 }
                 self.rings[coarse as usize].push_back((coarse.number(from_ns), merged));
             }
         }
+        if Size::Minute.number(from_ns) != Size::Minute.number(to_ns) {
+            self.own_has_minute = S::SUMMED_AT_ONCE;
+        }
         if Size::TwoHours.number(from_ns) != Size::TwoHours.number(to_ns)
             && let Some(two_hours) = self.running.take()
         {
-            self.before = merge::<S>(self.before.iter().chain([&two_hours]));
             self.rings[Size::TwoHours as usize].push_back((Size::TwoHours.number(from_ns), two_hours));
         }
         for size in Size::ALL {
@@ -294,30 +321,32 @@ impl<S: Stretch> History<S> {
 
     /// The closed slots that make up a window which ends at `at_ns`.
     pub(crate) fn of_window(&self, window: Window, at_ns: u64) -> Vec<&Closed> {
-        let mut slots: Vec<&Closed> = Vec::new();
-        let mut finest_covered = Size::TwoHours;
-        match window.slots() {
-            Some((size, count)) => {
-                let oldest = size.number(at_ns).saturating_sub(count);
-                slots.extend(
-                    self.ring(size)
-                        .iter()
-                        .filter(|(number, _)| *number >= oldest)
-                        .map(|(_, slot)| slot),
-                );
-                finest_covered = size;
-            }
-            None => slots.extend(&self.before),
-        }
-        if finest_covered == Size::TwoHours {
+        let Some((size, count)) = window.slots() else {
+            return self.earlier.iter().chain(self.since_agent_start(at_ns)).collect();
+        };
+        let oldest = size.number(at_ns).saturating_sub(count);
+        self.closed_since(size, oldest)
+            .map(|(_, slot)| slot)
+            .chain(self.running_parts(size, at_ns))
+            .collect()
+    }
+
+    /// What closed since the agent's start: the sum of it, and what is not yet in there.
+    pub(crate) fn since_agent_start(&self, at_ns: u64) -> impl Iterator<Item = &Closed> {
+        let newest = self.within(Size::TenSeconds, Size::Minute, at_ns);
+        self.own.iter().chain(newest.filter(|_| !self.own_has_minute))
+    }
+
+    /// The closed finer slots that make up the running slot of a size.
+    fn running_parts(&self, size: Size, at_ns: u64) -> Vec<&Closed> {
+        let mut slots = Vec::new();
+        if size == Size::TwoHours {
             slots.extend(&self.running);
-            finest_covered = Size::FiveMinutes;
         }
-        if finest_covered == Size::FiveMinutes {
+        if size >= Size::FiveMinutes {
             slots.extend(self.within(Size::Minute, Size::FiveMinutes, at_ns));
-            finest_covered = Size::Minute;
         }
-        if finest_covered == Size::Minute {
+        if size >= Size::Minute {
             slots.extend(self.within(Size::TenSeconds, Size::Minute, at_ns));
         }
         slots
@@ -328,26 +357,19 @@ impl<S: Stretch> History<S> {
     pub(crate) fn of_size(&self, size: Size, at_ns: u64) -> Vec<(u64, &Closed)> {
         let mut slots: Vec<_> = self.ring(size).iter().map(|(number, slot)| (*number, slot)).collect();
         let running = size.number(at_ns);
-        if size == Size::TwoHours {
-            slots.extend(self.running.iter().map(|slot| (running, slot)));
-        }
-        if size >= Size::FiveMinutes {
-            slots.extend(
-                self.within(Size::Minute, Size::FiveMinutes, at_ns)
-                    .map(|slot| (running, slot)),
-            );
-        }
-        if size >= Size::Minute {
-            slots.extend(
-                self.within(Size::TenSeconds, Size::Minute, at_ns)
-                    .map(|slot| (running, slot)),
-            );
-        }
+        slots.extend(self.running_parts(size, at_ns).into_iter().map(|slot| (running, slot)));
         slots
     }
 
-    /// Adds another aggregate's history; both were rolled to the same moment.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds another aggregate's history; both were rolled to this moment.
+    pub(crate) fn merge(&mut self, other: &Self, at_ns: u64) {
+        if self.own_has_minute == other.own_has_minute {
+            self.own = merge::<S>(self.own.iter().chain(&other.own));
+        } else {
+            self.own = merge::<S>(self.since_agent_start(at_ns).chain(other.since_agent_start(at_ns)));
+            self.own_has_minute = true;
+        }
+        self.earlier = merge::<S>(self.earlier.iter().chain(&other.earlier));
         for (mine, theirs) in self.rings.iter_mut().zip(&other.rings) {
             for (number, slot) in theirs {
                 match mine.binary_search_by_key(number, |(number, _)| *number) {
@@ -361,7 +383,6 @@ impl<S: Stretch> History<S> {
             }
         }
         self.running = merge::<S>(self.running.iter().chain(&other.running));
-        self.before = merge::<S>(self.before.iter().chain(&other.before));
     }
 
     /// Heap bytes held, as if nothing were shared.
@@ -374,7 +395,11 @@ impl<S: Stretch> History<S> {
                 ring.capacity() * size_of::<(u64, Closed)>() + ring.iter().map(|(_, slot)| closed(slot)).sum::<usize>()
             })
             .sum::<usize>()
-            + self.running.iter().chain(&self.before).map(closed).sum::<usize>()
+            + [&self.running, &self.own, &self.earlier]
+                .into_iter()
+                .flatten()
+                .map(closed)
+                .sum::<usize>()
     }
 }
 

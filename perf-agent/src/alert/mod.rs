@@ -122,7 +122,7 @@ pub struct Notification {
 
 impl Notification {
     /// Alerts that one notification lists.
-    pub const ALERTS: usize = 50;
+    pub const ALERTS: usize = 500;
 
     /// One that shows whether a receiver can be reached.
     pub fn test(receiver: &str, wall_ns: u64) -> Self {

@@ -1,15 +1,13 @@
 //! `/api/v1/metrics/custom`: figures that programs report, and what they came to.
 //!
-//! What is wrong with a report is said with the field's name, and then nothing of the request is taken. A browser's page
-//! could make its user send reports; it cannot say that they are JSON without being asked for permission first, so from
-//! browsers nothing else is taken.
+//! What is wrong with a report is said with the field's name, and then nothing of the request is taken.
 
 use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::Api;
@@ -37,20 +35,13 @@ const KINDS: [CustomKind; 3] = [CustomKind::Value, CustomKind::Gauge, CustomKind
         (status = 202, body = CustomAccepted),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn report(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<CustomAccepted>), Problem> {
     Parameters::parse(query.as_deref(), &[])?;
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if headers.contains_key(header::ORIGIN) && !content_type.is_some_and(is_json) {
-        let detail = "from a browser, reports must be sent as application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
     let body = to_bytes(body, BODY_BYTES).await.map_err(|_too_long_or_cut| {
         let detail = format!("the body was cut, or it is longer than {BODY_BYTES} bytes: send fewer figures at once");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -95,14 +86,9 @@ pub(super) async fn list(
 }
 
 /// All as of now.
-fn snapshot(metrics: &custom::Shared) -> custom::CustomSnapshot {
+pub(super) fn snapshot(metrics: &custom::Shared) -> custom::CustomSnapshot {
     let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
     metrics.snapshot(clock::monotonic_ns())
-}
-
-fn is_json(content_type: &[u8]) -> bool {
-    let name = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
-    name.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 /// One report.

@@ -2,7 +2,7 @@
 //!
 //! Who cannot keep up misses exchanges and is told how many batches of them; nobody else is held up by it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,20 +18,23 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 use utoipa::ToSchema;
 
+use super::json::alert::Alert;
 use super::json::request::Request;
 use super::json::stream::Stream as EndedStream;
 use super::json::{rounded, timestamp};
 use super::problem::Problem;
 use super::query::Parameters;
-use super::{Api, Batch, Published};
+use super::{Api, Batch, Decided, Published};
 use crate::aggregate::Window;
+use crate::alert::State as AlertState;
 use crate::snapshot::{LoggedExchange, Traced};
 
 /// A line goes out at least so often, so that both ends notice when the other one is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What may be followed.
-const KINDS: [(&str, Kind); 3] = [
+const KINDS: [(&str, Kind); 4] = [
+    ("alert", Kind::Alert),
     ("exchange", Kind::Exchange),
     ("stream", Kind::Stream),
     ("second", Kind::Second),
@@ -39,6 +42,7 @@ const KINDS: [(&str, Kind); 3] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    Alert,
     Exchange,
     Stream,
     Second,
@@ -62,6 +66,15 @@ pub(super) struct Second {
     in_flight: u32,
 }
 
+/// An event, as server-sent events have it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct StreamEvent {
+    /// `alert`, `exchange`, `stream`, `second` or `missed`.
+    event: String,
+    /// JSON.
+    data: String,
+}
+
 /// Batches of exchanges that were missed, since the client was too slow for them.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(super) struct Missed {
@@ -69,18 +82,19 @@ pub(super) struct Missed {
     batches: u64,
 }
 
-/// Exchanges, ended streams and one-second totals as they come, as server-sent events: `event: exchange` with the fields of
-/// `/api/v1/requests`, `event: stream` with those of `/api/v1/streams`, `event: second`, and `event: missed` where the client
-/// was too slow.
+/// Exchanges, ended streams, alerts and one-second totals as they come, as server-sent events: `event: exchange` with the
+/// fields of `/api/v1/requests`, `event: stream` with those of `/api/v1/streams`, `event: alert` with those of
+/// `/api/v1/alerts` when one begins, fires or is resolved, `event: second`, and `event: missed` where the client was too slow.
 #[utoipa::path(get, path = "/api/v1/stream",
     params(
-        ("events" = Option<String>, Query, description = "Only these, with commas: exchange, stream, second; all by default"),
+        ("events" = Option<String>, Query, description = "Only these, with commas: alert, exchange, stream, second; all by default"),
         ("slower_than_ms" = Option<f64>, Query, description = "Only exchanges that took longer"),
-        ("status" = Option<String>, Query, description = "Only exchanges with this status, such as 404, class, such as 4xx, or gRPC code, such as 14"),
+        ("status" = Option<String>, Query, description = "Only exchanges with this status, such as 404, class, such as 4xx, or gRPC code, such as 14",
+            pattern = "^([1-5]xx|[0-9]|1[0-6]|[1-5][0-9][0-9])$"),
         ("endpoint" = Option<String>, Query, description = "Only exchanges and streams of this endpoint's id, or * for all (the default)"),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 200, body = StreamEvent, content_type = "text/event-stream"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ))]
@@ -105,6 +119,8 @@ pub(super) async fn follow(
     let follower = Follower {
         exchanges: wants_exchanges.then(|| api.followed.subscribe()),
         published: api.published.clone(),
+        decided: api.decided.clone(),
+        alerts: alerts(&api.decided()),
         before: None,
         waiting: VecDeque::new(),
         filter,
@@ -131,6 +147,15 @@ fn kinds(parameters: &Parameters) -> Result<Vec<Kind>, Problem> {
         })
     };
     text.split(',').map(kind).collect()
+}
+
+/// Alerts that are not over.
+fn alerts(decided: &Decided) -> HashMap<String, AlertState> {
+    let alerts = decided
+        .alerts
+        .iter()
+        .filter(|alert| alert.state != AlertState::Resolved);
+    alerts.map(|alert| (alert.id.clone(), alert.state)).collect()
 }
 
 /// What one client wants to see.
@@ -161,6 +186,11 @@ impl Filter {
         self.endpoint.as_deref().is_none_or(|wanted| wanted == endpoint)
     }
 
+    fn is_about(&self, alert: &crate::alert::Alert) -> bool {
+        let endpoint = alert.subject.endpoint.as_deref();
+        self.endpoint.is_none() || self.endpoint.as_deref() == endpoint
+    }
+
     fn event(&self, traced: &Traced) -> Option<Event> {
         match traced {
             Traced::Exchange(exchange) if self.wants(Kind::Exchange) && self.passes(exchange) => {
@@ -186,6 +216,9 @@ struct Follower {
     filter: Filter,
     exchanges: Option<broadcast::Receiver<Batch>>,
     published: watch::Receiver<Published>,
+    decided: watch::Receiver<Decided>,
+    /// Alerts that are not over, as they were told last.
+    alerts: HashMap<String, AlertState>,
     /// What was counted when the second before was over.
     before: Option<Counted>,
     waiting: VecDeque<Event>,
@@ -221,6 +254,10 @@ impl Follower {
                     Err(RecvError::Lagged(batches)) => return Some(event("missed", &Missed { batches })),
                     Err(RecvError::Closed) => return None,
                 },
+                changed = self.decided.changed(), if self.filter.wants(Kind::Alert) => {
+                    changed.ok()?;
+                    self.alerts();
+                }
                 changed = self.published.changed() => {
                     changed.ok()?;
                     if let Some(second) = self.second() {
@@ -229,6 +266,27 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Alerts that stand elsewhere than they did.
+    fn alerts(&mut self) {
+        let decided = self.decided.borrow_and_update().clone();
+        let now = alerts(&decided);
+        for alert in decided.alerts.iter() {
+            let before = self.alerts.get(&alert.id).copied();
+            let is_new = match alert.state {
+                AlertState::Pending | AlertState::Firing => before != Some(alert.state),
+                // It stood as one of those that are not over.
+                AlertState::Resolved => before.is_some() && !now.contains_key(&alert.id),
+            };
+            if is_new && self.filter.is_about(alert) {
+                self.waiting.push_back(event("alert", &Alert::from(alert)));
+            }
+            if alert.state == AlertState::Resolved {
+                self.alerts.remove(&alert.id);
+            }
+        }
+        self.alerts = now;
     }
 
     /// The second that is over, unless it is the first one seen.

@@ -169,7 +169,12 @@ mod tests {
                 .refuses(&request.body(axum::body::Body::empty()).unwrap())
                 .map(|response| response.status().as_u16())
         };
-        for origin in ["http://evil.example", "null", "http://localhost:80", "https://localhost"] {
+        for origin in [
+            "http://evil.example",
+            "null",
+            "http://localhost:80",
+            "https://localhost",
+        ] {
             assert_eq!(refused("POST", origin), Some(403), "{origin}");
             assert_eq!(refused("DELETE", origin), Some(403), "{origin}");
             assert_eq!(refused("GET", origin), None, "{origin}");

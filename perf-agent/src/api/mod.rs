@@ -5,10 +5,12 @@
 //! [`json`]; its parameters go through [`query`]; errors are [`problem`]s; [`guard`] stands before everything, [`crowd`] bounds how many come, and
 //! [`listen`] says where. A test holds the document and the answers against each other.
 
+mod alerts;
 mod body;
+pub mod control;
 mod crowd;
-mod follow;
 mod custom;
+mod follow;
 pub mod guard;
 pub mod json;
 pub mod listen;
@@ -18,8 +20,9 @@ mod prometheus;
 pub mod query;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -30,11 +33,18 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::control::Control;
 use self::guard::Guard;
-use self::json::agent::Facts;
+use self::json::agent::{Configuration, Facts};
 use self::problem::Problem;
+use crate::advice::Recommendation;
+use crate::alert::Alert;
+use crate::custom::CustomSnapshot;
+use crate::health::Report;
+use crate::resources::{Resources, Trends};
 use crate::snapshot::{Snapshot, Traced};
 use crate::source::{ProgramStats, TlsCoverage};
+use crate::threshold::Threshold;
 
 /// Bytes of a request body that are read at most, unless a handler says otherwise.
 const BODY_BYTES: usize = 64 * 1024;
@@ -55,6 +65,39 @@ pub struct Published {
     pub ready: bool,
 }
 
+/// What was decided, as of one evaluation.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The thresholds that hold.
+    pub thresholds: Arc<[Threshold]>,
+    /// Every alert: those that fire, worst first; those that are pending; those that are resolved, newest first.
+    pub alerts: Arc<[Alert]>,
+    /// Conditions that hold and of which there is no alert, since there are too many.
+    pub alerts_beyond: u64,
+    /// What the host and its services take.
+    pub resources: Option<Arc<Resources>>,
+    /// The score.
+    pub health: Option<Arc<Report>>,
+    /// Advice: the worst first, and of the same severity that with the largest gain.
+    pub recommendations: Arc<[Recommendation]>,
+    /// What programs reported.
+    pub custom: Arc<CustomSnapshot>,
+}
+
+impl Default for Decided {
+    fn default() -> Self {
+        Self {
+            thresholds: Arc::new([]),
+            alerts: Arc::new([]),
+            alerts_beyond: 0,
+            resources: None,
+            health: None,
+            recommendations: Arc::new([]),
+            custom: Arc::default(),
+        }
+    }
+}
+
 /// What the handlers answer from.
 #[derive(Debug)]
 pub struct Api {
@@ -62,6 +105,18 @@ pub struct Api {
     pub facts: Facts,
     /// The newest picture.
     pub published: watch::Receiver<Published>,
+    /// What was decided last.
+    pub decided: watch::Receiver<Decided>,
+    /// How resources went.
+    pub trends: Arc<RwLock<Trends>>,
+    /// What can be changed; `None` if nothing can.
+    pub control: Option<Arc<dyn Control>>,
+    /// Statistics on disk; `None` if none are.
+    pub history: Option<crate::history::Reader>,
+    /// What was counted of StatsD.
+    pub statsd: Arc<crate::statsd::StatsdCounts>,
+    /// The configuration that holds.
+    pub configuration: watch::Receiver<Configuration>,
     /// Where ended exchanges can be followed.
     pub followed: broadcast::Sender<Batch>,
     /// How many may follow at once.
@@ -73,6 +128,25 @@ pub struct Api {
 impl Api {
     fn now(&self) -> Published {
         self.published.borrow().clone()
+    }
+
+    fn decided(&self) -> Decided {
+        self.decided.borrow().clone()
+    }
+
+    fn thresholds(&self) -> Vec<Threshold> {
+        self.control
+            .as_ref()
+            .map_or_else(Vec::new, |control| control.thresholds())
+    }
+
+    fn control(&self) -> Result<&dyn Control, Problem> {
+        self.control.as_deref().ok_or_else(|| {
+            Problem::new(
+                StatusCode::CONFLICT,
+                "nothing can be changed here: there is nothing that decides",
+            )
+        })
     }
 }
 
@@ -106,6 +180,16 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(paths::latency))
         .routes(routes!(paths::requests))
         .routes(routes!(paths::streams))
+        .routes(routes!(paths::system))
+        .routes(routes!(paths::health))
+        .routes(routes!(paths::recommendations))
+        .routes(routes!(thresholds::list, thresholds::add))
+        .routes(routes!(thresholds::one, thresholds::put, thresholds::remove))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::test))
+        .routes(routes!(alerts::receivers))
+        .routes(routes!(alerts::silences, alerts::silence))
+        .routes(routes!(alerts::unsilence))
         .routes(routes!(follow::follow))
         .routes(routes!(custom::list, custom::report))
         .routes(routes!(paths::agent))

@@ -1,7 +1,7 @@
 //! The paths, in the order of the contract.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -12,12 +12,16 @@ use utoipa::ToSchema;
 use super::json::agent::{Agent, Own};
 use super::json::endpoint::{Endpoint, EndpointDetail, Endpoints};
 use super::json::function::Functions;
+use super::json::health::Health;
 use super::json::http_cache::HttpCache;
+use super::json::kept::{History, Kept, Statsd};
 use super::json::network::Networks;
 use super::json::performance::Performance;
+use super::json::recommendation::Recommendation;
 use super::json::request::{Request, Requests};
 use super::json::service::Services;
 use super::json::stream::{Stream, StreamList, StreamName};
+use super::json::system::System;
 use super::json::target::{Caches, Databases, Externals};
 use super::json::time::{Latency, ThroughputTrend};
 use super::json::{RoleName, WindowName};
@@ -27,6 +31,7 @@ use super::{Api, Published};
 use crate::aggregate::{Aggregate, Window, WindowView};
 use crate::endpoint::{EndpointKey, Peer};
 use crate::exchange::{Class, Protocol, Role, StreamKind};
+use crate::history;
 use crate::snapshot::{LoggedExchange, LoggedStream, Snapshot};
 use crate::targets::Targets;
 use crate::usage;
@@ -78,7 +83,8 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuer
     ))]
 pub(super) async fn performance(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Performance> {
     let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
-    Ok(Json(Performance::new(&api.now().snapshot, window)))
+    let decided = api.control.is_some().then(|| api.decided());
+    Ok(Json(Performance::new(&api.now().snapshot, decided.as_ref(), window)))
 }
 
 /// The services seen, what they listen on, and their processes.
@@ -126,8 +132,9 @@ const ORDERS: [(&str, Weight); 6] = [
         ("window" = Option<WindowName>, Query, description = "Window of all figures; 5m by default"),
         ("role" = Option<RoleName>, Query, description = "Only this role"),
         ("service" = Option<String>, Query, description = "Only the service of this name"),
-        ("port" = Option<u16>, Query, description = "Only servers on this port and clients of it"),
-        ("protocol" = Option<String>, Query, description = "Only this protocol, such as http/1.1"),
+        ("port" = Option<u16>, Query, description = "Only servers on this port and clients of it", minimum = 1, maximum = 65535),
+        ("protocol" = Option<String>, Query, description = "Only this protocol, such as http/1.1",
+            pattern = "^(http/1\\.[01]|http/2|grpc|postgresql|mysql|redis|memcached|mongodb|kafka|dns)$"),
         ("route" = Option<String>, Query, description = "Only this route, such as /users/{id}, or gRPC method"),
         ("sort" = Option<Sort>, Query, description = "Largest first; requests by default"),
         ("limit" = Option<u64>, Query, description = "At most this many; 100 by default", minimum = 1, maximum = 10000),
@@ -289,7 +296,10 @@ pub(super) async fn throughput(State(api): State<Arc<Api>>, RawQuery(query): Raw
     let Published { snapshot, .. } = api.now();
     let aggregate = aggregate(&snapshot, &parameters)?;
     let view = aggregate.window(window, snapshot.at_ns);
-    let trend = aggregate.throughput_trend(window, snapshot.at_ns);
+    let trend = match stored(&api, &snapshot, &aggregate, &parameters, &view).await {
+        Some(points) => points.iter().map(history::TrendPoint::rate).collect(),
+        None => aggregate.throughput_trend(window, snapshot.at_ns),
+    };
     Ok(Json(ThroughputTrend::new(&view, &trend, &snapshot)))
 }
 
@@ -320,10 +330,42 @@ pub(super) async fn latency(State(api): State<Arc<Api>>, RawQuery(query): RawQue
     let parameters = Parameters::parse(query.as_deref(), &["window", "endpoint"])?;
     let window = parameters.window()?;
     let Published { snapshot, .. } = api.now();
-    let series = aggregate(&snapshot, &parameters)?.latency_series(window, snapshot.at_ns);
+    let aggregate = aggregate(&snapshot, &parameters)?;
+    let view = aggregate.window(window, snapshot.at_ns);
+    let series = match stored(&api, &snapshot, &aggregate, &parameters, &view).await {
+        Some(points) => points.iter().map(history::TrendPoint::latency).collect(),
+        None => aggregate.latency_series(window, snapshot.at_ns),
+    };
     Ok(Json(
         series.iter().map(|point| Latency::new(point, &snapshot)).collect(),
     ))
+}
+
+/// What the disk has of a day or more, in points of five minutes: memory has it in coarser ones only.
+async fn stored(
+    api: &Api,
+    snapshot: &Snapshot,
+    aggregate: &Arc<Aggregate>,
+    parameters: &Parameters,
+    view: &WindowView,
+) -> Option<Vec<history::TrendPoint>> {
+    if !matches!(view.window, Window::Day | Window::Start) {
+        return None;
+    }
+    let history = api.history.clone()?;
+    let id = parameters.text("endpoint").filter(|id| *id != "*");
+    let id = id.map(|id| u64::from_str_radix(id, 16)).transpose().ok()?;
+    let (aggregate, from_ns, to_ns) = (Arc::clone(aggregate), view.from_ns, snapshot.at_ns);
+    // It reads from the disk.
+    let read = tokio::task::spawn_blocking(move || history.trend(id, &aggregate, from_ns, to_ns));
+    match read.await {
+        Ok(Ok(points)) => Some(points),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "memory has to do");
+            None
+        }
+        Err(_panic) => None,
+    }
 }
 
 /// What `endpoint` names.
@@ -344,7 +386,8 @@ fn aggregate(snapshot: &Snapshot, parameters: &Parameters) -> Result<Arc<Aggrega
         ("limit" = Option<u64>, Query, description = "At most this many of each; 100 by default",
             minimum = 1, maximum = 10000),
         ("slower_than_ms" = Option<f64>, Query, description = "Only those that took longer"),
-        ("status" = Option<String>, Query, description = "Only this status, such as 404, class, such as 4xx, or gRPC code, such as 14"),
+        ("status" = Option<String>, Query, description = "Only this status, such as 404, class, such as 4xx, or gRPC code, such as 14",
+            pattern = "^([1-5]xx|[0-9]|1[0-6]|[1-5][0-9][0-9])$"),
         ("endpoint" = Option<String>, Query, description = "An endpoint's id, or * for all (the default)"),
         ("id" = Option<String>, Query, description = "Only the exchange of this number, or those with this request id or trace id"),
         ("user" = Option<String>, Query, description = "Only those of the user with this id"),
@@ -421,6 +464,38 @@ pub(super) async fn streams(State(api): State<Arc<Api>>, RawQuery(query): RawQue
     }))
 }
 
+/// What the host and its services take, now and over time.
+#[utoipa::path(get, path = "/api/v1/system",
+    params(("window" = Option<WindowName>, Query, description = "Window of the trends; 5m by default")),
+    responses(
+        (status = 200, body = System),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn system(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<System> {
+    let window = Parameters::parse(query.as_deref(), &["window"])?.window()?;
+    let resources = api.decided().resources;
+    let trends = api.trends.read().unwrap_or_else(PoisonError::into_inner);
+    Ok(Json(System::new(resources.as_deref(), &trends, window)))
+}
+
+/// The score of the host and of each service, 0 to 100, with what it lost points for.
+#[utoipa::path(get, path = "/api/v1/health", responses((status = 200, body = Health)))]
+pub(super) async fn health(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Health> {
+    Parameters::parse(query.as_deref(), &[])?;
+    Ok(Json(Health::new(api.decided().health.as_deref())))
+}
+
+/// Advice with its evidence: the worst first, and of the same severity that with the largest gain.
+#[utoipa::path(get, path = "/api/v1/recommendations", responses((status = 200, body = Vec<Recommendation>)))]
+pub(super) async fn recommendations(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Answer<Vec<Recommendation>> {
+    Parameters::parse(query.as_deref(), &[])?;
+    let recommendations = api.decided().recommendations;
+    Ok(Json(recommendations.iter().map(Recommendation::from).collect()))
+}
+
 /// The agent itself: version, kernel, hooks, the books, its own cost.
 #[utoipa::path(get, path = "/api/v1/agent", responses((status = 200, body = Agent)))]
 pub(super) async fn agent(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Answer<Agent> {
@@ -430,7 +505,14 @@ pub(super) async fn agent(State(api): State<Arc<Api>>, RawQuery(query): RawQuery
         cpu_seconds: usage::cpu_seconds(),
         resident_bytes: usage::resident_bytes(),
     };
-    Ok(Json(Agent::new(&api.facts, &snapshot.accounting, &programs, own)))
+    let kept = Kept {
+        degraded: api.control.as_ref().and_then(|control| control.degraded()),
+        history: api.history.as_ref().map(|history| History::new(&history.state())),
+        statsd: Statsd::new(&api.statsd.report()),
+    };
+    let configuration = api.configuration.borrow().clone();
+    let rest = (configuration, kept);
+    Ok(Json(Agent::new(&api.facts, &snapshot.accounting, &programs, own, rest)))
 }
 
 /// This document.

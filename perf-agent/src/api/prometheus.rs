@@ -18,8 +18,8 @@ use crate::usage;
 /// Expositions are made one after the other: each may take tens of megabytes for a moment.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// Everything for Prometheus, since the start: in its text format, as `OpenMetrics`, or as its protobuf messages with native
-/// histograms, whichever `Accept` prefers.
+/// Everything for Prometheus, since the agent's start: in its text format, as `OpenMetrics`, or as its protobuf messages with
+/// native histograms, whichever `Accept` prefers.
 #[utoipa::path(get, path = "/metrics", responses(
     (status = 200, description = "Metrics; docs/prometheus.md lists them", content(
         (String = "text/plain"),
@@ -68,6 +68,9 @@ fn exposition(api: &Api, now: &Published, format: Format) -> Vec<u8> {
             run_time_ns: program.run_time_ns,
         })
         .collect();
+    let decided = api.decided();
+    let score = decided.health.as_ref().and_then(|report| report.host.score);
+    let custom = super::custom::snapshot(&api.custom);
     let exposition = Exposition {
         snapshot: &now.snapshot,
         agent: Agent {
@@ -79,10 +82,10 @@ fn exposition(api: &Api, now: &Published, format: Format) -> Vec<u8> {
             resident_bytes: usage::resident_bytes(),
             programs: &programs,
         },
-        resources: None,
-        health_score: None,
-        alerts: None,
-        custom: None,
+        resources: decided.resources.as_deref(),
+        health_score: score.map(f64::from),
+        alerts: api.control.is_some().then_some(&*decided.alerts),
+        custom: Some(&custom),
     };
     exposition.render(format)
 }

@@ -1,7 +1,8 @@
 //! The API over a pipeline that was fed records: what it says, how it refuses, and that its document tells the truth.
 
-mod follow;
 mod custom;
+mod decisions;
+mod follow;
 mod schema;
 
 use std::sync::Arc;
@@ -13,13 +14,15 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tower::ServiceExt;
 
 use super::guard::Guard;
-use super::json::agent::{Facts, Limits};
+use super::json::agent::{Configuration, Facts, Limits};
 use super::{Api, Batch, Published, document, router};
+use crate::decide::{Decider, Plan, Settings};
 use crate::exchange::Role;
 use crate::pipeline::Pipeline;
 use crate::source::{
     Backend, BackendReport, BlindSpot, HookFamily, HookReport, HookState, KernelInfo, ProgramStats, Report, TlsCoverage,
 };
+use crate::store::Store;
 use crate::synthetic::{End, Traffic};
 
 struct Served {
@@ -35,21 +38,8 @@ struct Reply {
     body: Value,
 }
 
-fn served(traffic: &Traffic, ready: bool) -> Served {
-    let core = crate::config::CoreSettings {
-        max_endpoints: 100,
-        request_log: 1000,
-        max_connections: 1000,
-        routes: vec![],
-        errors: crate::aggregate::ErrorRule::default(),
-    };
-    let mut pipeline = Pipeline::new(crate::cli::start::pipeline_settings(&core)).unwrap();
-    for record in &traffic.records {
-        pipeline.apply(record);
-    }
-    let snapshot = pipeline.snapshot();
-    assert!(snapshot.accounting.closes(), "{:?}", snapshot.accounting);
-    let programs = Arc::new([
+fn programs() -> Arc<[ProgramStats]> {
+    Arc::new([
         ProgramStats {
             name: "sent".to_owned(),
             runs: Some(4),
@@ -60,7 +50,10 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
             runs: None,
             run_time_ns: None,
         },
-    ]);
+    ])
+}
+
+fn coverage() -> Arc<[TlsCoverage]> {
     let covered = TlsCoverage {
         tgid: 10,
         exe: Some("/usr/sbin/nginx".to_owned()),
@@ -79,12 +72,10 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
         reason: Some("no TLS library that is known is mapped".to_owned()),
         ..covered.clone()
     };
-    let (publish, published) = watch::channel(Published {
-        snapshot,
-        programs,
-        tls: Arc::new([covered, not_covered]),
-        ready,
-    });
+    Arc::new([covered, not_covered])
+}
+
+fn facts() -> Facts {
     let reason = Some("not here".to_owned());
     let report = Report {
         kernel: KernelInfo {
@@ -117,17 +108,58 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
         capture_request_bytes: None,
         capture_response_bytes: None,
     };
+    Facts {
+        report,
+        live: true,
+        limits,
+    }
+}
+
+fn served(traffic: &Traffic, ready: bool) -> Served {
+    let core = crate::config::CoreSettings {
+        max_endpoints: 100,
+        request_log: 1000,
+        max_connections: 1000,
+        routes: vec![],
+        errors: crate::aggregate::ErrorRule::default(),
+        requests: crate::request_log::RequestLogSettings::default(),
+    };
+    let mut pipeline = Pipeline::new(crate::cli::start::pipeline_settings(&core)).unwrap();
+    for record in &traffic.records {
+        pipeline.apply(record);
+    }
+    let snapshot = pipeline.snapshot();
+    assert!(snapshot.accounting.closes(), "{:?}", snapshot.accounting);
+    let (programs, tls) = (programs(), coverage());
+    let (publish, published) = watch::channel(Published {
+        snapshot,
+        programs,
+        tls,
+        ready,
+    });
     let (followed, _) = broadcast::channel(2);
+    let custom = crate::custom::Shared::default();
+    let decider = Decider::start(Plan {
+        settings: Settings::default(),
+        published: published.clone(),
+        custom: Arc::clone(&custom),
+        reader: None,
+        notifier: None,
+        store: Store::open(None),
+    });
+    let decider = decider.expect("a thread");
     let api = Api {
-        facts: Facts {
-            report,
-            live: true,
-            limits,
-        },
+        facts: facts(),
         published,
+        decided: decider.decided(),
+        trends: decider.trends(),
+        control: Some(decider.control()),
+        history: None,
+        statsd: Arc::default(),
+        configuration: watch::channel(Configuration::none()).1,
         followed: followed.clone(),
         followers: Arc::new(Semaphore::new(2)),
-        custom: Arc::default(),
+        custom,
     };
     Served {
         router: router(api, Guard::default()),
@@ -138,7 +170,12 @@ fn served(traffic: &Traffic, ready: bool) -> Served {
 
 impl Served {
     fn ask(&self, method: &str, path: &str) -> Reply {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        self.send(method, path, "")
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Reply {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let response = self.router.clone().oneshot(request).await.unwrap();
@@ -198,7 +235,14 @@ fn paths(document: &Value, id: &str) -> Vec<(String, Value)> {
     let paths = document["paths"].as_object().unwrap();
     paths
         .iter()
-        .map(|(path, item)| (path.replace("{id}", id), item["get"].clone()))
+        .map(|(path, item)| {
+            let id = if path.contains("thresholds") {
+                "error-rate-error"
+            } else {
+                id
+            };
+            (path.replace("{id}", id), item["get"].clone())
+        })
         .filter(|(_, operation)| operation["responses"]["200"]["content"]["application/json"].is_object())
         .collect()
 }
@@ -440,10 +484,9 @@ fn everything_at_a_glance_is_about_the_servers() {
     assert_eq!(all["at"], "2023-11-14T22:13:35.000000Z");
     assert_eq!(all["response_time_ms"]["count"], 100);
     assert_eq!(all["endpoints"].as_array().unwrap().len(), 7);
-    assert_eq!(
-        (&all["cache"], &all["health_score"], &all["alerts"]),
-        (&Value::Null, &Value::Null, &Value::Null)
-    );
+    assert_eq!((&all["cache"], &all["health_score"]), (&Value::Null, &Value::Null));
+    let none = json!({"warning": 0, "error": 0, "critical": 0});
+    assert_eq!(all["alerts"], json!({"active": 0, "by_severity": none}));
     assert_eq!(all["latency"]["queue_ms"]["count"], 101);
     assert_eq!(all["latency"]["database_ms"], Value::Null);
     assert_eq!(all["concurrency"]["current"], 1, "one request still waits");

@@ -5,12 +5,14 @@
     reason = "the comments on options are their help text, where backticks would be shown"
 )]
 
+pub mod alert;
 pub mod config;
 pub mod doctor;
 pub mod functions;
 pub mod options;
 pub mod output;
 pub mod record;
+mod reload;
 pub mod replay;
 pub mod report;
 pub mod run;
@@ -53,12 +55,14 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Observe this host and serve the API until Ctrl-C, SIGTERM or SIGHUP.
+    /// Observe this host and serve the API until Ctrl-C or SIGTERM.
     Run(run::Run),
     /// Print one line per exchange as it ends.
     Trace(trace::Trace),
     /// Say what this kernel and these privileges allow, and what would fix what they do not.
     Doctor(doctor::Doctor),
+    /// Try the receivers of alerts, or list what can be measured.
+    Alert(alert::Alert),
     /// Print or check a configuration file.
     Config(config::Config),
     /// Show which functions and static probes of a file a choice means, without observing them.
@@ -96,6 +100,7 @@ pub fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Run(command) => command.execute(),
         Command::Trace(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
+        Command::Alert(command) => command.execute(),
         Command::Config(command) => command.execute(),
         Command::Functions(command) => command.execute(),
         Command::Record(command) => command.execute(),

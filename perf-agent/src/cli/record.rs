@@ -82,7 +82,7 @@ impl Record {
             header.backend
         ));
         start::runtime()?.block_on(async {
-            let (signal, ended) = (start::stop_signal()?, agent.ended());
+            let (signal, ended) = (start::stop_signal(true)?, agent.ended());
             let over = async {
                 match length {
                     Some(length) => tokio::time::sleep(length).await,

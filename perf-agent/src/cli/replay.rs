@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use tokio::sync::watch;
 
 use super::options::{ConfigOption, CoreOptions, Faults, ServeOptions};
 use super::{Failure, output, start};
 use crate::agent::{Agent, Plan};
 use crate::aggregate::Window;
+use crate::api::json::agent::Configuration;
 use crate::api::json::performance::Performance;
 use crate::api::listen::Bound;
 use crate::pipeline::Settings;
@@ -96,7 +98,9 @@ impl Replay {
             let finished = agent.finish();
             tell(progress.ending());
             let snapshot = Arc::clone(&published.borrow().snapshot);
-            output::print(serde_json::to_string_pretty(&Performance::new(&snapshot, window))?)?;
+            output::print(serde_json::to_string_pretty(&Performance::new(
+                &snapshot, None, window,
+            ))?)?;
             finished?;
             return Ok(());
         };
@@ -109,7 +113,18 @@ impl Replay {
             bound.url(),
         ));
         start::runtime()?.block_on(async {
-            let served = start::serve(&agent, bound, &serve, facts, true);
+            let custom = start::Custom::default();
+            let decider = start::decide_in_memory(&agent, &custom)?;
+            let (_, configuration) = watch::channel(Configuration::none());
+            let serving = start::Serving {
+                agent: &agent,
+                facts,
+                decider: &decider,
+                custom: &custom,
+                history: None,
+                configuration,
+            };
+            let served = start::serve(serving, bound, &serve, true);
             let ended = agent.ended();
             let over = async {
                 ended.await;

@@ -2,17 +2,28 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
+use tokio::sync::watch;
 
-use super::options::{CaptureOptions, ConfigOption, CoreOptions, Faults, ServeOptions, set_level};
+use super::options::{
+    CaptureOptions, ConfigOption, CoreOptions, Faults, LogLevel, ServeOptions, StateOptions, decisions, receivers,
+    statsd,
+};
+use super::reload::Reloading;
 use super::{Failure, output, report, start};
 use crate::agent::{Agent, Plan};
+use crate::api::json::agent::Facts;
 use crate::api::listen::Bound;
 use crate::config::sections::File;
 use crate::config::{CaptureSettings, CoreSettings, ServeSettings};
+use crate::history::{self, History, HistorySettings};
+use crate::notify::receiver::Receiver;
 use crate::privileges::Purpose;
 use crate::source::{Source, live};
+use crate::statsd::{BoundStatsd, StatsdSettings};
+use crate::{decide, host};
 
 /// Options of `run`.
 #[derive(Args, Debug)]
@@ -51,10 +62,12 @@ pub struct RunOptions {
     core: CoreOptions,
     #[command(flatten)]
     serve: ServeOptions,
+    #[command(flatten)]
+    state: StateOptions,
 }
 
 /// What a run was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct RunSettings {
     /// What to observe.
     pub capture: CaptureSettings,
@@ -62,17 +75,72 @@ pub struct RunSettings {
     pub core: CoreSettings,
     /// Where the API is offered.
     pub serve: ServeSettings,
+    /// What is kept on disk.
+    pub history: HistorySettings,
+    /// Where other programs report.
+    pub statsd: StatsdSettings,
+    /// What is decided by. Can change while it runs, and so can what follows.
+    pub decisions: decide::Settings,
+    /// Who is told.
+    pub receivers: Vec<Receiver>,
+    /// What is logged.
+    pub log: LogLevel,
 }
 
 impl RunOptions {
     /// What is meant, by what was typed and by the file.
     pub fn settings(&self, file: &File, faults: &mut Faults) -> RunSettings {
-        set_level(file, faults);
         let capture = self.capture.settings(file, faults);
         RunSettings {
             core: self.core.settings(file, capture.max_connections, faults),
             serve: self.serve.settings(file, faults),
+            history: self.state.settings(file, faults),
+            statsd: statsd(&file.custom_metrics, faults),
+            decisions: decisions(file, faults),
+            receivers: receivers(file, faults),
+            log: LogLevel::of(file, faults),
             capture,
+        }
+    }
+}
+
+impl RunSettings {
+    /// In what it differs from what runs, of what cannot change while it does.
+    pub(super) fn differs(&self, running: &Fixed) -> Vec<&'static str> {
+        let fixed = Fixed::of(self);
+        let differs = [
+            ("observe, functions or limits", fixed.capture != running.capture),
+            ("limits, routes, errors or requests", fixed.core != running.core),
+            ("api", fixed.serve != running.serve),
+            ("state or history", fixed.history != running.history),
+            ("custom_metrics", fixed.statsd != running.statsd),
+        ];
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(section, _)| section)
+            .collect()
+    }
+}
+
+/// What cannot change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fixed {
+    capture: CaptureSettings,
+    core: CoreSettings,
+    serve: ServeSettings,
+    history: HistorySettings,
+    statsd: StatsdSettings,
+}
+
+impl Fixed {
+    pub(super) fn of(settings: &RunSettings) -> Self {
+        Self {
+            capture: settings.capture.clone(),
+            core: settings.core.clone(),
+            serve: settings.serve.clone(),
+            history: settings.history.clone(),
+            statsd: settings.statsd.clone(),
         }
     }
 }
@@ -86,25 +154,116 @@ impl Run {
         let mut faults = Faults::default();
         let file = self.config.file(&mut faults);
         let settings = self.options.settings(&file, &mut faults);
-        let RunSettings { capture, core, serve } = faults.none_or(settings)?;
+        let settings = faults.none_or(settings)?;
+        settings.log.set();
+        let reloading = Reloading {
+            config: self.config.clone(),
+            options: self.options.clone(),
+            running: Fixed::of(&settings),
+        };
+        let RunSettings {
+            capture, core, serve, ..
+        } = &settings;
 
         let bound = Bound::bind(&serve.listen)?;
-        let source = live::start(&capture)?;
-        let facts = start::facts(source.report(), &core, Some(&capture));
-        let settings = start::pipeline_settings(&core);
+        let statsd = BoundStatsd::bind(&settings.statsd)?;
+        let source = live::start(capture)?;
+        let facts = start::facts(source.report(), core, Some(capture));
+        let mut plan = start::pipeline_settings(core);
+        let directory = settings.history.directory.clone();
+        let history = directory.clone().map(|directory| {
+            let (history, remembered) = History::open(&settings.history, directory, core.max_endpoints);
+            plan.statistics.remembered = Some(remembered);
+            history
+        });
+        let kept = start::Kept::open(directory.as_deref());
         start::give_up(Purpose::Observe);
         let introduction = introduction(&*source, &bound, serve.token_file.as_deref());
         let agent = Agent::start(Plan {
             source,
-            settings,
+            settings: plan,
             recorder: None,
             trace: false,
         })?;
+        let reader = history.as_ref().map(History::reader);
+        let following = history.map(|history| {
+            let published = agent.published();
+            history.follow(move || Arc::clone(&published.borrow().snapshot))
+        });
+        let following = following.transpose()?;
         output::say(introduction.trim_end());
-        start::runtime()?.block_on(start::serve(&agent, bound, &serve, facts, false))?;
-        agent.finish()?;
+        let running = Running {
+            agent: &agent,
+            facts,
+            kept,
+            history: reader,
+            bound,
+            statsd,
+            settings,
+            reloading,
+        };
+        start::runtime()?.block_on(running.serve())?;
+        let finished = agent.finish();
+        if let Some(following) = following {
+            following.finish();
+        }
+        finished?;
         tracing::info!("hooks detached");
         Ok(())
+    }
+}
+
+/// Everything that serves, once the hooks are attached.
+struct Running<'a> {
+    agent: &'a Agent,
+    facts: Facts,
+    kept: start::Kept,
+    history: Option<history::Reader>,
+    bound: Bound,
+    statsd: BoundStatsd,
+    settings: RunSettings,
+    reloading: Reloading,
+}
+
+impl Running<'_> {
+    /// Until a signal comes, or the core ends.
+    async fn serve(self) -> anyhow::Result<()> {
+        let RunSettings {
+            serve,
+            decisions,
+            receivers,
+            ..
+        } = self.settings;
+        let custom = start::Custom::default();
+        let reader = host::Reader::new(Path::new("/"));
+        let decider = self.kept.decide(self.agent, &custom, decisions, receivers, reader)?;
+        let (told, configuration) = watch::channel(self.reloading.first());
+        let changer = decider.changer();
+        let reloaded = self.reloading.run(told, move |settings| {
+            settings.log.set();
+            changer.set(settings.decisions);
+            changer.set_receivers(settings.receivers);
+        });
+        let never = std::future::pending();
+        let reports = self
+            .statsd
+            .serve(Arc::clone(&custom.metrics), Arc::clone(&custom.counts), never);
+        let serving = start::Serving {
+            agent: self.agent,
+            facts: self.facts,
+            decider: &decider,
+            custom: &custom,
+            history: self.history,
+            configuration,
+        };
+        // The API ends; the others only by an error.
+        let ended = tokio::select! {
+            ended = start::serve(serving, self.bound, &serve, false) => ended,
+            failed = reports => failed,
+            failed = reloaded => failed,
+        };
+        decider.finish().await;
+        Ok(ended?)
     }
 }
 

@@ -141,7 +141,7 @@ impl Trace {
 /// Prints in a thread of its own: a terminal that was stopped, or a reader that does not read, blocks it for as long as
 /// it likes, and a signal must end the agent all the same.
 async fn print(mut traced: Traced, choice: Choice) -> io::Result<()> {
-    let stop = start::stop_signal()?;
+    let stop = start::stop_signal(true)?;
     let (tell, done) = oneshot::channel();
     std::thread::Builder::new().name("print".to_owned()).spawn(move || {
         let terminal = io::stdout().is_terminal();

@@ -1,6 +1,7 @@
 //! The sections of the configuration file, as they are written.
 #![expect(missing_docs, reason = "`default.toml` explains every key, and a test sees to it")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -202,17 +203,19 @@ pub struct ReceiverEntry {
     pub only_escalated: Option<bool>,
     pub url: Option<String>,
     pub url_file: Option<PathBuf>,
+    pub user: Option<String>,
+    pub password_file: Option<PathBuf>,
     pub token_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    pub channel: Option<String>,
+    pub labels: BTreeMap<String, String>,
     pub server: Option<String>,
     pub port: Option<u16>,
     pub tls: Option<String>,
-    pub user: Option<String>,
-    pub password_file: Option<PathBuf>,
     pub from: Option<String>,
     pub to: Vec<String>,
-    pub program: Option<PathBuf>,
-    pub arguments: Vec<String>,
+    pub command: Vec<String>,
+    pub deadline: Option<String>,
 }
 
 /// `[health]`
@@ -231,7 +234,7 @@ pub struct HealthSection {
 #[serde(deny_unknown_fields)]
 pub struct PenaltyEntry {
     pub over: f64,
-    pub points: f64,
+    pub points: u32,
 }
 
 /// `[log]`

@@ -36,6 +36,8 @@ fn bounded(value: f64) -> f64 {
 }
 
 impl Stretch for Figures {
+    const SUMMED_AT_ONCE: bool = true;
+
     fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.sum = bounded(self.sum + other.sum);

@@ -282,6 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_of_fractions_never_falls_when_slots_close() {
+        let mut metrics = CustomMetrics::default();
+        let (mut before, mut at_ns) = (0.0, SECOND_NS);
+        for step in 0..20_000u64 {
+            at_ns += step * step % 17 * SECOND_NS;
+            if step % 3 > 0 {
+                metrics
+                    .record(&sample("spent", 0.1 + step as f64 / 7.0), at_ns)
+                    .unwrap();
+            }
+            if step > 3 {
+                let sum = only(&mut metrics, Window::Start, at_ns).sum;
+                assert!(sum >= before, "{sum} after {before}");
+                before = sum;
+            }
+        }
+    }
+
+    #[test]
     fn a_gauge_goes_up_and_down_and_a_set_counts_what_differs() {
         let mut metrics = CustomMetrics::default();
         for (amount, expected) in [

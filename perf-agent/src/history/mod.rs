@@ -214,9 +214,17 @@ impl History {
         let stopped = Arc::clone(&stop);
         tracing::debug!(?settings, "the history is kept");
         let thread = std::thread::Builder::new().name("history".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::park_timeout(EVERY);
+            loop {
+                // Whoever wants it to end wakes it; it may be told before it begins to wait.
+                if !stopped.load(Ordering::Acquire) {
+                    std::thread::park_timeout(EVERY);
+                }
+                // What is new is written once more after the wish to end was heard.
+                let last = stopped.load(Ordering::Acquire);
                 writer.write(&newest(), clock::monotonic_ns());
+                if last {
+                    break;
+                }
             }
             writer.close();
         })?;
@@ -234,7 +242,7 @@ pub struct Following {
 impl Following {
     /// Writes what is new for the last time, and closes the file.
     pub fn finish(self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
         if self.thread.join().is_err() {
             tracing::error!("the history's thread panicked; this is a bug");

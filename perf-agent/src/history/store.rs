@@ -41,6 +41,9 @@ const RUNS: TableDefinition<'static, u64, u64> = TableDefinition::new("runs");
 const NUMBERS: TableDefinition<'static, &'static str, u64> = TableDefinition::new("numbers");
 const TEXTS: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("texts");
 
+/// What the names of files that were put aside begin with; the time follows.
+const BROKEN: &str = "history.redb.broken-";
+
 /// Runs kept; of more, the oldest two become one.
 const RUNS_KEPT: u64 = 512;
 
@@ -199,7 +202,8 @@ impl Store {
         match Self::open_file(&path) {
             Err(error) if error.is_broken() => {
                 tracing::warn!(error = error.whole(), "the history cannot be read; a new one is begun");
-                let aside = directory.join(format!("history.redb.broken-{}", at_ns / 1_000_000_000));
+                forget_broken(directory);
+                let aside = directory.join(format!("{BROKEN}{}", at_ns / 1_000_000_000));
                 std::fs::rename(&path, &aside).map_err(|source| StoreError::File {
                     path: path.clone(),
                     source,
@@ -489,6 +493,25 @@ impl Store {
     pub(crate) fn compact(&mut self) -> Result<(), StoreError> {
         self.database.compact()?;
         Ok(())
+    }
+}
+
+/// Of the files that were put aside before, only the newest is left: a disk that damages files is not to be filled with them.
+fn forget_broken(directory: &Path) {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut broken: Vec<_> = files
+        .map(|file| file.path())
+        .filter(|path| {
+            let name = path.file_name().map(|name| name.to_string_lossy());
+            name.is_some_and(|name| name.starts_with(BROKEN))
+        })
+        .collect();
+    broken.sort();
+    broken.pop();
+    for path in broken {
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(%error, path = %path.display(), "cannot remove an old file");
+        }
     }
 }
 

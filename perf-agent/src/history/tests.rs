@@ -127,6 +127,7 @@ fn exchange(
         first_ns: at_ns - time_ns,
         tgid: if protocol.has_statuses() { NGINX } else { SHOP },
         tid: NGINX,
+        said: crate::exchange::Said::default(),
     };
     let ended = Ended {
         outcome: Outcome::Answered,
@@ -202,12 +203,15 @@ proptest! {
         let mut never = Life::without(None);
         never.statistics.tick(START_NS, START_NS);
         let mut life = Life::begin(&settings, directory.path(), START_NS);
+        let mut fresh = Life::without(None);
+        fresh.statistics.tick(START_NS, START_NS);
         let (mut now_ns, mut restarted) = (START_NS + 2 * SECOND_NS, false);
+        let mut resumed_ns = START_NS;
         for (wait_ns, time_ns, what, restart) in steps {
             // A second that two agents share has two peaks.
             now_ns += wait_ns + if restarted { SECOND_NS } else { 0 };
             restarted = restart;
-            for life in [&mut never, &mut life] {
+            for life in [&mut never, &mut life, &mut fresh] {
                 life.statistics.tick(now_ns, now_ns);
                 match what {
                     0 => life.ask("40001", now_ns),
@@ -220,8 +224,26 @@ proptest! {
                 drop(life);
                 life = Life::begin(&settings, directory.path(), now_ns);
                 prop_assert_eq!(life.state().restored.skipped, 0);
+                fresh = Life::without(None);
+                fresh.statistics.tick(now_ns, now_ns);
+                resumed_ns = now_ns;
             }
         }
+        // What this agent counted is what one without a history counts.
+        let [own, expected] = [life.tick(now_ns), fresh.tick(now_ns)].map(|snapshot| {
+            let counted = |aggregate: &crate::aggregate::Aggregate| {
+                let view = aggregate.since_agent_start(now_ns)?;
+                Some((view.requests, view.errors, view.bytes_sent, view.response_time, view.breakdown))
+            };
+            let endpoints = snapshot.endpoints.iter();
+            let counted: std::collections::BTreeMap<_, _> = endpoints
+                .filter_map(|endpoint| Some((endpoint.id.to_string(), counted(&endpoint.aggregate)?)))
+                .chain(counted(&snapshot.total).map(|total| ("*".to_owned(), total)))
+                .collect();
+            counted
+        });
+        prop_assert_eq!(own, expected);
+        prop_assert_eq!(life.tick(now_ns).agent_started_ns, resumed_ns);
         let (restored, expected) = (life.tick(now_ns), never.tick(now_ns));
         for (restored, expected) in windows(&restored).into_iter().zip(windows(&expected)) {
             prop_assert_eq!(restored, expected);
@@ -467,7 +489,11 @@ fn a_file_that_was_damaged_anywhere_gives_what_is_left_or_is_put_aside() {
         life.serve("/a", now_ns + SECOND_NS, MS);
         life.store(now_ns + SECOND_NS);
         assert_eq!(life.state().degraded, None, "damaged at {at}");
+        drop(life);
+        now_ns += SECOND_NS;
     }
+    let files = directory.path().read_dir().expect("it is there").count();
+    assert_eq!(files, 3, "the history, and two that were put aside");
 }
 
 #[test]
@@ -716,6 +742,33 @@ fn a_clock_that_is_set_moves_what_follows_and_counts_nothing_twice() {
             view.requests
         );
     }
+}
+
+#[test]
+fn the_thread_writes_what_is_new_before_it_ends() {
+    let directory = directory();
+    let (history, remembered) = History::open(&HistorySettings::default(), directory.path().to_owned(), 1_000);
+    let mut life = Life::without(Some(Arc::clone(&remembered)));
+    let now_ns = clock::monotonic_ns() + remembered.ahead_ns;
+    life.serve("/a", now_ns, MS);
+    let snapshot = life.tick(now_ns);
+    let reader = history.reader();
+    let following = history
+        .follow(move || Arc::clone(&snapshot))
+        .expect("there are threads");
+    following.finish();
+    assert_eq!(
+        (reader.state().degraded, reader.state().newest_at),
+        (None, Some(now_ns))
+    );
+    let mut next = Life::begin(&HistorySettings::default(), directory.path(), now_ns + SECOND_NS);
+    assert_eq!(
+        next.state().degraded,
+        None,
+        "the file is closed, though there is a reader"
+    );
+    let snapshot = next.tick(now_ns + SECOND_NS);
+    assert_eq!(snapshot.total.window(Window::Start, snapshot.at_ns).requests, 1);
 }
 
 /// What the child process of the test below does: stores second after second, and says which of them are stored.

@@ -71,7 +71,7 @@ impl Command {
             return Err(Fault::new("command", problem));
         }
         if settings.deadline.is_zero() || settings.deadline > Duration::from_mins(5) {
-            return Err(Fault::new("timeout", "it is more than 0 and at most 5 min"));
+            return Err(Fault::new("deadline", "it is more than 0 and at most 5 min"));
         }
         Ok(Self {
             settings: settings.clone(),

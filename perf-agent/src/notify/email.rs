@@ -117,7 +117,7 @@ impl Email {
             .map(|(at, text)| mailbox(&format!("to[{at}]"), text))
             .collect::<Result<_, _>>()?;
         if settings.deadline.is_zero() || settings.deadline > Duration::from_mins(5) {
-            return Err(Fault::new("timeout", "it is more than 0 and at most 5 min"));
+            return Err(Fault::new("deadline", "it is more than 0 and at most 5 min"));
         }
         Ok(Self {
             settings: settings.clone(),

@@ -158,7 +158,7 @@ impl Server {
             absolute("ca_file", file)?;
         }
         if !DEADLINES.contains(&settings.deadline) {
-            return Err(Fault::new("timeout", "it is between 100 ms and 2 min"));
+            return Err(Fault::new("deadline", "it is between 100 ms and 2 min"));
         }
         Ok(Self {
             address,

@@ -271,7 +271,7 @@ impl Notifier {
 
     /// Ends the tasks: each may deliver what waits until something fails or the grace is over. What is left is on disk
     /// for the next start.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stops.send_replace(true);
         let lanes = std::mem::take(&mut *self.lanes());
         let ending = async {

@@ -34,7 +34,7 @@ pub(super) fn add_view(view: &CustomView, families: &mut Families) {
             };
             (Kind::Summary, value)
         }
-        CustomKind::Gauge => match view.last {
+        CustomKind::Gauge | CustomKind::Set => match view.last {
             Some(last) => (Kind::Gauge, Value::Number(last)),
             None => return,
         },

@@ -7,8 +7,8 @@
 //! `docs/prometheus.md`, which a test holds against it. To add a metric, define it in one of these, list it there in
 //! `ALL`, fill it, and write the document anew.
 //!
-//! Counters and histograms are sums since the agent's start ([`crate::aggregate::Window::Start`]): they never fall while
-//! their series is there. A series goes when its endpoint does: when routes are found to be one, or when there are too
+//! Counters and histograms are sums since the agent's start ([`crate::aggregate::Aggregate::since_agent_start`]), without
+//! what a history remembers of earlier runs: they begin with 0 and never fall while their series is there. A series goes when its endpoint does: when routes are found to be one, or when there are too
 //! many. Series whose labels agree are added up.
 
 pub mod buckets;

@@ -65,7 +65,7 @@ pub struct Definition {
     pub help: Cow<'static, str>,
     /// The names of the labels that its series can have.
     pub labels: &'static [&'static str],
-    /// A further one, see [`Families::add`].
+    /// A further one, see [`Families::put_by`].
     pub extra: Option<&'static str>,
 }
 
@@ -349,9 +349,9 @@ pub struct Families {
 }
 
 impl Families {
-    /// None yet; counters began when the snapshot's observation did.
+    /// None yet; counters began when the agent's own observation did.
     pub fn new(snapshot: &Snapshot) -> Self {
-        let ago_ns = snapshot.at_ns.saturating_sub(snapshot.started_ns);
+        let ago_ns = snapshot.at_ns.saturating_sub(snapshot.agent_started_ns);
         Self {
             all: Vec::new(),
             names: HashMap::new(),

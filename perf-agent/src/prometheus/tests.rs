@@ -18,19 +18,31 @@ use super::model::{Definition, Families};
 use super::protobuf::messages::{MetricFamily, MetricType};
 use super::text::Dialect;
 use super::{Exposition, Format, buckets, catalogue, own, protobuf, text};
+use crate::aggregate::stored::{Interrupted, StoredSlots};
+use crate::aggregate::window::Size;
+use crate::aggregate::{Aggregate, Window};
 use crate::exchange::Role;
 use crate::pipeline::Pipeline;
 use crate::snapshot::Snapshot;
+use crate::statistics::{Remembered, RememberedEndpoint};
 use crate::synthetic::{EPOCH_NS, End, Traffic};
 
 fn snapshot(traffic: &Traffic) -> Arc<Snapshot> {
+    run(traffic, None)
+}
+
+fn run(traffic: &Traffic, remembered: Option<Arc<Remembered>>) -> Arc<Snapshot> {
     let core = crate::config::CoreSettings {
         max_endpoints: 100,
         request_log: 1000,
         max_connections: 1000,
         routes: vec![],
+        errors: crate::aggregate::ErrorRule::default(),
+        requests: crate::request_log::RequestLogSettings::default(),
     };
-    let mut pipeline = Pipeline::new(crate::cli::start::pipeline_settings(&core)).unwrap();
+    let mut settings = crate::cli::start::pipeline_settings(&core);
+    settings.statistics.remembered = remembered;
+    let mut pipeline = Pipeline::new(settings).unwrap();
     for record in &traffic.records {
         pipeline.apply(record);
     }
@@ -385,6 +397,78 @@ fn messages_say_what_the_text_does_and_have_native_histograms() {
             }
         }
     }
+}
+
+/// What an agent saw that remembers everything of this, and begins a hundred seconds after it did.
+fn after_restart(before: &Snapshot, traffic: &Traffic) -> Arc<Snapshot> {
+    const AHEAD_NS: u64 = 100_000_000_000;
+    let stored = |aggregate: &Aggregate| {
+        let mut slots = StoredSlots::default();
+        for size in Size::ALL {
+            for (number, slot) in aggregate.closed_since(size, 0) {
+                assert!(slots.add(size, *number, slot));
+            }
+        }
+        slots
+    };
+    // A slot is kept when it has closed.
+    let closed = |aggregate: &Aggregate| {
+        let mut aggregate = aggregate.clone();
+        aggregate.advance(before.at_ns + 10_000_000_000);
+        stored(&aggregate)
+    };
+    let remembered = Remembered {
+        ahead_ns: AHEAD_NS,
+        interrupted: Interrupted {
+            started_ns: before.started_ns,
+            until_ns: before.at_ns + 10_000_000_000,
+            resumed_ns: before.started_ns + AHEAD_NS,
+            ..Interrupted::default()
+        },
+        endpoints: before
+            .endpoints
+            .iter()
+            .map(|endpoint| RememberedEndpoint {
+                key: (*endpoint.key).clone(),
+                reason: endpoint.reason.clone(),
+                peer_seen: endpoint.peer_seen.clone(),
+                slots: closed(&endpoint.aggregate),
+            })
+            .collect(),
+        total: closed(&before.total),
+        ..Remembered::default()
+    };
+    run(traffic, Some(Arc::new(remembered)))
+}
+
+#[test]
+fn after_a_restart_everything_begins_with_zero_whatever_is_remembered() {
+    let before = snapshot(&Traffic::example());
+    let restarted = after_restart(&before, &Traffic::example());
+    let users = |snapshot: &Snapshot| {
+        let endpoint = snapshot
+            .endpoints
+            .iter()
+            .find(|it| it.key.operation.route == "/users/{id}");
+        endpoint.unwrap().window(Window::Start, snapshot.at_ns).requests
+    };
+    assert_eq!((users(&before), users(&restarted)), (80, 160), "it is remembered");
+    for format in [Format::Text, Format::OpenMetrics, Format::Protobuf] {
+        assert!(
+            of(&restarted).render(format) == of(&before).render(format),
+            "{format:?}"
+        );
+    }
+}
+
+#[test]
+fn endpoints_that_are_only_remembered_have_no_series() {
+    let mut quiet = Traffic::default();
+    quiet.tick(5_000_000_000);
+    let restarted = after_restart(&snapshot(&Traffic::example()), &quiet);
+    assert!(restarted.endpoints.len() > 3);
+    let metrics = read(&of(&restarted), Format::OpenMetrics);
+    assert!(metrics.families.iter().all(|family| !family.name.starts_with("http_")));
 }
 
 #[test]

@@ -9,8 +9,6 @@ pub mod client;
 mod names;
 pub mod secret;
 mod values;
-#[cfg(test)]
-mod whole_path;
 
 use thiserror::Error;
 

@@ -274,6 +274,8 @@ pub struct Statistics {
     traced_dropped: u64,
     ledger: Ledger,
     started_ns: Option<u64>,
+    /// When observation went on, if earlier runs are remembered.
+    resumed_ns: Option<u64>,
     at_ns: u64,
     wall_ns: u64,
     clock: Clock,
@@ -315,6 +317,7 @@ impl Statistics {
             traced_dropped: 0,
             ledger: Ledger::default(),
             started_ns: None,
+            resumed_ns: None,
             at_ns: 0,
             wall_ns: 0,
             clock: Clock::default(),
@@ -331,6 +334,7 @@ impl Statistics {
     fn restore(&mut self, remembered: &Remembered) {
         let interrupted = &remembered.interrupted;
         self.started_ns = Some(interrupted.started_ns);
+        self.resumed_ns = Some(interrupted.resumed_ns);
         self.at_ns = interrupted.resumed_ns;
         self.total = Aggregate::restored(Role::Server, &remembered.total, interrupted);
         self.codes = Codes::restored(&remembered.codes);
@@ -505,6 +509,7 @@ impl Statistics {
             at_ns: self.at_ns,
             wall_ns: self.wall_ns,
             started_ns: self.started_ns.unwrap_or(self.at_ns),
+            agent_started_ns: self.resumed_ns.or(self.started_ns).unwrap_or(self.at_ns),
             total: Arc::clone(total),
             accounting: self
                 .ledger

@@ -6,7 +6,8 @@ use proptest::prelude::{Rng as _, *};
 
 use super::*;
 use crate::aggregate::Window;
-use crate::aggregate::window::SECOND_NS;
+use crate::aggregate::stored::{Interrupted, StoredSlots};
+use crate::aggregate::window::{SECOND_NS, Size};
 use crate::endpoint::{OTHER, UNSEEN};
 use crate::exchange::{Outcome, StreamKind, Tally, Times};
 use crate::snapshot::EndpointSnapshot;
@@ -742,25 +743,53 @@ fn a_thousand_endpoints_with_full_windows_stay_within_their_memory() {
         value
     };
     let mut at_ns = SECOND_NS;
-    while at_ns < 27 * 3600 * SECOND_NS {
-        for _ in 0..EXCHANGES_PER_SLOT {
-            // A request in one segment, an answer in two.
-            let time_ns = lognormal(5 * MS, 0.4);
-            let mut ended = ended(Outcome::Answered, Some(200), at_ns, time_ns);
-            ended.times.arrival_ns = Some(at_ns - lognormal(8_000, 0.5));
-            ended.times.request_last_ns = at_ns;
-            ended.times.response_first_ns = Some(at_ns + time_ns * 9 / 10);
-            aggregate.opened(at_ns);
-            aggregate.ended(&ended, &ErrorRule::default());
+    let mut fill = |aggregate: &mut Aggregate, until_ns: u64| {
+        while at_ns < until_ns {
+            for _ in 0..EXCHANGES_PER_SLOT {
+                // A request in one segment, an answer in two.
+                let time_ns = lognormal(5 * MS, 0.4);
+                let mut ended = ended(Outcome::Answered, Some(200), at_ns, time_ns);
+                ended.times.arrival_ns = Some(at_ns - lognormal(8_000, 0.5));
+                ended.times.request_last_ns = at_ns;
+                ended.times.response_first_ns = Some(at_ns + time_ns * 9 / 10);
+                aggregate.opened(at_ns);
+                aggregate.ended(&ended, &ErrorRule::default());
+            }
+            at_ns += 10 * SECOND_NS;
         }
-        at_ns += 10 * SECOND_NS;
-    }
+    };
+    fill(&mut aggregate, 27 * 3600 * SECOND_NS);
     let bytes = aggregate.heap_bytes() + size_of::<Aggregate>();
     let running = aggregate.running_bytes() + size_of::<Aggregate>();
     assert!(
         1_000 * (bytes + running) < 45_000_000,
         "{bytes} bytes per endpoint, {running} of them again per snapshot"
     );
+
+    // What was remembered of earlier runs is a sum of its own, and nothing else is held twice.
+    let mut kept = StoredSlots::default();
+    let closed = Size::ALL.map(|size| {
+        aggregate
+            .closed_since(size, 0)
+            .map(move |(number, slot)| (size, *number, slot))
+    });
+    let running_hours = aggregate
+        .running_hours()
+        .map(|(number, slot)| (Size::TwoHours, number, slot));
+    for (size, number, slot) in closed.into_iter().flatten().chain(running_hours) {
+        assert!(kept.add(size, number, slot));
+    }
+    let until_ns = 27 * 3600 * SECOND_NS;
+    let interrupted = Interrupted {
+        started_ns: 0,
+        until_ns,
+        resumed_ns: until_ns,
+        ..Interrupted::default()
+    };
+    let mut restored = Aggregate::restored(Role::Server, &kept, &interrupted);
+    fill(&mut restored, 54 * 3600 * SECOND_NS);
+    let more = (restored.heap_bytes() + size_of::<Aggregate>()).saturating_sub(bytes);
+    assert!(more < 3_000, "{more} bytes more if there is a history");
 }
 
 #[test]

@@ -112,6 +112,7 @@ impl Scene {
             first_ns: seen.at_ns - seen.time_ns,
             tgid,
             tid: tgid,
+            said: crate::exchange::Said::default(),
         };
         let ended = Ended {
             outcome: Outcome::Answered,

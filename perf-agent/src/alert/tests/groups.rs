@@ -36,7 +36,7 @@ fn a_thousand_endpoints_that_fail_at_once_are_one_notification() {
             notification.alerts.len(),
             notification.more
         ),
-        ("shop", 50, 950)
+        ("shop", 500, 500)
     );
     for reading in &mut play.readings {
         reading.value = Some(10.0);

@@ -140,7 +140,7 @@ fn check(alerts: &[Alert], thresholds: &[Threshold], wall_ns: u64) -> Result<(),
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn whatever_the_figures_do_alerts_are_single_and_nobody_is_told_wrongly(steps in steps()) {
         let subjects: Vec<_> = (0..6).map(|number| {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::kept::Kept;
 use crate::ledger::{Accounting, LOSSES};
 use crate::source::{BackendReport, BlindSpot, HookReport, HookState, ProgramStats, Report};
 
@@ -32,6 +33,10 @@ pub struct Agent {
     pub programs: Vec<Program>,
     /// What is bounded, and how.
     pub limits: Limits,
+    /// The configuration that holds.
+    pub configuration: Configuration,
+    /// What is kept over a restart.
+    pub state: Kept,
 }
 
 /// The kernel.
@@ -363,6 +368,32 @@ pub struct Limits {
     pub capture_response_bytes: Option<u64>,
 }
 
+/// The configuration file.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Configuration {
+    /// Its path; null if there is none.
+    pub file: Option<String>,
+    /// When what holds was read.
+    #[schema(format = DateTime)]
+    pub read_at: String,
+    /// Why a newer version of it was refused; null if none was.
+    pub refused: Option<String>,
+    /// Sections that were changed and wait for the next start.
+    pub waits_for_restart: Vec<String>,
+}
+
+impl Configuration {
+    /// There is no file.
+    pub fn none() -> Self {
+        Self {
+            file: None,
+            read_at: super::timestamp(crate::clock::wall_ns()),
+            refused: None,
+            waits_for_restart: Vec::new(),
+        }
+    }
+}
+
 /// What is fixed since the start.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -376,7 +407,13 @@ pub struct Facts {
 
 impl Agent {
     /// The agent now.
-    pub fn new(facts: &Facts, accounting: &Accounting, programs: &[ProgramStats], own: Own) -> Self {
+    pub fn new(
+        facts: &Facts,
+        accounting: &Accounting,
+        programs: &[ProgramStats],
+        own: Own,
+        (configuration, state): (Configuration, Kept),
+    ) -> Self {
         let report = &facts.report;
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -392,6 +429,8 @@ impl Agent {
             own,
             programs: programs.iter().map(Program::from).collect(),
             limits: facts.limits,
+            configuration,
+            state,
         }
     }
 }

@@ -23,11 +23,12 @@ pub enum CustomReports {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CustomReport {
     /// The metric's name: letters, digits, `_`, `:`, `.`, `-`; at most 128. It begins with a letter, `_` or `:`.
+    #[schema(pattern = "^[A-Za-z_:][A-Za-z0-9_:.-]{0,127}$")]
     pub name: String,
     /// A finite number.
     pub value: f64,
     /// What it is measured in; at most 32 bytes. The first one stays.
-    #[schema(required = false)]
+    #[schema(required = false, max_length = 32)]
     pub unit: Option<String>,
     /// What tells it from others of the same name: at most 16, names as that of the metric, values of at most 128 bytes.
     #[schema(required = false)]

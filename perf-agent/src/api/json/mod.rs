@@ -3,19 +3,24 @@
 //! `null`, never 0.
 
 pub mod agent;
+pub mod alert;
 pub mod breakdown;
 pub mod custom;
 pub mod endpoint;
 pub mod function;
+pub mod health;
 pub mod http_cache;
+pub mod kept;
 pub mod network;
 pub mod performance;
+pub mod receiver;
 pub mod recommendation;
 pub mod request;
 pub mod service;
 pub mod stream;
 pub mod system;
 pub mod target;
+pub mod threshold;
 pub mod time;
 
 use serde::Serialize;

@@ -1,17 +1,17 @@
-//! Everything at a glance. The contract has parts that this version does not measure; their types are here, too, since
-//! they are in the document, and their fields are null.
-
-use std::collections::BTreeMap;
+//! Everything at a glance.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::alert::AlertCounts;
 use super::endpoint::{Concurrency, Endpoint};
 use super::stream::Streams;
 use super::time::ThroughputTrend;
 use super::{Summary, WindowName, mean_ms, measured, rounded, timestamp, total_ms};
 use crate::aggregate::Window;
+use crate::api::Decided;
 use crate::exchange::Class;
+use crate::resources::Resources;
 use crate::snapshot::Snapshot;
 use crate::targets::Sum;
 
@@ -57,13 +57,13 @@ pub struct Performance {
     pub cache: Option<CacheUse>,
     /// Use of databases by the services of this host; null if none was seen.
     pub database: Option<DatabaseUse>,
-    /// The host's resources; null: not measured.
+    /// The host's resources; null for a recording, and before they are known.
     pub system: Option<SystemUse>,
-    /// 0 to 100; null: not computed by this version.
+    /// The host's score, 0 to 100; null if nothing is known that it depends on.
     pub health_score: Option<f64>,
-    /// Advice; null: not given by this version.
+    /// Advice: the worst first, and of the same severity that with the largest gain; null where nobody decides.
     pub recommendations: Option<Vec<String>>,
-    /// Alerts; null: this version has none.
+    /// Alerts; null where nobody decides.
     pub alerts: Option<AlertCounts>,
     /// The endpoints of both roles, those with most requests first, at most 1000.
     pub endpoints: Vec<Endpoint>,
@@ -74,7 +74,7 @@ impl Performance {
     const ENDPOINTS: usize = 1000;
 
     /// Everything over one window.
-    pub fn new(snapshot: &Snapshot, window: Window) -> Self {
+    pub fn new(snapshot: &Snapshot, decided: Option<&Decided>, window: Window) -> Self {
         let view = snapshot.total.window(window, snapshot.at_ns);
         let spent = |class: Class| {
             let breakdown = view.breakdown.as_ref()?;
@@ -111,10 +111,15 @@ impl Performance {
             error_rate: view.error_rate().map(rounded),
             cache: asked(Class::Cache).map(|sum| CacheUse::new(&sum)),
             database: asked(Class::Database).map(|sum| DatabaseUse::new(&sum)),
-            system: None,
-            health_score: None,
-            recommendations: None,
-            alerts: None,
+            system: decided.and_then(|decided| SystemUse::of(decided.resources.as_deref()?)),
+            health_score: decided.and_then(|decided| decided.health.as_ref()?.host.score.map(f64::from)),
+            recommendations: decided.map(|decided| {
+                let recommendations = decided.recommendations.iter();
+                recommendations
+                    .map(|recommendation| recommendation.text.clone())
+                    .collect()
+            }),
+            alerts: decided.map(|decided| AlertCounts::of(&decided.alerts)),
             endpoints,
         }
     }
@@ -162,7 +167,7 @@ impl DatabaseUse {
     }
 }
 
-/// The host's resources. Not measured by this version.
+/// The host's resources.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct SystemUse {
     /// 0..1
@@ -171,11 +176,12 @@ pub struct SystemUse {
     pub memory_usage: f64,
 }
 
-/// Alerts. This version has none.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct AlertCounts {
-    /// Firing now.
-    pub active: u64,
-    /// Of them, per severity.
-    pub by_severity: BTreeMap<String, u64>,
+impl SystemUse {
+    /// `None` until both are known.
+    fn of(resources: &Resources) -> Option<Self> {
+        Some(Self {
+            cpu_usage: rounded(resources.host.cpu_usage?),
+            memory_usage: rounded(resources.host.memory_usage?),
+        })
+    }
 }

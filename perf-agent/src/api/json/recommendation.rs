@@ -5,32 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::threshold::SeverityName;
 use super::{WindowName, rounded, timestamp};
 use crate::advice;
-use crate::threshold::Severity;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = RecommendationSeverity)]
-pub enum SeverityName {
-    /// To be looked at.
-    Warning,
-    /// Much is lost, or will be soon.
-    Error,
-    /// At once.
-    Critical,
-}
-
-impl From<Severity> for SeverityName {
-    fn from(severity: Severity) -> Self {
-        match severity {
-            Severity::Warning => Self::Warning,
-            Severity::Error => Self::Error,
-            Severity::Critical => Self::Critical,
-        }
-    }
-}
 
 /// One figure that a recommendation follows from. Units are in the names; ratios are 0..1.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -118,6 +95,7 @@ mod tests {
     use super::*;
     use crate::aggregate::Window;
     use crate::process::ServiceKey;
+    use crate::threshold::Severity;
 
     #[test]
     fn a_recommendation_looks_as_in_the_contract() {

@@ -152,28 +152,6 @@ fn what_is_wrong_with_a_report_is_said_and_nothing_of_it_taken() {
 }
 
 #[test]
-fn a_browsers_page_cannot_report_unasked() {
-    let served = served(&Traffic::default(), true);
-    let body = r#"{"name": "a", "value": 1}"#;
-    let origin = ("origin", "https://evil.example");
-    assert_eq!(served.report(body, &[origin]).0, 415);
-    assert_eq!(served.report(body, &[origin, ("content-type", "text/plain")]).0, 415);
-    assert_eq!(
-        served
-            .report(body, &[origin, ("content-type", "application/json; charset=utf-8")])
-            .0,
-        202
-    );
-    assert_eq!(
-        served
-            .report(body, &[("content-type", "application/x-www-form-urlencoded")])
-            .0,
-        202,
-        "curl -d"
-    );
-}
-
-#[test]
 fn what_finds_no_place_is_counted() {
     let served = served(&Traffic::default(), true);
     let numbered = |from: u32, to: u32| {

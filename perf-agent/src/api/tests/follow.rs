@@ -155,6 +155,6 @@ fn what_cannot_be_followed_is_refused() {
     served.refuses(
         "/api/v1/stream?events=exchange,tea",
         400,
-        "parameter events is \"exchange,tea\": expected some of exchange, stream, second, with commas",
+        "parameter events is \"exchange,tea\": expected some of alert, exchange, stream, second, with commas",
     );
 }

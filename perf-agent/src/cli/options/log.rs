@@ -23,7 +23,7 @@ pub struct LogOptions {
 
 /// Log levels as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogLevel {
+pub enum LogLevel {
     /// What ends the agent.
     Error,
     /// What costs data or is not as it should be.
@@ -68,15 +68,19 @@ impl LogOptions {
     }
 }
 
-/// The file's level counts from here on, unless one was typed.
-pub fn set_level(file: &File, faults: &mut Faults) {
-    let Some(text) = &file.log.level else { return };
-    match LogLevel::from_str(text, true) {
-        Ok(level) => {
-            if let Some(Err(error)) = LEVEL.get().map(|handle| handle.reload(level.filter())) {
-                tracing::warn!(%error, "cannot change the log level");
-            }
+impl LogLevel {
+    /// The file's level.
+    pub(in crate::cli) fn of(file: &File, faults: &mut Faults) -> Self {
+        let Some(text) = &file.log.level else { return Self::Info };
+        let level = Self::from_str(text, true);
+        let expected = |_unknown| format!("log.level {text}: expected error, warn, info, debug or trace");
+        faults.take(level.map_err(expected)).unwrap_or(Self::Info)
+    }
+
+    /// It counts from here on, unless one was typed.
+    pub(in crate::cli) fn set(self) {
+        if let Some(Err(error)) = LEVEL.get().map(|handle| handle.reload(self.filter())) {
+            tracing::warn!(%error, "cannot change the log level");
         }
-        Err(_unknown) => faults.add(format!("log.level {text}: expected error, warn, info, debug or trace")),
     }
 }

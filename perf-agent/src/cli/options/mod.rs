@@ -2,8 +2,11 @@
 //! says: what was typed wins. Reading them collects every fault instead of stopping at the first.
 
 mod capture;
+mod decisions;
 mod log;
+mod receivers;
 mod serve;
+mod state;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -16,9 +19,13 @@ use std::time::Duration;
 use clap::Args;
 
 pub use capture::CaptureOptions;
-pub use log::{LogOptions, set_level};
+pub(super) use decisions::settings as decisions;
+pub use log::{LogLevel, LogOptions};
+pub(super) use receivers::receivers;
 pub use serve::ServeOptions;
+pub use state::StateOptions;
 pub use statistics::CoreOptions;
+pub(super) use statistics::statsd;
 
 use super::Failure;
 use crate::config::scalar::Scalar;
@@ -45,11 +52,15 @@ impl Faults {
     /// # Errors
     /// [`Failure::Usage`] with every fault.
     pub fn none_or<T>(self, value: T) -> Result<T, Failure> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(Failure::Usage(self.0))
-        }
+        self.into_result(value).map_err(Failure::Usage)
+    }
+
+    /// The value, if nothing was wrong.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn into_result<T>(self, value: T) -> Result<T, Vec<String>> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 }
 

@@ -8,8 +8,10 @@ use super::{Faults, Meant};
 use crate::aggregate::ErrorRule;
 use crate::config::CoreSettings;
 use crate::config::scalar::Scalar;
-use crate::config::sections::{Errors, File};
+use crate::config::sections::{CustomMetrics, Errors, File, RequestsSection};
 use crate::endpoint::{RouteError, Routes};
+use crate::request_log::{RequestLogSettings, Wanted};
+use crate::statsd::StatsdSettings;
 
 /// What the statistics keep.
 #[derive(Args, Clone, Debug, Default)]
@@ -63,8 +65,51 @@ impl CoreOptions {
             request_log: request_log.unwrap_or_default() as usize,
             routes: patterns,
             errors: error_rule(&file.errors, faults),
+            requests: requests(&file.requests, faults),
         }
     }
+}
+
+/// What is read of single requests.
+fn requests(section: &RequestsSection, faults: &mut Faults) -> RequestLogSettings {
+    let settings = RequestLogSettings {
+        user_header: section.user_header.clone().filter(|name| !name.is_empty()),
+        headers: section.headers.clone(),
+        trusted_proxies: section.trusted_proxies.clone(),
+        query_values: section.query_values.clone(),
+    };
+    let checked = Wanted::new(&settings).map_err(|error| format!("requests: {error}"));
+    faults.take(checked);
+    settings
+}
+
+/// Where StatsD datagrams are taken.
+pub(in crate::cli) fn statsd(section: &CustomMetrics, faults: &mut Faults) -> StatsdSettings {
+    let address = section.statsd_address.as_deref().filter(|text| !text.is_empty());
+    let udp = address.and_then(|text| {
+        let read = text.parse().map_err(|_no_address| {
+            format!("custom_metrics.statsd_address {text}: expected ADDR:PORT, such as 127.0.0.1:8125")
+        });
+        faults.take(read)
+    });
+    let settings = StatsdSettings {
+        udp,
+        unix: section
+            .statsd_socket
+            .clone()
+            .filter(|path| !path.as_os_str().is_empty()),
+        other_hosts: section.statsd_anywhere.unwrap_or(false),
+    };
+    if let Some(address) = settings
+        .udp
+        .filter(|udp| !settings.other_hosts && !udp.ip().to_canonical().is_loopback())
+    {
+        faults.add(format!(
+            "custom_metrics.statsd_address {address}: everybody who reaches it could report; say \
+             custom_metrics.statsd_anywhere = true as well, or take a loopback address"
+        ));
+    }
+    settings
 }
 
 fn error_rule(section: &Errors, faults: &mut Faults) -> ErrorRule {

@@ -1,6 +1,6 @@
 use clap::Parser;
 
-use super::super::run::{RunOptions, RunSettings};
+use super::super::run::{Fixed, RunOptions, RunSettings};
 use super::super::{Cli, Command};
 use super::*;
 use crate::api::listen::Listen;
@@ -14,7 +14,9 @@ fn run(arguments: &[&str]) -> (CaptureSettings, CoreSettings, ServeSettings, Vec
     };
     let mut faults = Faults::default();
     let settings = run.options.settings(&File::default(), &mut faults);
-    let RunSettings { capture, core, serve } = settings;
+    let RunSettings {
+        capture, core, serve, ..
+    } = settings;
     (capture, core, serve, faults.0)
 }
 
@@ -122,7 +124,10 @@ fn the_documented_file_says_what_holds_without_it() {
         assert_eq!(faults.0, [""; 0]);
         settings
     };
-    assert_eq!(settings(file::DEFAULT), settings(""));
+    let (documented, usual) = (settings(file::DEFAULT), settings(""));
+    assert_eq!(documented.differs(&Fixed::of(&usual)), [""; 0]);
+    assert_eq!(documented.decisions, usual.decisions);
+    assert_eq!((documented.receivers.len(), documented.log), (0, usual.log));
 }
 
 #[test]
@@ -165,7 +170,6 @@ fn a_fault_of_the_file_names_its_key() {
     let mut faults = Faults::default();
     RunOptions::default().settings(&file, &mut faults);
     let expected = [
-        "log.level loud: expected",
         "limits.ring_bytes 5000: must be a power of two",
         "observe.backend magic: expected",
         "observe.pids 0: expected",
@@ -173,6 +177,7 @@ fn a_fault_of_the_file_names_its_key() {
         "limits.max_connections 3: expected",
         "routes.patterns c: must begin with /",
         "errors.statuses 600-700: expected a range",
+        "log.level loud: expected",
     ];
     assert_eq!(faults.0.len(), expected.len(), "{:#?}", faults.0);
     for (fault, expected) in faults.0.iter().zip(expected) {

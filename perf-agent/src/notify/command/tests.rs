@@ -124,6 +124,6 @@ fn faults_name_the_field() {
     );
     assert_eq!(
         fault(&["/sh"], Duration::ZERO),
-        "timeout: it is more than 0 and at most 5 min"
+        "deadline: it is more than 0 and at most 5 min"
     );
 }

@@ -244,7 +244,7 @@ fn faults_name_the_field() {
         "headers: \"a b\" is no header's name"
     );
     let fault = faulty(|settings| settings.deadline = Duration::ZERO);
-    assert_eq!(fault.to_string(), "timeout: it is between 100 ms and 2 min");
+    assert_eq!(fault.to_string(), "deadline: it is between 100 ms and 2 min");
     let fault = faulty(|settings| settings.ca_file = Some("ca.pem".into()));
     assert_eq!(fault.to_string(), "ca_file: ca.pem is no absolute path");
     let fault = faulty(|settings| {

@@ -7,7 +7,7 @@ use crate::notify::text::clip;
 use crate::threshold::{Severity, Subject};
 
 /// Largest notification on disk and in memory, bytes.
-pub(crate) const BYTES: usize = 64 * 1024;
+pub(crate) const BYTES: usize = 512 * 1024;
 /// Longest text in it, bytes; of one that is too large, [`SHORT`].
 const TEXT: usize = 4 * 1024;
 const SHORT: usize = 256;

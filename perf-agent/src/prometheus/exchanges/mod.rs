@@ -17,7 +17,7 @@ use self::sorts::{SORTS, Sort, labels, sort_of};
 pub(super) use self::sorts::{address, service};
 use super::buckets::{FINE_NS, ROUGH_NS};
 use super::model::{Definition, EXEMPLAR_CHARS, Exemplar, Families, Labels, REQUEST_ID, Value};
-use crate::aggregate::{Distribution, Window, WindowView};
+use crate::aggregate::{Distribution, WindowView};
 use crate::exchange::{Class, Outcome};
 use crate::snapshot::{EndpointSnapshot, Snapshot};
 
@@ -43,7 +43,10 @@ pub(super) fn add(snapshot: &Snapshot, families: &mut Families) {
     }
     let mut of_endpoints = HashMap::new();
     for endpoint in &snapshot.endpoints {
-        let view = endpoint.window(Window::Start, snapshot.at_ns);
+        // One that is only remembered of earlier runs has no series.
+        let Some(view) = endpoint.aggregate.since_agent_start(snapshot.at_ns) else {
+            continue;
+        };
         if view.requests == 0 && view.in_flight == 0 {
             continue;
         }

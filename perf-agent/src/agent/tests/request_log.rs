@@ -5,9 +5,9 @@ use std::sync::Arc;
 use fluke_hpack::Encoder;
 use proptest::prelude::*;
 
-use super::{REDACTED, RequestLogSettings, Wanted};
 use crate::exchange::Role;
 use crate::pipeline::{self, Pipeline};
+use crate::request_log::{REDACTED, RequestLogSettings, VALUE_BYTES, Wanted};
 use crate::snapshot::{LoggedExchange, RequestLog};
 use crate::statistics;
 use crate::synthetic::{End, Traffic, data};
@@ -287,7 +287,7 @@ proptest! {
             for exchange in &logged(&settings(), &request).recent {
                 let values = exchange.attributes.iter().map(|(_, value)| value).chain(&exchange.user_id);
                 for value in values {
-                    prop_assert!(value.len() <= super::VALUE_BYTES && !value.contains(char::is_control));
+                    prop_assert!(value.len() <= VALUE_BYTES && !value.contains(char::is_control));
                 }
                 prop_assert!(exchange.query.len() <= 16 && exchange.attributes.len() <= 5);
             }
