@@ -7,6 +7,9 @@
 //! several kernels.
 
 mod cases;
+mod configuration;
+mod contract;
+mod decisions;
 mod filters;
 mod functions;
 mod grpc;

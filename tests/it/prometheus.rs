@@ -12,6 +12,7 @@ use perf_agent_tests::prometheus::{Histograms, Prometheus, encoded, promtool};
 use perf_agent_tests::python::Server;
 use perf_agent_tests::rows::{At, Role};
 use perf_agent_tests::{need, wait};
+use serde_json::Value;
 
 /// Of a native quantile (2.6 %) and of the agent's own (0.4 %).
 const NATIVE: f64 = 0.03;
@@ -76,30 +77,16 @@ fn prometheus_sees_what_the_agent_does() {
     let native = Prometheus::start(Histograms::Native, agent.api().port());
     let classic = Prometheus::start(Histograms::Classic, agent.api().port());
     let port = server.port();
-    let labels = format!("service_name=~\"python.*\",server_port=\"{port}\",http_route=\"/work\"");
-    let all = format!("server_port=\"{port}\"");
     let both = [&native, &classic];
-    let seen = |requests: u64| {
-        for prometheus in both {
-            wait::settle(wait::SETTLE, "all requests are scraped", || {
-                let told = prometheus.value(&format!("sum(http_server_requests_total{{{all}}})"));
-                if told == Some(requests as f64) {
-                    Ok(())
-                } else {
-                    Err(format!("{told:?} of {requests}"))
-                }
-            });
-        }
-    };
+    let requests = CONNECTIONS * REQUESTS;
 
     load(port, 1);
-    let requests = CONNECTIONS * REQUESTS;
-    seen(requests);
-    let between = both.map(|prometheus| prometheus.value("time()").expect("a number"));
+    all_are_scraped(&both, port, requests);
+    let between = both.map(|prometheus| prometheus.value("vector(time())").expect("a number"));
     load(port, 2);
-    seen(2 * requests);
+    all_are_scraped(&both, port, 2 * requests);
     for (prometheus, at) in both.into_iter().zip(between) {
-        let total = format!("sum(http_server_requests_total{{{all}}}");
+        let total = format!("sum(http_server_requests_total{{server_port=\"{port}\"}}");
         let second = prometheus.value(&format!("{total}) - {total} @ {at:.3})"));
         assert_eq!(second, Some(requests as f64), "the second load");
     }
@@ -112,28 +99,60 @@ fn prometheus_sees_what_the_agent_does() {
     let count = whole(&work["response_time_ms"]["count"]);
     assert_eq!(count, 2 * CONNECTIONS * (REQUESTS - MISSING));
     for prometheus in both {
-        assert_eq!(prometheus.value("up{job=\"perf-agent\"}"), Some(1.0));
-        let of_status = |status: &str| {
-            prometheus.value(&format!(
-                "sum(http_server_requests_total{{{all},http_response_status_code=\"{status}\"}})"
-            ))
-        };
-        assert_eq!(
-            (of_status("200"), of_status("404")),
-            (Some(count as f64), Some((2 * CONNECTIONS * MISSING) as f64))
-        );
-        let not_found = prometheus.value(&format!("sum(http_server_client_errors_total{{{all}}})"));
-        assert_eq!(not_found, Some((2 * CONNECTIONS * MISSING) as f64));
-        let resets = prometheus.value(&format!("sum(resets(http_server_requests_total{{{all}}}[5m]))"));
-        assert_eq!(resets, Some(0.0));
+        counts_agree(prometheus, port, count);
     }
+    let labels = format!("service_name=~\"python.*\",server_port=\"{port}\",http_route=\"/work\"");
+    times_agree(&native, &classic, &labels, work);
+    exemplars_lead_to_requests(&classic, &labels, &agent);
+    steady(port, &both);
+    lint(&agent);
+    agent.stop();
+}
 
+/// Waits until each has seen so many.
+#[track_caller]
+fn all_are_scraped(all: &[&Prometheus], port: u16, requests: u64) {
+    for prometheus in all {
+        wait::settle(wait::SETTLE, "all requests are scraped", || {
+            let told = prometheus.value(&format!("sum(http_server_requests_total{{server_port=\"{port}\"}})"));
+            if told == Some(requests as f64) {
+                Ok(())
+            } else {
+                Err(format!("{told:?} of {requests}"))
+            }
+        });
+    }
+}
+
+/// `count` requests were answered, and the others of both loads not found.
+#[track_caller]
+fn counts_agree(prometheus: &Prometheus, port: u16, count: u64) {
+    let all = format!("server_port=\"{port}\"");
+    assert_eq!(prometheus.value("up{job=\"perf-agent\"}"), Some(1.0));
+    let of_status = |status: &str| {
+        prometheus.value(&format!(
+            "sum(http_server_requests_total{{{all},http_response_status_code=\"{status}\"}})"
+        ))
+    };
+    assert_eq!(
+        (of_status("200"), of_status("404")),
+        (Some(count as f64), Some((2 * CONNECTIONS * MISSING) as f64))
+    );
+    let not_found = prometheus.value(&format!("sum(http_server_client_errors_total{{{all}}})"));
+    assert_eq!(not_found, Some((2 * CONNECTIONS * MISSING) as f64));
+    let resets = prometheus.value(&format!("sum(resets(http_server_requests_total{{{all}}}[5m]))"));
+    assert_eq!(resets, Some(0.0));
+}
+
+/// Sums are the same, and quantiles as near as the kind of histogram allows.
+#[track_caller]
+fn times_agree(native: &Prometheus, classic: &Prometheus, labels: &str, work: &Value) {
     let sum = number(&work["response_time_ms"]["sum"]) / 1e3;
-    let mean = native.value(&format!(
+    let told = native.value(&format!(
         "histogram_sum(http_server_request_duration_seconds{{{labels}}})"
     ));
     near(
-        mean.expect("a native histogram"),
+        told.expect("a native histogram"),
         sum,
         1e-9,
         "sum of the native histogram",
@@ -148,7 +167,7 @@ fn prometheus_sees_what_the_agent_does() {
     let told = native.value(&format!(
         "histogram_count(http_server_request_duration_seconds{{{labels}}})"
     ));
-    assert_eq!(told, Some(count as f64));
+    assert_eq!(told, Some(number(&work["response_time_ms"]["count"])));
     for (quantile, field) in [("0.5", "median"), ("0.9", "p90"), ("0.95", "p95"), ("0.99", "p99")] {
         let expected = number(&work["response_time_ms"][field]);
         let ask = |prometheus: &Prometheus, series: &str| {
@@ -158,8 +177,8 @@ fn prometheus_sees_what_the_agent_does() {
                 .value(&expression)
                 .unwrap_or_else(|| panic!("nothing for {expression}"))
         };
-        let exact = ask(&native, "");
-        let rough = ask(&classic, "_bucket");
+        let exact = ask(native, "");
+        let rough = ask(classic, "_bucket");
         eprintln!("{quantile}: {expected:.3} ms, native {exact:.3} ms, classic {rough:.3} ms");
         near(exact, expected, NATIVE, &format!("native quantile {quantile}"));
         let (lowest, highest) = bucket(expected);
@@ -168,32 +187,45 @@ fn prometheus_sees_what_the_agent_does() {
             "classic quantile {quantile}: {rough} beside {lowest} to {highest}"
         );
     }
+}
 
+/// The newest one is a request that the agent's log has.
+#[track_caller]
+fn exemplars_lead_to_requests(classic: &Prometheus, labels: &str, agent: &Agent) {
     let path = format!(
         "/api/v1/query_exemplars?query={}&start=0&end=4000000000",
         encoded(&format!("http_server_request_duration_seconds_bucket{{{labels}}}"))
     );
     let answer = classic.ask(&path);
-    let ids: Vec<&str> = answer
+    let exemplars: Vec<&Value> = answer
         .as_array()
         .into_iter()
         .flatten()
         .flat_map(|series| series["exemplars"].as_array().into_iter().flatten())
-        .filter_map(|exemplar| exemplar["labels"]["request_id"].as_str())
         .collect();
+    let id = |exemplar: &Value| exemplar["labels"]["request_id"].as_str().unwrap_or_default().to_owned();
     assert!(
-        !ids.is_empty() && ids.iter().all(|id| id.starts_with("load-")),
+        exemplars.iter().all(|exemplar| id(exemplar).starts_with("load-")),
         "{answer}"
     );
-    let found = agent.api().get(&format!("/api/v1/requests?id={}", ids[0]));
+    // The log does not reach back to the oldest ones.
+    let newest = exemplars
+        .iter()
+        .max_by(|a, b| number(&a["timestamp"]).total_cmp(&number(&b["timestamp"])));
+    let newest = newest.expect("there are exemplars");
+    let found = agent.api().get(&format!("/api/v1/requests?id={}", id(newest)));
+    let found = &found["requests"][0];
+    assert_eq!(found["request_id"], id(newest), "an exemplar leads to its request");
+    let value: f64 = newest["value"]
+        .as_str()
+        .expect("a number as text")
+        .parse()
+        .expect("a number");
     assert_eq!(
-        found["requests"][0]["request_id"], ids[0],
-        "an exemplar leads to its request"
+        (&found["path"], value > 0.001),
+        (&Value::from("/work"), true),
+        "{newest}"
     );
-
-    steady(port, &both);
-    lint(&agent);
-    agent.stop();
 }
 
 /// Ten seconds of a load of one request after the other, and the rate that each Prometheus sees in the last eight.

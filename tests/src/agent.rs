@@ -26,6 +26,8 @@ pub struct Agent {
 pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(need::agent_binary().expect("the test said that it needs the agent"));
     command.args(arguments);
+    // Several of them run at once, and none is to find what another one left behind.
+    command.env("PERF_AGENT_STATE_DIRECTORY", "");
     command
 }
 

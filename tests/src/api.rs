@@ -56,6 +56,19 @@ impl Api {
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body}"))
     }
 
+    /// The JSON that a POST of this body is answered with.
+    ///
+    /// # Panics
+    /// If the answer is not of the 200s, with JSON.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &str) -> Value {
+        let answer = Connection::tcp(self.address).and_then(|mut api| api.request("POST", path, body.as_bytes()));
+        let reply = answer.unwrap_or_else(|error| panic!("cannot post to {path}: {error}"));
+        let said = String::from_utf8_lossy(&reply.body);
+        assert_eq!(reply.status / 100, 2, "POST {path}: {said}");
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("POST {path}: {error}: {said}"))
+    }
+
     /// Every endpoint since start.
     ///
     /// # Panics

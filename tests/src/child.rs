@@ -30,7 +30,16 @@ pub struct Said {
 /// # Panics
 /// If it cannot be started or does not end in time.
 #[track_caller]
-pub fn run(mut command: Command) -> Said {
+pub fn run(command: Command) -> Said {
+    run_within(END, command)
+}
+
+/// The same for one that takes longer.
+///
+/// # Panics
+/// If it cannot be started or does not end in time.
+#[track_caller]
+pub fn run_within(deadline: Duration, mut command: Command) -> Said {
     let directory = Workdir::new();
     let files = ["out", "error"].map(|name| directory.join(name));
     let [out, error] = files
@@ -44,7 +53,8 @@ pub fn run(mut command: Command) -> Said {
         log: files[1].clone(),
         ended: None,
     };
-    let code = child.wait().code();
+    let what = format!("{} ends", child.name);
+    let code = wait::wait_until(deadline, &what, || child.try_wait()).code();
     let [out, error] = files.map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned());
     Said { code, out, error }
 }

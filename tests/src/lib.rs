@@ -21,6 +21,7 @@ pub mod need;
 pub mod nginx;
 pub mod prometheus;
 pub mod python;
+pub mod receiver;
 pub mod rows;
 pub mod server;
 pub mod socket;

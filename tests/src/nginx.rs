@@ -111,8 +111,11 @@ impl Nginx {
 }
 
 /// Waits until somebody listens; connects and closes, which is no exchange.
+///
+/// # Panics
+/// If the server ends, or does not listen in time.
 #[track_caller]
-pub(crate) fn wait_for_port(child: &mut Child, port: u16) {
+pub fn wait_for_port(child: &mut Child, port: u16) {
     wait::wait_until(wait::START, "a server listens", || {
         assert!(child.try_wait().is_none(), "the server ended instead of listening");
         std::net::TcpStream::connect(("127.0.0.1", port)).ok()

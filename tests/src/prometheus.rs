@@ -1,5 +1,6 @@
 //! A Prometheus of the test's own, and what it knows.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -132,12 +133,13 @@ impl Prometheus {
 
 /// As a part of a query.
 pub fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            _ = write!(encoded, "%{byte:02X}"); // a string takes anything
         }
-        encoded
-    })
+    }
+    encoded
 }
