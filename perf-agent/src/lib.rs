@@ -33,6 +33,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decide;
+mod disk;
 pub mod functions;
 pub mod history;
 pub mod host;

@@ -13,6 +13,9 @@
 //! fires, its group is not resolved. A group that has been firing for as long as an escalation says is told to its receivers
 //! once, unless they know of it already, and its resolution is, too. Any two notifications of a group to a receiver are at
 //! least `group_interval` apart.
+//!
+//! A receiver that lists all is told every alert, and also when one that it was told of is hidden: then the notification
+//! does not list it any more, and the receiver forgets it. It was not resolved, so it is not said to be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -55,6 +58,11 @@ pub struct Receiver {
     pub name: String,
     /// Milder alerts are not told.
     pub min_severity: Severity,
+    /// It is told by escalation only.
+    pub only_escalated: bool,
+    /// It groups and repeats by itself, so it is told of every alert, up to [`Notification::ALL`] of a group, and that one
+    /// is hidden: each notification has all that it is to know of.
+    pub lists_all: bool,
 }
 
 /// Whom to tell of what nobody resolves.
@@ -77,7 +85,15 @@ impl Settings {
     /// Is an alert to be told to a receiver at once?
     fn is_direct(&self, name: &str, alert: &Alert) -> bool {
         let mut receivers = self.receivers.iter();
-        receivers.any(|receiver| receiver.name == name && alert.severity >= receiver.min_severity)
+        receivers.any(|receiver| {
+            receiver.name == name && !receiver.only_escalated && alert.severity >= receiver.min_severity
+        })
+    }
+
+    /// Is it to know of everything?
+    fn lists_all(&self, name: &str) -> bool {
+        let mut receivers = self.receivers.iter();
+        receivers.any(|receiver| receiver.name == name && receiver.lists_all)
     }
 
     /// Is it to be told of what has been firing since this moment?
@@ -178,7 +194,8 @@ impl Groups {
                 let told = told_mut(&mut state.told, receiver);
                 let decided = told.decide(settings, &now, state.since_wall_ns);
                 if let Some((reason, firing)) = decided {
-                    notifications.push(told.tell(name, reason, &firing, &now, &resolved));
+                    let all = settings.lists_all(receiver);
+                    notifications.push(told.tell(name, reason, &firing, &now, all, &resolved));
                 }
             }
             state.told.retain(|told| !told.is_over(settings, wall_ns));
@@ -215,6 +232,12 @@ impl<'a> Now<'a> {
             wall_ns,
         }
     }
+
+    /// Is what was told of an alert still so? To one that lists `all`, what is hidden is over.
+    fn holds(&self, id: &str, all: bool) -> bool {
+        let hidden = self.firing.get(id);
+        hidden.is_some_and(|hidden| !(all && *hidden))
+    }
 }
 
 impl Told {
@@ -226,6 +249,7 @@ impl Told {
         since_wall_ns: Option<u64>,
     ) -> Option<(Reason, Vec<&'a Alert>)> {
         let wall_ns = now.wall_ns;
+        let all = settings.lists_all(&self.receiver);
         let after = |duration: Duration| self.told_wall_ns.is_none_or(|told| is_over(told, duration, wall_ns));
         let may_tell = after(settings.group_interval);
         let repeats = after(settings.repeat_interval.max(settings.group_interval));
@@ -254,19 +278,24 @@ impl Told {
         let hides = |id: &&String| now.firing.get(id.as_str()) == Some(&true);
         let hidden: Vec<String> = self.alerts.iter().filter(hides).cloned().collect();
         self.hidden.extend(hidden);
-        let still = self.alerts.iter().any(|id| now.firing.contains_key(id.as_str()));
-        if self.escalated {
+        let still = self.alerts.iter().any(|id| now.holds(id, all));
+        if self.escalated && !all {
             let is_resolved = now.shown.is_empty() && !still;
             return (is_resolved && may_tell).then(|| (Reason::Resolved, Vec::new()));
         }
-        let came = direct
+        let listed = if self.escalated { now.shown.clone() } else { direct };
+        let came = listed
             .iter()
             .any(|alert| !self.alerts.contains(&alert.id) || self.hidden.contains(&alert.id));
-        let went = self.alerts.iter().any(|id| !now.firing.contains_key(id.as_str()));
-        match (came || went, direct.is_empty()) {
-            (true, false) => may_tell.then_some((Reason::Changed, direct)),
-            (true, true) => (!still && may_tell).then_some((Reason::Resolved, direct)),
-            (false, false) => repeats.then_some((Reason::Repeated, direct)),
+        let went = self.alerts.iter().any(|id| !now.holds(id, all));
+        match (came || went, listed.is_empty()) {
+            (true, false) => may_tell.then_some((Reason::Changed, listed)),
+            (true, true) => {
+                let fires = self.alerts.iter().any(|id| now.holds(id, false));
+                let reason = if fires { Reason::Changed } else { Reason::Resolved };
+                (!still && may_tell).then_some((reason, listed))
+            }
+            (false, false) => repeats.then_some((Reason::Repeated, listed)),
             (false, true) => None,
         }
     }
@@ -278,11 +307,13 @@ impl Told {
         reason: Reason,
         firing: &[&Alert],
         now: &Now<'_>,
+        all: bool,
         resolved: &impl Fn(&str) -> Option<&'a Alert>,
     ) -> Notification {
         let (mut alerts, mut more) = (Vec::new(), 0);
+        let most = if all { Notification::ALL } else { Notification::ALERTS };
         let mut list = |alert: &Alert| {
-            if alerts.len() < Notification::ALERTS {
+            if alerts.len() < most {
                 alerts.push(alert.clone());
             } else {
                 more += 1;
@@ -293,8 +324,7 @@ impl Told {
         }
         let mut gone = 0;
         self.alerts.retain(|id| {
-            let is_firing = now.firing.contains_key(id.as_str());
-            if !is_firing {
+            if !now.firing.contains_key(id.as_str()) {
                 match resolved(id) {
                     Some(alert) if alert.is_hidden() => {}
                     Some(alert) => list(alert),
@@ -302,7 +332,7 @@ impl Told {
                     None => gone += 1,
                 }
             }
-            is_firing
+            now.holds(id, all)
         });
         self.alerts.extend(firing.iter().map(|alert| alert.id.clone()));
         let shows = |id: &String| now.firing.get(id.as_str()) == Some(&true);

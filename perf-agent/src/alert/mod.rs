@@ -114,7 +114,7 @@ pub struct Notification {
     /// Why now.
     pub reason: Reason,
     /// The alerts of the group that fire, worst first, and those resolved since the last notification. At most
-    /// [`Notification::ALERTS`].
+    /// [`Notification::ALERTS`]; for a receiver that lists all, [`Notification::ALL`].
     pub alerts: Vec<Alert>,
     /// Alerts that are not listed.
     pub more: u64,
@@ -122,7 +122,9 @@ pub struct Notification {
 
 impl Notification {
     /// Alerts that one notification lists.
-    pub const ALERTS: usize = 500;
+    pub const ALERTS: usize = 50;
+    /// Those of one to a receiver that is to know of all.
+    pub const ALL: usize = 2_000;
 
     /// One that shows whether a receiver can be reached.
     pub fn test(receiver: &str, wall_ns: u64) -> Self {

@@ -189,16 +189,37 @@ pub struct Silences {
     /// By id.
     all: BTreeMap<String, Silence>,
     made: u64,
+    /// Ids of those that were forgotten since somebody asked for them.
+    forgotten: Vec<String>,
 }
 
 impl Silences {
-    /// Those of an earlier run.
-    pub fn restore(&mut self, silences: Vec<Silence>) {
+    /// Those of an earlier run. If there are too many, those that end first are forgotten.
+    pub fn restore(&mut self, mut silences: Vec<Silence>) {
+        silences.sort_by_key(|silence| std::cmp::Reverse(silence.ends_wall_ns));
         for silence in silences {
+            if self.all.contains_key(&silence.id) {
+                continue;
+            }
             if self.all.len() < SILENCES {
                 self.all.insert(silence.id.clone(), silence);
+            } else {
+                self.forgotten.push(silence.id);
             }
         }
+    }
+
+    /// Ids of those that were forgotten since this was asked last: nobody needs to keep them any more.
+    pub fn take_forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Forgets those that end up to this moment.
+    fn forget(&mut self, ended_wall_ns: u64) {
+        let over = self
+            .all
+            .extract_if(.., |_, silence| silence.ends_wall_ns <= ended_wall_ns);
+        self.forgotten.extend(over.map(|(id, _)| id));
     }
 
     /// All, the one that ends last first.
@@ -222,7 +243,7 @@ impl Silences {
         let silence = draft.check(self.free_id(wall_ns), wall_ns)?;
         if self.all.len() >= SILENCES {
             // Those that are over are of no use to anybody but the curious.
-            self.all.retain(|_, silence| wall_ns < silence.ends_wall_ns);
+            self.forget(wall_ns);
         }
         if self.all.len() >= SILENCES {
             let problem = format!("there are {SILENCES} silences already");
@@ -257,8 +278,9 @@ impl Silences {
 
     /// Forgets those that have been over for a day, and says of each alert which silence hides it: the one that ends last.
     pub(super) fn apply<'a>(&mut self, alerts: impl Iterator<Item = &'a mut Alert>, wall_ns: u64) {
-        self.all
-            .retain(|_, silence| wall_ns < silence.ends_wall_ns.saturating_add(KEPT_NS));
+        if let Some(ended_wall_ns) = wall_ns.checked_sub(KEPT_NS) {
+            self.forget(ended_wall_ns);
+        }
         let mut in_force = self.all();
         in_force.retain(|silence| silence.is_in_force(wall_ns));
         for alert in alerts {

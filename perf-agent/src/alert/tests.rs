@@ -115,6 +115,8 @@ fn settings(receivers: &[(&str, Severity)]) -> Settings {
             .map(|(name, min_severity)| Receiver {
                 name: (*name).to_owned(),
                 min_severity: *min_severity,
+                only_escalated: false,
+                lists_all: false,
             })
             .collect(),
         ..Settings::default()

@@ -29,6 +29,11 @@ impl Table {
     }
 }
 
+/// Writes or (for `None`) removes one row.
+pub(super) fn keep(store: &mut Store, table: Table, row: (String, Option<Vec<u8>>)) {
+    store.change(table.name(), &[row]);
+}
+
 fn json(value: &impl Serialize) -> Vec<u8> {
     // Plain structs of texts and numbers.
     serde_json::to_vec(value).unwrap_or_default()
@@ -140,11 +145,9 @@ pub(super) fn of_silence(silence: &Silence) -> Vec<u8> {
     })
 }
 
-/// Silences, the one that ends last first.
+/// Silences.
 pub(super) fn silences(store: &Store) -> Vec<Silence> {
-    let mut kept = read::<KeptSilence>(store, Table::Silences);
-    kept.sort_by_key(|kept| std::cmp::Reverse(kept.ends_wall_ns));
-    let kept = kept.into_iter();
+    let kept = read::<KeptSilence>(store, Table::Silences).into_iter();
     kept.filter_map(|kept| {
         // A silence of which a condition is not known would silence more than was meant.
         let matchers = kept.matchers.into_iter().map(|(field, value)| {

@@ -29,7 +29,7 @@ use crate::clock;
 use crate::custom;
 use crate::health::{self, Report};
 use crate::host::Reader;
-use crate::notify::Notifier;
+use crate::notify::{self, Notifier};
 use crate::resources::{Reading, Resources, Trends};
 use crate::store::Store;
 use crate::threshold::{Draft, Observed, Threshold};
@@ -115,7 +115,7 @@ impl Decider {
         });
         if let Some(notifier) = &plan.notifier {
             let receivers = notifier.state().receivers.into_iter();
-            let forgetful = receivers.filter(|receiver| receiver.kind == "alertmanager");
+            let forgetful = receivers.filter(|receiver| notify::receiver::lists_all(receiver.kind));
             let forgetful: Vec<_> = forgetful.map(|receiver| receiver.name).collect();
             for reminder in judge.reminders(&forgetful, clock::wall_ns()) {
                 notifier.send(reminder);

@@ -47,6 +47,15 @@ impl Rules {
         }
     }
 
+    /// What an earlier run kept could be read only now. What was made meanwhile is newer.
+    pub(super) fn come_late(&mut self, store: &Store) {
+        for threshold in kept::thresholds(store) {
+            if self.made.len() < MOST {
+                self.made.entry(threshold.id.clone()).or_insert(threshold);
+            }
+        }
+    }
+
     /// The configuration was read again.
     pub(super) fn set_file(&mut self, file: FileRules) {
         self.file = file;
@@ -88,9 +97,7 @@ impl Rules {
         }
         draft.id = Some(id.to_owned());
         let threshold = draft.check(Source::Api).map_err(Refusal::Faults)?;
-        if !self.made.contains_key(id) {
-            self.not_of_file(id)?;
-        }
+        self.not_of_file(id)?;
         self.put_checked(&draft, threshold, store)
     }
 
@@ -101,14 +108,14 @@ impl Rules {
             )));
         }
         let row = (threshold.id.clone(), Some(kept::of_draft(draft)));
-        store.change(Table::Thresholds.name(), &[row]);
+        kept::keep(store, Table::Thresholds, row);
         self.made.insert(threshold.id.clone(), threshold.clone());
         Ok(threshold)
     }
 
     pub(super) fn remove(&mut self, id: &str, store: &mut Store) -> Result<(), Refusal> {
         if self.made.contains_key(id) {
-            store.change(Table::Thresholds.name(), &[(id.to_owned(), None)]);
+            kept::keep(store, Table::Thresholds, (id.to_owned(), None));
             self.made.remove(id);
             return Ok(());
         }

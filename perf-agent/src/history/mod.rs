@@ -154,7 +154,7 @@ impl History {
             max_bytes: settings.max_bytes,
             ..HistoryState::default()
         };
-        let opened = Store::open(&directory, at_ns).and_then(|(mut store, aside)| {
+        let opened = Store::open(&directory).and_then(|(mut store, aside)| {
             let loaded = load(&mut store, bounds, at_ns, max_endpoints)?;
             Ok((store, aside, loaded))
         });

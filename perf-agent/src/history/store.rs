@@ -5,33 +5,29 @@
 //! | `slots` | kind, number of the slot, first endpoint | a block of rows, see [`super::block`] |
 //! | `endpoints` | id | JSON, see [`super::names`] |
 //! | `runs` | begin | end, so far |
-//! | `numbers`, `texts` | a name | version, sums, error codes |
+//! | `numbers`, `texts` | a name | sums, error codes |
 //!
 //! A slot's number is that of its moment since 1970, by its length. Kinds 0 to 3 are the sizes of slots in memory, and
 //! hold as many as memory does (of two hours, all that is kept); kind 4 is what is kept for longest of five minutes.
 //! Everything that was learnt since the last commit is in one transaction, so what is in the file is the state at one
 //! moment.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::backends::FileBackend;
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition, TableError,
-};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition, TableError};
 
 use super::block::{Rows, blocks};
 use super::names::StoredEndpoint;
 use crate::aggregate::window::Size;
+use crate::disk::{self, OpenError};
 
 /// Changes with everything that is stored: tables, keys, the compact form of slots.
-const VERSION: u64 = 1;
-
-/// Bytes of the file that are kept in memory.
-const CACHE_BYTES: usize = 8 << 20;
+const KIND: disk::Kind = disk::Kind {
+    version: 1,
+    cache_bytes: 8 << 20,
+};
 
 type SlotKey = (u8, u64, u64);
 
@@ -40,9 +36,6 @@ const ENDPOINTS: TableDefinition<'static, u64, &'static [u8]> = TableDefinition:
 const RUNS: TableDefinition<'static, u64, u64> = TableDefinition::new("runs");
 const NUMBERS: TableDefinition<'static, &'static str, u64> = TableDefinition::new("numbers");
 const TEXTS: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("texts");
-
-/// What the names of files that were put aside begin with; the time follows.
-const BROKEN: &str = "history.redb.broken-";
 
 /// Runs kept; of more, the oldest two become one.
 const RUNS_KEPT: u64 = 512;
@@ -95,16 +88,8 @@ impl Kind {
 /// Why something cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("cannot create {}", path.display())]
-    Directory { path: PathBuf, source: io::Error },
-    #[error("cannot open {}", path.display())]
-    File { path: PathBuf, source: io::Error },
-    #[error("another process uses {}", path.display())]
-    InUse { path: PathBuf },
-    #[error("{} is of a newer version ({found}); it is left as it is", path.display())]
-    Newer { path: PathBuf, found: u64 },
-    #[error("cannot use {}", path.display())]
-    Unusable { path: PathBuf, source: Box<redb::Error> },
+    #[error(transparent)]
+    Open(#[from] OpenError),
     #[error("cannot read or write the history")]
     Failed(#[source] Box<redb::Error>),
 }
@@ -116,31 +101,9 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 }
 
 impl StoreError {
-    /// Is the file no history, or one that was damaged?
-    fn is_broken(&self) -> bool {
-        let (Self::Unusable { source, .. } | Self::Failed(source)) = self else {
-            return false;
-        };
-        match &**source {
-            redb::Error::Io(error) => matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
-            redb::Error::Corrupted(_)
-            | redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TableIsMultimap(_)
-            | redb::Error::TableIsNotMultimap(_)
-            | redb::Error::TypeDefinitionChanged { .. } => true,
-            _ => false,
-        }
-    }
-
     /// The error with all its causes.
     pub(crate) fn whole(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        disk::whole(self)
     }
 }
 
@@ -193,82 +156,21 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the file in a directory, or makes both. A file that is damaged or none of ours is put aside: the path that it
     /// has now is given, too.
-    pub(crate) fn open(directory: &Path, at_ns: u64) -> Result<(Self, Option<PathBuf>), StoreError> {
-        std::fs::create_dir_all(directory).map_err(|source| StoreError::Directory {
-            path: directory.to_owned(),
-            source,
-        })?;
+    pub(crate) fn open(directory: &Path) -> Result<(Self, Option<PathBuf>), StoreError> {
         let path = directory.join("history.redb");
-        match Self::open_file(&path) {
-            Err(error) if error.is_broken() => {
-                tracing::warn!(error = error.whole(), "the history cannot be read; a new one is begun");
-                forget_broken(directory);
-                let aside = directory.join(format!("{BROKEN}{}", at_ns / 1_000_000_000));
-                std::fs::rename(&path, &aside).map_err(|source| StoreError::File {
-                    path: path.clone(),
-                    source,
-                })?;
-                Ok((Self::open_file(&path)?, Some(aside)))
-            }
-            opened => Ok((opened?, None)),
-        }
-    }
-
-    fn open_file(path: &Path) -> Result<Self, StoreError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| StoreError::File {
-                path: path.to_owned(),
-                source,
-            })?;
-        let unusable = |error: redb::Error| StoreError::Unusable {
-            path: path.to_owned(),
-            source: Box::new(error),
-        };
-        let backend = FileBackend::new(file).map_err(|error| unusable(error.into()))?;
-        let database = Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            // Whatever was changed by others is found now, and not in the middle.
-            .set_check_integrity_on_open(true)
-            .create_with_backend(backend)
-            .map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-                    StoreError::InUse { path: path.to_owned() }
-                }
-                DatabaseError::UpgradeRequired(found) => StoreError::Newer {
-                    path: path.to_owned(),
-                    found: found.into(),
-                },
-                other => unusable(other.into()),
-            })?;
-        let mut this = Self {
-            database,
-            path: path.to_owned(),
-            sums: Sums::default(),
-        };
-        if let Some(found) = this.number("version")?
-            && found != VERSION
-        {
-            return if found > VERSION {
-                Err(StoreError::Newer {
-                    path: path.to_owned(),
-                    found,
-                })
-            } else {
-                // There is none before this one.
-                Err(unusable(redb::Error::Corrupted(format!("version {found}"))))
+        let opened = disk::open(&path, KIND, |database| {
+            let mut this = Self {
+                database,
+                path: path.clone(),
+                sums: Sums::default(),
             };
-        }
-        this.sums = Sums {
-            rows: this.number("rows")?.unwrap_or(0),
-            bytes: this.number("bytes")?.unwrap_or(0),
-        };
-        Ok(this)
+            this.sums = Sums {
+                rows: this.read_number("rows")?.unwrap_or(0),
+                bytes: this.read_number("bytes")?.unwrap_or(0),
+            };
+            Ok(this)
+        });
+        Ok(opened?)
     }
 
     pub(crate) fn sums(&self) -> Sums {
@@ -282,6 +184,10 @@ impl Store {
 
     /// One of the numbers by name.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.read_number(name)?)
+    }
+
+    fn read_number(&self, name: &str) -> Result<Option<u64>, redb::Error> {
         let read = self.database.begin_read()?;
         match read.open_table(NUMBERS) {
             Ok(table) => Ok(table.get(name)?.map(|number| number.value())),
@@ -437,7 +343,6 @@ impl Store {
                     }
                 }
             }
-            numbers.insert("version", VERSION)?;
             numbers.insert("newest_ns", batch.at_ns)?;
             numbers.insert("rows", sums.rows)?;
             numbers.insert("bytes", sums.bytes)?;
@@ -493,25 +398,6 @@ impl Store {
     pub(crate) fn compact(&mut self) -> Result<(), StoreError> {
         self.database.compact()?;
         Ok(())
-    }
-}
-
-/// Of the files that were put aside before, only the newest is left: a disk that damages files is not to be filled with them.
-fn forget_broken(directory: &Path) {
-    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut broken: Vec<_> = files
-        .map(|file| file.path())
-        .filter(|path| {
-            let name = path.file_name().map(|name| name.to_string_lossy());
-            name.is_some_and(|name| name.starts_with(BROKEN))
-        })
-        .collect();
-    broken.sort();
-    broken.pop();
-    for path in broken {
-        if let Err(error) = std::fs::remove_file(&path) {
-            tracing::warn!(%error, path = %path.display(), "cannot remove an old file");
-        }
     }
 }
 

@@ -411,10 +411,9 @@ fn beyond_its_size_the_oldest_is_removed() {
         ..HistorySettings::default()
     };
     let mut life = Life::begin(&settings, directory.path(), START_NS);
-    let mut now_ns = START_NS;
     let mut most = 0;
     for round in 0..250u64 {
-        now_ns = START_NS + round * 300 * SECOND_NS;
+        let now_ns = START_NS + round * 300 * SECOND_NS;
         for n in 0..50u64 {
             for k in 0..20 {
                 life.serve(&constants(n), now_ns, (1 + (n * 31 + k * 17 + round) % 97) * MS);
@@ -428,7 +427,7 @@ fn beyond_its_size_the_oldest_is_removed() {
     assert!(state.bytes <= settings.max_bytes * 2, "{state:?}");
     assert_eq!(state.degraded, None);
     drop(life);
-    let (store, _) = Store::open(directory.path(), now_ns).expect("it is there");
+    let (store, _) = Store::open(directory.path()).expect("it is there");
     let hours = |kind: Kind| {
         let ends = store.ends(kind).expect("it can be read");
         ends.map(|(oldest, newest)| (newest - oldest) * kind.size().length_ns() / HOUR_NS)
@@ -507,9 +506,9 @@ fn a_newer_version_is_left_as_it_is() {
     {
         let database = redb::Database::create(&path).expect("it is one");
         let write = database.begin_write().expect("nobody else writes");
-        let numbers: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("numbers");
+        let format: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("format");
         write
-            .open_table(numbers)
+            .open_table(format)
             .expect("it is there")
             .insert("version", 7)
             .expect("it can be written");
@@ -538,7 +537,7 @@ fn a_second_agent_says_that_the_file_is_in_use_and_takes_over_when_it_is_not() {
     let first = Life::begin(&settings, directory.path(), START_NS);
     let mut second = Life::begin(&settings, directory.path(), START_NS);
     let degraded = second.state().degraded.expect("it has no file");
-    assert!(degraded.starts_with("another process uses"), "{degraded}");
+    assert!(degraded.starts_with("another agent uses"), "{degraded}");
     let reader = second.history.as_ref().expect("there is one").reader();
     let snapshot = second.tick(START_NS + SECOND_NS);
     assert!(matches!(
@@ -681,7 +680,7 @@ fn rows_that_cannot_be_read_are_left_out_and_counted() {
     life.store(START_NS + SECOND_NS);
     drop(life);
     {
-        let (mut store, _) = Store::open(directory.path(), START_NS).expect("it is there");
+        let (mut store, _) = Store::open(directory.path()).expect("it is there");
         let size = Size::Minute;
         let number = size.number(START_NS) - 1;
         let batch = Batch {

@@ -60,7 +60,7 @@ impl Writer {
                 return;
             }
             self.open_ns = Some(now_ns + AGAIN_NS);
-            match Store::open(&self.directory, snapshot.wall_ns) {
+            match Store::open(&self.directory) {
                 Ok((store, aside)) => {
                     *opened = Some(store);
                     shared.change_state(|state| state.put_aside = aside.or(state.put_aside.take()));

@@ -2,13 +2,15 @@
 //!
 //! Alertmanager keeps an alert for as long as its sender says so. What fires is sent with an end that lies ahead and sent
 //! again every minute ([`Firing`] remembers it); if the agent dies, its alerts end by themselves. What is resolved is
-//! sent with the end it had. Alerts are told apart by their labels, so these do not change while an alert lives.
+//! sent with the end it had; what is silenced or inhibited here is not sent any more, and ends by itself, too. Alerts are
+//! told apart by their labels, so these do not change while an alert lives.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::alert::state::ACTIVE;
 use crate::alert::{Alert, Notification, Reason, State};
 
 use super::failure::{Failure, Fault};
@@ -22,8 +24,6 @@ pub const AGAIN: Duration = Duration::from_mins(1);
 const TEST: Duration = Duration::from_mins(1);
 /// Alerts of one request.
 const BATCH: usize = 200;
-/// Groups of which is remembered what fires; of more, the first by name.
-const GROUPS: usize = 256;
 const PATH: &str = "/api/v2/alerts";
 
 /// A receiver that is an Alertmanager.
@@ -99,7 +99,7 @@ impl Alertmanager {
     }
 }
 
-/// What an Alertmanager was told to be firing, by group.
+/// What an Alertmanager was told to be firing, by group: at most as many alerts as there can be.
 #[derive(Debug, Default)]
 pub struct Firing(BTreeMap<String, Vec<Alert>>);
 
@@ -110,10 +110,10 @@ impl Firing {
             return;
         }
         let fires = told.alerts.iter().filter(|alert| alert.state == State::Firing);
-        let fires: Vec<_> = fires.cloned().collect();
-        if fires.is_empty() {
-            self.0.remove(&told.group);
-        } else if self.0.contains_key(&told.group) || self.0.len() < GROUPS {
+        self.0.remove(&told.group);
+        let room = ACTIVE.saturating_sub(self.alerts().count());
+        let fires: Vec<_> = fires.take(room).cloned().collect();
+        if !fires.is_empty() {
             self.0.insert(told.group.clone(), fires);
         }
     }
@@ -232,10 +232,17 @@ mod tests {
         assert_eq!(ids(&firing), [format!("{:016x}", 2), format!("{:016x}", 1)]);
         firing.learn(&sample::resolved("am", "host", 2));
         assert_eq!(ids(&firing), [format!("{:016x}", 1)]);
-        for n in 0..1_000 {
-            firing.learn(&sample::firing("am", &format!("service-{n}"), n));
+        for n in 0..6 {
+            let mut large = sample::firing("am", &format!("service-{n}"), n);
+            large.alerts = (0..2_000).map(sample::firing_alert).collect();
+            firing.learn(&large);
         }
-        assert_eq!(ids(&firing).len(), GROUPS);
+        assert_eq!(ids(&firing).len(), ACTIVE);
+        // What is hidden is not listed, and so not sent again.
+        let mut hidden = sample::firing("am", "shop", 1);
+        hidden.alerts.clear();
+        firing.learn(&hidden);
+        assert_eq!(ids(&firing).len(), ACTIVE - 1);
     }
 
     #[test]

@@ -138,8 +138,10 @@ impl Notifier {
         }
         let mut lanes = self.lanes();
         lanes.retain(|name, _| by_name.contains_key(name));
-        let names: Vec<&str> = by_name.keys().map(String::as_str).collect();
-        let gone = self.outbox.set_receivers(&names);
+        let names = by_name
+            .iter()
+            .map(|(name, receiver)| (name.as_str(), receiver.bounds()));
+        let gone = self.outbox.set_receivers(&names.collect::<Vec<_>>());
         if gone > 0 {
             tracing::warn!("{gone} notifications are given up: their receivers are gone");
         }

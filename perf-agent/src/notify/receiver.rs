@@ -8,6 +8,7 @@ use super::alertmanager::{self, Alertmanager};
 use super::command::Command;
 use super::email::Email;
 use super::failure::{Failure, Fault};
+use super::outbox::Bounds;
 use super::slack::Slack;
 use super::webhook::Webhook;
 use super::{Clock, Origin};
@@ -20,6 +21,12 @@ const NAME_BYTES: usize = 64;
 pub struct Receiver {
     name: String,
     way: Way,
+}
+
+/// Does a receiver of this kind group by itself, and forget what it is not told again? Then each notification has all of its
+/// group.
+pub fn lists_all(kind: &str) -> bool {
+    kind == "alertmanager"
 }
 
 /// The ways of telling.
@@ -67,6 +74,15 @@ impl Receiver {
             Way::Alertmanager(_) => "alertmanager",
             Way::Email(_) => "email",
             Way::Command(_) => "command",
+        }
+    }
+
+    /// How much of what waits for it is kept.
+    pub(super) fn bounds(&self) -> Bounds {
+        if lists_all(self.kind()) {
+            Bounds::ALL
+        } else {
+            Bounds::LISTED
         }
     }
 

@@ -217,7 +217,7 @@ async fn a_restart_delivers_what_waited() {
     wait_for(&notifier, "team", |state| state.delivered == 2).await;
     notifier.stop().await;
     let left = open(&path);
-    left.set_receivers(&["team"]);
+    left.set_receivers(&[("team", outbox::Bounds::LISTED)]);
     assert_eq!(left.counts("team").waiting, 0);
 }
 
@@ -348,4 +348,43 @@ async fn an_alertmanager_is_told_again_until_it_is_over() {
     wait_for(&notifier, "am", |state| state.delivered == 2 || state.given_up == 1).await;
     tokio::time::sleep(QUICK.again * 4).await;
     assert_eq!(web.requests().len(), over, "it is told no more");
+}
+
+#[tokio::test]
+async fn an_alertmanager_is_told_every_alert_and_no_more_of_what_is_hidden() {
+    let web = Web::start([Reply::ok()]).await;
+    let settings = alertmanager::Settings {
+        http: http(&web.url(), Duration::from_secs(5)),
+        ..alertmanager::Settings::default()
+    };
+    let way = Way::Alertmanager(Alertmanager::new(&settings).unwrap());
+    let policy = Policy {
+        again: Duration::from_millis(300),
+        ..QUICK
+    };
+    let receivers = vec![Receiver::new("am", way).unwrap()];
+    let notifier = Notifier::start(receivers, memory(), sample::origin(), policy).unwrap();
+    let mut all = now("am", "shop", 0);
+    all.alerts = (0..450).map(sample::firing_alert).collect();
+    notifier.send(all.clone());
+    // Twice three requests: once it is told, and once it is told again.
+    let heard = web.heard(6).await;
+    let subjects = |requests: &[testing::Request]| {
+        let posted = requests.iter().flat_map(|request| {
+            let json = request.json();
+            json.as_array().cloned().unwrap_or_default()
+        });
+        let mut subjects: Vec<_> = posted.map(|alert| alert["labels"]["subject"].to_string()).collect();
+        subjects.sort();
+        subjects.dedup();
+        subjects.len()
+    };
+    assert_eq!((subjects(&heard[..3]), subjects(&heard[3..6])), (450, 450));
+    // All but one are silenced now.
+    all.alerts.truncate(1);
+    notifier.send(all);
+    wait_for(&notifier, "am", |state| state.delivered == 2).await;
+    let before = web.requests().len();
+    let heard = web.heard(before + 2).await;
+    assert_eq!(subjects(&heard[before..]), 1);
 }

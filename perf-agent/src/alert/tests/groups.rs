@@ -36,7 +36,7 @@ fn a_thousand_endpoints_that_fail_at_once_are_one_notification() {
             notification.alerts.len(),
             notification.more
         ),
-        ("shop", 500, 500)
+        ("shop", 50, 950)
     );
     for reading in &mut play.readings {
         reading.value = Some(10.0);
@@ -238,4 +238,105 @@ fn a_receiver_that_is_gone_is_forgotten() {
     play.engine.set(settings(&[("chat", Severity::Warning)]));
     assert_eq!(told(&play.until(200).notifications), [(115, "chat", Reason::New, 1)]);
     assert_eq!(play.engine.groups()[0].told.len(), 1);
+}
+
+/// One that is to know of everything.
+fn manager() -> Settings {
+    let mut settings = settings(&[("manager", Severity::Warning)]);
+    settings.receivers[0].lists_all = true;
+    settings
+}
+
+/// Ids of what a notification lists, and whether it fires.
+fn listed(notification: &Notification) -> Vec<(&str, bool)> {
+    let alerts = notification.alerts.iter();
+    let mut listed: Vec<_> = alerts
+        .map(|alert| {
+            (
+                alert.subject.endpoint.as_deref().unwrap_or_default(),
+                alert.state == State::Firing,
+            )
+        })
+        .collect();
+    listed.sort_unstable();
+    listed
+}
+
+fn silence_of(subject: &str, from: u64, to: u64) -> SilenceDraft {
+    SilenceDraft {
+        matchers: vec![("subject".to_owned(), subject.to_owned())],
+        starts_wall_ns: Some(wall(from)),
+        ends_wall_ns: Some(wall(to)),
+        ..SilenceDraft::default()
+    }
+}
+
+#[test]
+fn who_lists_all_is_told_of_all() {
+    let mut play = Play::new(manager(), vec![threshold("slow", immediate)]);
+    for number in 0..2_500 {
+        play.readings.push(Reading {
+            threshold: 0,
+            subject: endpoint("shop", &format!("/{number}")),
+            value: Some(900.0),
+            count: 100,
+        });
+    }
+    let notifications = play.until(60).notifications;
+    assert_eq!(told(&notifications), [(15, "manager", Reason::New, 2_500)]);
+    assert_eq!((notifications[0].alerts.len(), notifications[0].more), (2_000, 500));
+}
+
+#[test]
+fn who_lists_all_is_told_anew_when_something_is_hidden_and_when_it_is_seen_again() {
+    let mut play = Play::new(manager(), vec![threshold("slow", immediate)]);
+    let (a, b) = (endpoint("shop", "/a"), endpoint("shop", "/b"));
+    play.figure(0, &a, Some(900.0));
+    play.figure(0, &b, Some(900.0));
+    let first = play.until(100).notifications;
+    assert_eq!(listed(&first[0]), [("shop/a", true), ("shop/b", true)]);
+    let silences = play.engine.silences_mut();
+    silences.add(&silence_of(&a.key, 100, 300), wall(100)).unwrap();
+    silences.add(&silence_of(&b.key, 200, 400), wall(100)).unwrap();
+    let notifications = play.until(1_000).notifications;
+    let expected = [
+        (105, Reason::Changed, vec![("shop/b", true)]),
+        // Nothing is left, and nothing was resolved.
+        (200, Reason::Changed, vec![]),
+        (310, Reason::New, vec![("shop/a", true)]),
+        (400, Reason::Changed, vec![("shop/a", true), ("shop/b", true)]),
+    ];
+    let seen: Vec<_> = notifications
+        .iter()
+        .map(|told| (told.wall_ns / SECOND_NS - START_S, told.reason, listed(told)))
+        .collect();
+    assert_eq!(seen, expected);
+    play.figure(0, &a, Some(10.0));
+    play.figure(0, &b, Some(10.0));
+    let over = play.until(1_200).notifications;
+    assert_eq!(over.len(), 1);
+    assert_eq!(
+        (over[0].reason, listed(&over[0])),
+        (Reason::Resolved, vec![("shop/a", false), ("shop/b", false)])
+    );
+}
+
+#[test]
+fn who_lists_all_and_is_told_by_escalation_only_is_told_what_changes_afterwards() {
+    let mut settings = manager();
+    settings.receivers[0].only_escalated = true;
+    settings.escalation = vec![escalating(120, "manager")];
+    let mut play = Play::new(settings, vec![threshold("slow", immediate)]);
+    let (a, b) = (endpoint("shop", "/a"), endpoint("shop", "/b"));
+    play.figure(0, &a, Some(900.0));
+    play.figure(0, &b, Some(900.0));
+    let first = play.until(300).notifications;
+    assert_eq!(told(&first), [(125, "manager", Reason::Escalated, 2)]);
+    play.figure(0, &b, Some(10.0));
+    let changed = play.until(600).notifications;
+    assert_eq!(changed.len(), 1);
+    assert_eq!(
+        (changed[0].reason, listed(&changed[0])),
+        (Reason::Changed, vec![("shop/a", true), ("shop/b", false)])
+    );
 }

@@ -259,3 +259,21 @@ fn a_critical_alert_hides_all_milder_ones_of_its_subject_and_none_of_others() {
     play.until(10);
     assert_eq!(hidden(&play).len(), 1, "two critical ones do not hide each other");
 }
+
+#[test]
+fn of_too_many_that_were_kept_those_in_force_come_back() {
+    let silence = |n: u64, ends_wall_ns| Silence {
+        id: format!("{n:016x}"),
+        matchers: Vec::new(),
+        starts_wall_ns: 0,
+        ends_wall_ns,
+        created_by: String::new(),
+        comment: String::new(),
+    };
+    let over = (0..1_500).map(|n| silence(n, wall(n)));
+    let mut silences = Silences::default();
+    silences.restore(over.chain([silence(9_999, wall(9_999))]).collect());
+    assert!(silences.get(&format!("{:016x}", 9_999)).is_some());
+    assert_eq!((silences.all().len(), silences.take_forgotten().len()), (1_000, 501));
+    assert!(silences.take_forgotten().is_empty());
+}

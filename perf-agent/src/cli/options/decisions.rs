@@ -11,12 +11,13 @@ use crate::alert::{self, group};
 use crate::config::sections::{Alerts, File, PenaltyEntry, ThresholdEntry};
 use crate::decide::{FileRules, Settings};
 use crate::health;
+use crate::notify::receiver::lists_all;
 use crate::threshold::{Draft, Severity, Source};
 
+/// No wait is longer.
+const LONGEST: Duration = Duration::from_hours(24 * 7);
 /// Thresholds that a file may have.
 const THRESHOLDS: usize = 1_000;
-/// Longest wait.
-const LONGEST: Duration = Duration::from_hours(24 * 7);
 
 /// What is meant.
 pub(in crate::cli) fn settings(file: &File, faults: &mut Faults) -> Settings {
@@ -113,11 +114,7 @@ fn alerts(section: &Alerts, faults: &mut Faults) -> alert::Settings {
             receivers: entry.receivers.clone(),
         });
     }
-    let told = section
-        .receivers
-        .iter()
-        .filter(|entry| entry.only_escalated != Some(true));
-    let receivers = told.filter_map(|entry| {
+    let receivers = section.receivers.iter().filter_map(|entry| {
         let name = entry.name.clone()?;
         let text = entry.min_severity.as_deref().unwrap_or("warning");
         let min_severity = Severity::from_name(text).ok_or_else(|| {
@@ -125,6 +122,8 @@ fn alerts(section: &Alerts, faults: &mut Faults) -> alert::Settings {
         });
         Some(group::Receiver {
             min_severity: faults.take(min_severity)?,
+            only_escalated: entry.only_escalated == Some(true),
+            lists_all: entry.kind.as_deref().is_some_and(lists_all),
             name,
         })
     });

@@ -1,81 +1,105 @@
 //! Who is told: `[[alerts.receivers]]` of the configuration.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::time::Duration;
-
 use super::Faults;
 use super::decisions::length;
+use super::serve::private;
 use crate::config::sections::{File, ReceiverEntry};
+use crate::notify::RECEIVERS;
 use crate::notify::alertmanager::{self, Alertmanager};
 use crate::notify::command::{self, Command};
 use crate::notify::email::{self, Email};
-use crate::notify::failure::Fault;
+use crate::notify::http;
 use crate::notify::receiver::{Receiver, Way};
 use crate::notify::secret::Hidden;
 use crate::notify::slack::{self, Slack};
 use crate::notify::webhook::Webhook;
-use crate::notify::{RECEIVERS, http};
 
-/// Keys of every kind that speaks HTTP.
-const OVER_HTTP: [&str; 6] = ["url", "url_file", "user", "password_file", "token_file", "ca_file"];
-
-/// The receivers: they know their secrets, so they are no settings that can be shown or compared.
+/// The receivers: with them, their secrets are known, so they are no settings that can be shown or compared.
 pub(in crate::cli) fn receivers(file: &File, faults: &mut Faults) -> Vec<Receiver> {
-    let entries = &file.alerts.receivers;
-    if entries.len() > RECEIVERS {
-        faults.add(format!("alerts.receivers: more than {RECEIVERS}"));
-    }
     let mut receivers: Vec<Receiver> = Vec::new();
-    for (number, entry) in entries.iter().enumerate().take(RECEIVERS) {
+    for (number, entry) in file.alerts.receivers.iter().enumerate() {
         let name = entry.name.clone().unwrap_or_else(|| format!("number {}", number + 1));
+        if number == RECEIVERS {
+            faults.add(format!("alerts.receivers: more than {RECEIVERS}"));
+            break;
+        }
+        let mut escalated = file.alerts.escalate.iter().flat_map(|entry| &entry.receivers);
+        if entry.only_escalated == Some(true) && !escalated.any(|other| *other == name) {
+            faults.add(format!(
+                "alerts.receivers {name}: only_escalated: no [[alerts.escalate]] names it, so it would be told nothing"
+            ));
+        }
         if receivers.iter().any(|receiver| receiver.name() == name) {
             faults.add(format!("alerts.receivers {name}: there is another one of this name"));
         }
-        let mut wrong = Faults::default();
-        let receiver = receiver(entry, &mut wrong);
-        for fault in wrong.0 {
-            faults.add(format!("alerts.receivers {name}: {fault}"));
+        let made = receiver(entry).map_err(|wrong| {
+            wrong
+                .into_iter()
+                .map(|fault| format!("alerts.receivers {name}: {fault}"))
+        });
+        match made {
+            Ok(receiver) => receivers.push(receiver),
+            Err(wrong) => wrong.for_each(|fault| faults.add(fault)),
         }
-        receivers.extend(receiver);
     }
     receivers
 }
 
-/// One of them, or what is wrong.
-fn receiver(entry: &ReceiverEntry, wrong: &mut Faults) -> Option<Receiver> {
-    if entry.name.is_none() {
-        wrong.add("name: it is missing");
-    }
-    for (key, path) in secrets(entry) {
-        if let Err(fault) = private(key, &path) {
-            wrong.add(fault);
-        }
-    }
+fn receiver(entry: &ReceiverEntry) -> Result<Receiver, Vec<String>> {
+    let told = |fault: crate::notify::failure::Fault| vec![fault.to_string()];
+    let Some(name) = &entry.name else {
+        return Err(vec!["name: it is missing".to_owned()]);
+    };
     let kind = entry.kind.as_deref().unwrap_or_default();
-    let (keys, way): (Vec<&str>, Result<Way, Fault>) = match kind {
-        "webhook" => (
-            OVER_HTTP.to_vec(),
-            Webhook::new(&over_http(entry, wrong)).map(Way::Webhook),
-        ),
+    let mut wrong = Faults::default();
+    let http = || over_http(entry);
+    // How long it may be is the kind's to say.
+    let deadline = |usual, wrong: &mut Faults| length("deadline", entry.deadline.as_deref(), usual, wrong);
+    secrets(entry, kind, &mut wrong);
+    let http_keys = &["url", "url_file", "user", "password_file", "token_file", "ca_file"][..];
+    let (keys, way): (Vec<&str>, Result<Way, _>) = match kind {
+        "webhook" => {
+            let mut http = http();
+            http.deadline = deadline(http.deadline, &mut wrong);
+            (http_keys.to_vec(), Webhook::new(&http).map(Way::Webhook))
+        }
         "slack" => {
-            let settings = slack::Settings {
-                http: over_http(entry, wrong),
-                channel: entry.channel.clone(),
-            };
-            let keys = [&OVER_HTTP[..], &["channel"]].concat();
-            (keys, Slack::new(&settings).map(Way::Slack))
+            let mut http = http();
+            http.deadline = deadline(http.deadline, &mut wrong);
+            let channel = entry.channel.clone();
+            let keys = [http_keys, &["channel"]].concat();
+            (keys, Slack::new(&slack::Settings { http, channel }).map(Way::Slack))
         }
         "alertmanager" => {
-            let settings = alertmanager::Settings {
-                http: over_http(entry, wrong),
-                labels: entry.labels.clone(),
-            };
-            let keys = [&OVER_HTTP[..], &["labels"]].concat();
+            let mut http = http();
+            http.deadline = deadline(http.deadline, &mut wrong);
+            let labels = entry.labels.clone();
+            let keys = [http_keys, &["labels"]].concat();
+            let settings = alertmanager::Settings { http, labels };
             (keys, Alertmanager::new(&settings).map(Way::Alertmanager))
         }
         "email" => {
+            let usual = email::Settings::default();
+            let tls = match entry.tls.as_deref() {
+                None | Some("starttls") => email::Tls::Starttls,
+                Some("none") => email::Tls::None,
+                Some("tls") => email::Tls::Tls,
+                Some(other) => {
+                    wrong.add(format!("tls {other}: expected none, starttls or tls"));
+                    email::Tls::Starttls
+                }
+            };
+            let settings = email::Settings {
+                server: entry.server.clone().unwrap_or_default(),
+                port: entry.port,
+                tls,
+                ca_file: entry.ca_file.clone(),
+                user: entry.user.clone(),
+                password_file: entry.password_file.clone(),
+                from: entry.from.clone().unwrap_or_default(),
+                to: entry.to.clone(),
+                deadline: deadline(usual.deadline, &mut wrong),
+            };
             let keys = [
                 "server",
                 "port",
@@ -86,106 +110,78 @@ fn receiver(entry: &ReceiverEntry, wrong: &mut Faults) -> Option<Receiver> {
                 "from",
                 "to",
             ];
-            (keys.to_vec(), Email::new(&email(entry, wrong)).map(Way::Email))
+            (keys.to_vec(), Email::new(&settings).map(Way::Email))
         }
         "command" => {
+            let usual = command::Settings::default();
             let settings = command::Settings {
                 command: entry.command.clone(),
-                deadline: deadline(entry, command::Settings::default().deadline, wrong),
+                deadline: deadline(usual.deadline, &mut wrong),
             };
             (vec!["command"], Command::new(&settings).map(Way::Command))
         }
         other => {
-            wrong.add(format!(
-                "kind {other:?}: expected webhook, slack, alertmanager, email or command"
-            ));
-            return None;
+            let kinds = "expected webhook, slack, alertmanager, email or command";
+            return Err(vec![format!("kind {other:?}: {kinds}")]);
         }
     };
     for key in given(entry).into_iter().filter(|key| !keys.contains(key)) {
-        let keys = keys.join(", ");
         wrong.add(format!(
-            "{key}: a receiver of the kind {kind} has no such key; it has {keys}"
+            "{key}: a receiver of the kind {kind} has no such key; it has {}",
+            keys.join(", ")
         ));
     }
-    let name = entry.name.as_deref()?;
-    let made = way.and_then(|way| Receiver::new(name, way));
-    wrong.take(made.map_err(|fault| fault.to_string()))
+    let made = way.and_then(|way| Receiver::new(name, way)).map_err(told);
+    match (made, wrong.into_result(())) {
+        (Ok(receiver), Ok(())) => Ok(receiver),
+        (made, wrong) => Err([made.err(), wrong.err()].into_iter().flatten().flatten().collect()),
+    }
 }
 
-fn over_http(entry: &ReceiverEntry, wrong: &mut Faults) -> http::Settings {
-    let usual = http::Settings::default();
-    let auth = match (&entry.token_file, &entry.user, &entry.password_file) {
-        (None, None, None) => http::Auth::None,
-        (Some(token_file), None, None) => http::Auth::Bearer {
-            token_file: token_file.clone(),
-        },
-        (None, Some(user), Some(password_file)) => http::Auth::Basic {
-            user: user.clone(),
-            password_file: password_file.clone(),
-        },
-        _ => {
-            wrong.add("token_file, or user and password_file together: one of the two");
-            http::Auth::None
-        }
-    };
+/// Where and how one is known, for what goes over HTTP.
+fn over_http(entry: &ReceiverEntry) -> http::Settings {
     http::Settings {
         url: entry.url.clone().map(Hidden::from),
         url_file: entry.url_file.clone(),
-        auth,
+        auth: match (&entry.token_file, &entry.user, &entry.password_file) {
+            (Some(token_file), _, _) => http::Auth::Bearer {
+                token_file: token_file.clone(),
+            },
+            (None, Some(user), Some(password_file)) => http::Auth::Basic {
+                user: user.clone(),
+                password_file: password_file.clone(),
+            },
+            _ => http::Auth::None,
+        },
         ca_file: entry.ca_file.clone(),
-        deadline: deadline(entry, usual.deadline, wrong),
-        ..usual
+        ..http::Settings::default()
     }
 }
 
-fn email(entry: &ReceiverEntry, wrong: &mut Faults) -> email::Settings {
-    let tls = match entry.tls.as_deref() {
-        None | Some("starttls") => email::Tls::Starttls,
-        Some("none") => email::Tls::None,
-        Some("tls") => email::Tls::Tls,
-        Some(other) => {
-            wrong.add(format!("tls {other}: expected none, starttls or tls"));
-            email::Tls::Starttls
+/// What is wrong with how it is known to the server, and with the files of its secrets.
+fn secrets(entry: &ReceiverEntry, kind: &str, wrong: &mut Faults) {
+    let knows = |key: &str| given(entry).contains(&key);
+    if matches!(kind, "webhook" | "slack" | "alertmanager") {
+        if knows("user") && !knows("password_file") {
+            wrong.add("password_file: it is missing: there is a user");
+        } else if knows("password_file") && !knows("user") {
+            wrong.add("user: it is missing: there is a password_file");
         }
-    };
-    email::Settings {
-        server: entry.server.clone().unwrap_or_default(),
-        port: entry.port,
-        tls,
-        ca_file: entry.ca_file.clone(),
-        user: entry.user.clone(),
-        password_file: entry.password_file.clone(),
-        from: entry.from.clone().unwrap_or_default(),
-        to: entry.to.clone(),
-        deadline: deadline(entry, email::Settings::default().deadline, wrong),
+        if knows("token_file") && (knows("user") || knows("password_file")) {
+            wrong.add("token_file: it is given together with user and password_file: one of them is enough");
+        }
     }
-}
-
-fn deadline(entry: &ReceiverEntry, usual: Duration, wrong: &mut Faults) -> Duration {
-    length("deadline", entry.deadline.as_deref(), usual, wrong)
-}
-
-/// The files that hold secrets.
-fn secrets(entry: &ReceiverEntry) -> Vec<(&'static str, PathBuf)> {
     let secrets = [
         ("url_file", &entry.url_file),
-        ("password_file", &entry.password_file),
         ("token_file", &entry.token_file),
+        ("password_file", &entry.password_file),
     ];
-    let named = secrets.into_iter();
-    named.filter_map(|(key, path)| Some((key, path.clone()?))).collect()
-}
-
-/// Is it there, and for its owner only?
-fn private(key: &str, path: &PathBuf) -> Result<(), String> {
-    let failed = |reason: &dyn std::fmt::Display| format!("{key} {}: {reason}", path.display());
-    let meta = fs::metadata(path).map_err(|error| failed(&error))?;
-    if meta.mode() & 0o077 != 0 {
-        let reason = format_args!("other users may read it; chmod 600 {}", path.display());
-        return Err(failed(&reason));
+    for (key, path) in secrets {
+        // That it must be absolute is told of the others, too.
+        if let Some(path) = path.as_deref().filter(|path| path.is_absolute()) {
+            wrong.take(private(key, path));
+        }
     }
-    Ok(())
 }
 
 /// The keys that only some kinds have, as far as they are given.
@@ -206,12 +202,16 @@ fn given(entry: &ReceiverEntry) -> Vec<&'static str> {
         ("to", !entry.to.is_empty()),
         ("command", !entry.command.is_empty()),
     ];
-    let given = given.into_iter().filter(|(_, is_given)| *is_given);
-    given.map(|(key, _)| key).collect()
+    given
+        .into_iter()
+        .filter(|(_, is_given)| *is_given)
+        .map(|(key, _)| key)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -266,7 +266,7 @@ mod tests {
             ),
             (
                 "kind = \"webhook\"\nurl = \"http://x/\"\nuser = \"y\"",
-                "token_file, or user and password_file together",
+                "password_file: it is missing: there is a user",
             ),
             (
                 "kind = \"webhook\"\nurl = \"http://x/\"\ndeadline = \"soon\"",

@@ -86,15 +86,25 @@ fn listen(text: &str) -> Result<Listen, String> {
         })
 }
 
-fn token(option: &str, path: &Path) -> Result<Vec<u8>, String> {
+/// A file with a secret: it must be there, and be its owner's only.
+pub(super) fn private(option: &str, path: &Path) -> Result<fs::Metadata, String> {
     let failed = |reason: &dyn std::fmt::Display| format!("{option} {}: {reason}", path.display());
     let meta = fs::metadata(path).map_err(|error| failed(&error))?;
+    if meta.is_dir() {
+        return Err(failed(&"it is a directory"));
+    }
     if meta.mode() & 0o077 != 0 {
         return Err(failed(&format_args!(
             "other users may read it; chmod 600 {}",
             path.display()
         )));
     }
+    Ok(meta)
+}
+
+fn token(option: &str, path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |reason: &dyn std::fmt::Display| format!("{option} {}: {reason}", path.display());
+    let meta = private(option, path)?;
     if meta.len() > 4096 {
         return Err(failed(&"is longer than a token"));
     }

@@ -184,3 +184,120 @@ fn a_fault_of_the_file_names_its_key() {
         assert!(fault.starts_with(expected), "{fault} / {expected}");
     }
 }
+
+/// What is wrong with a configuration.
+fn wrong(text: &str) -> Vec<String> {
+    let mut faults = Faults::default();
+    let file = file::of(text, "a.toml", std::iter::empty()).expect("it can be read");
+    RunOptions::default().settings(&file, &mut faults);
+    faults.0
+}
+
+/// With a receiver of this kind and these keys.
+fn receiver(kind: &str, keys: &str) -> Vec<String> {
+    wrong(&format!(
+        "[[alerts.receivers]]\nname = \"a\"\nkind = \"{kind}\"\n{keys}"
+    ))
+}
+
+#[test]
+fn a_deadline_is_as_long_as_its_kind_allows_and_is_called_by_its_key() {
+    let hook = |deadline: &str| receiver("webhook", &format!("url = \"http://a\"\ndeadline = \"{deadline}\""));
+    let command = |deadline: &str| receiver("command", &format!("command = [\"/a\"]\ndeadline = \"{deadline}\""));
+    assert_eq!((hook("2m"), command("5m")), (vec![], vec![]));
+    for deadline in ["3m", "50ms", "0s"] {
+        assert_eq!(
+            hook(deadline),
+            ["alerts.receivers a: deadline: it is between 100 ms and 2 min"]
+        );
+    }
+    for deadline in ["6m", "0s"] {
+        assert_eq!(
+            command(deadline),
+            ["alerts.receivers a: deadline: it is more than 0 and at most 5 min"]
+        );
+    }
+}
+
+#[test]
+fn a_receivers_secrets_are_private_files_and_go_together() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    let shown = path.display();
+    let with = |keys: &[&str]| {
+        let keys = keys.iter().map(|key| match *key {
+            "user" => "user = \"me\"\n".to_owned(),
+            "url" => "url = \"http://a\"\n".to_owned(),
+            file => format!("{file} = \"{shown}\"\n"),
+        });
+        receiver("webhook", &keys.collect::<String>())
+    };
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    for key in ["token_file", "url_file"] {
+        let keys = if key == "url_file" { vec![key] } else { vec!["url", key] };
+        let missing = format!("alerts.receivers a: {key} {shown}: No such file or directory (os error 2)");
+        assert_eq!(with(&keys), [missing]);
+    }
+    std::fs::write(&path, "secret").unwrap();
+    mode(0o640);
+    for keys in [
+        &["url", "token_file"][..],
+        &["url_file"],
+        &["url", "user", "password_file"],
+    ] {
+        let key = keys[keys.len() - 1];
+        let told = format!("alerts.receivers a: {key} {shown}: other users may read it; chmod 600 {shown}");
+        assert_eq!(with(keys), [told]);
+    }
+    mode(0o600);
+    for keys in [
+        &["url", "token_file"][..],
+        &["url_file"],
+        &["url", "user", "password_file"],
+    ] {
+        assert_eq!(with(keys), [""; 0]);
+    }
+    let told = "alerts.receivers a: password_file: it is missing: there is a user";
+    assert_eq!(with(&["url", "user"]), [told]);
+    let told = "alerts.receivers a: user: it is missing: there is a password_file";
+    assert_eq!(with(&["url", "password_file"]), [told]);
+    let told =
+        "alerts.receivers a: token_file: it is given together with user and password_file: one of them is enough";
+    assert_eq!(with(&["url", "token_file", "user", "password_file"]), [told]);
+}
+
+#[test]
+fn what_the_start_would_refuse_is_refused_by_the_check() {
+    let receivers = |count: usize| {
+        let one = |n| format!("[[alerts.receivers]]\nname = \"a{n}\"\nkind = \"webhook\"\nurl = \"http://a\"\n");
+        (0..count).map(one).collect::<Vec<_>>().concat()
+    };
+    assert_eq!(wrong(&receivers(32)), [""; 0]);
+    assert_eq!(wrong(&receivers(33)), ["alerts.receivers: more than 32"]);
+    let escalated = format!("{}only_escalated = true\n", receivers(1));
+    let told = "alerts.receivers a0: only_escalated: no [[alerts.escalate]] names it, so it would be told nothing";
+    assert_eq!(wrong(&escalated), [told]);
+    let escalate = |after| format!("{escalated}[[alerts.escalate]]\nafter = \"{after}\"\nreceivers = [\"a0\"]\n");
+    assert_eq!(wrong(&escalate("168h")), [""; 0]);
+    assert_eq!(
+        wrong(&escalate("169h")),
+        ["alerts.escalate after: expected at most 168h"]
+    );
+}
+
+#[test]
+fn who_groups_by_itself_is_told_all() {
+    let text = "[[alerts.receivers]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = \"http://a\"\n\
+                [[alerts.receivers]]\nname = \"late\"\nkind = \"webhook\"\nurl = \"http://a\"\nonly_escalated = true\n\
+                [[alerts.escalate]]\nafter = \"1h\"\nreceivers = [\"late\"]\n";
+    let mut faults = Faults::default();
+    let file = file::of(text, "a.toml", std::iter::empty()).expect("it can be read");
+    let settings = RunOptions::default().settings(&file, &mut faults).decisions.alerts;
+    let receivers = settings.receivers.iter();
+    let receivers: Vec<_> = receivers
+        .map(|receiver| (receiver.name.as_str(), receiver.lists_all, receiver.only_escalated))
+        .collect();
+    assert_eq!(receivers, [("am", true, false), ("late", false, true)]);
+}

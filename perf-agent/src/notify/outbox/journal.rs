@@ -1,19 +1,20 @@
 //! The file: a redb table of what waits, by place. Each change is on disk when [`Journal::apply`] returns.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::alert::Notification;
+use crate::disk;
 
 use super::stored;
 
 const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("waiting");
-/// redb's cache: the table is read once and then only written.
-const CACHE_BYTES: usize = 1024 * 1024;
+const KIND: disk::Kind = disk::Kind {
+    version: 1,
+    // The table is read once and then only written.
+    cache_bytes: 1024 * 1024,
+};
 /// A larger file is made smaller when it is opened.
 const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -34,57 +35,21 @@ pub(super) struct Found {
 }
 
 impl Journal {
-    /// Opens or makes the file. One that is damaged is set aside as `….broken`, and a new one made; the text says so.
-    pub(super) fn open(path: &Path) -> Result<(Self, Found, Option<String>), String> {
-        match Self::try_open(path) {
-            Ok((journal, found)) => Ok((journal, found, None)),
-            Err(error) if is_damage(&error) => {
-                let mut aside = path.as_os_str().to_owned();
-                aside.push(".broken");
-                let aside = PathBuf::from(aside);
-                let shown = path.display();
-                std::fs::rename(path, &aside)
-                    .map_err(|why| format!("{shown} is damaged ({error}) and stays: {why}"))?;
-                let (journal, found) = Self::try_open(path).map_err(|error| format!("cannot make {shown}: {error}"))?;
-                let note = format!("{shown} was damaged ({error}) and is now {}", aside.display());
-                Ok((journal, found, Some(note)))
+    /// Opens or makes the file. One that is damaged is put aside, and a new one made; the path that it has now is given.
+    pub(super) fn open(path: &Path) -> Result<(Self, Found, Option<PathBuf>), String> {
+        let large = std::fs::metadata(path).is_ok_and(|meta| meta.len() > COMPACT_BYTES);
+        let opened = disk::open(path, KIND, |mut database| {
+            let write = database.begin_write()?;
+            write.open_table(TABLE)?;
+            write.commit()?;
+            if large && let Err(error) = database.compact() {
+                tracing::warn!("cannot make {} smaller: {error}", path.display());
             }
-            Err(error) => Err(format!("cannot open {}: {error}", path.display())),
-        }
-    }
-
-    fn try_open(path: &Path) -> Result<(Self, Found), redb::Error> {
-        // What is in it is not for everybody.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
-        let large = file.metadata()?.len() > COMPACT_BYTES;
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-        let mut database = builder.create_with_backend(FileBackend::new(file)?)?;
-        let write = database.begin_write()?;
-        write.open_table(TABLE)?;
-        write.commit()?;
-        if large && let Err(error) = database.compact() {
-            tracing::warn!("cannot make {} smaller: {error}", path.display());
-        }
-        let mut found = Found::default();
-        {
-            let table = database.begin_read()?.open_table(TABLE)?;
-            for row in table.iter()? {
-                let (place, bytes) = row?;
-                found.places.push(place.value());
-                match stored::decode(bytes.value()) {
-                    Some(notification) => found.waiting.push((place.value(), notification)),
-                    None => found.unreadable.push(place.value()),
-                }
-            }
-        }
-        Ok((Self { database }, found))
+            let found = Found::read(&database)?;
+            Ok((Self { database }, found))
+        });
+        let ((journal, found), aside) = opened.map_err(|error| disk::whole(&error))?;
+        Ok((journal, found, aside))
     }
 
     /// Writes these and removes those, all or nothing.
@@ -104,17 +69,18 @@ impl Journal {
     }
 }
 
-/// Whether the file is none of redb's, or has been changed by others. What a full or failing disk says is none.
-fn is_damage(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Corrupted(_)
-        | redb::Error::UpgradeRequired(_)
-        | redb::Error::TableTypeMismatch { .. }
-        | redb::Error::TableIsMultimap(_) => true,
-        redb::Error::Io(error) => matches!(
-            error.kind(),
-            std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-        ),
-        _ => false,
+impl Found {
+    fn read(database: &Database) -> Result<Self, redb::Error> {
+        let mut found = Self::default();
+        let table = database.begin_read()?.open_table(TABLE)?;
+        for row in table.iter()? {
+            let (place, bytes) = row?;
+            found.places.push(place.value());
+            match stored::decode(bytes.value()) {
+                Some(notification) => found.waiting.push((place.value(), notification)),
+                None => found.unreadable.push(place.value()),
+            }
+        }
+        Ok(found)
     }
 }

@@ -23,7 +23,8 @@ use super::Clock;
 use journal::Journal;
 pub(super) use queue::Counts;
 use queue::Queue;
-pub use queue::{WAITING, WAITING_BYTES};
+pub use queue::WAITING;
+pub use stored::Bounds;
 
 /// How long after a failure the disk is tried again.
 const DISK_RETRY_NS: u64 = 60_000_000_000;
@@ -89,9 +90,9 @@ impl Outbox {
         match path {
             None => inner.degraded = Some("no directory for it: notifications wait in memory only".to_owned()),
             Some(path) => match Journal::open(path) {
-                Ok((opened, found, note)) => {
-                    if let Some(note) = note {
-                        tracing::warn!("{note}; notifications that waited in it are lost");
+                Ok((opened, found, aside)) => {
+                    if let Some(aside) = aside {
+                        tracing::warn!("notifications that waited in {} are not delivered", aside.display());
                     }
                     if !found.unreadable.is_empty() {
                         let (count, shown) = (found.unreadable.len(), path.display());
@@ -149,12 +150,13 @@ impl Outbox {
     }
 
     /// Keeps lanes for these receivers only. What waits for others is gone; the count says how much.
-    pub(super) fn set_receivers(&self, names: &[&str]) -> usize {
+    pub(super) fn set_receivers(&self, receivers: &[(&str, Bounds)]) -> usize {
         let mut inner = self.shared.lock();
-        let gone = inner.queue.set_receivers(names);
+        let gone = inner.queue.set_receivers(receivers);
         let count = gone.len();
-        inner.bells.retain(|name, _| names.contains(&name.as_str()));
-        for name in names {
+        let is_there = |name: &str| receivers.iter().any(|receiver| receiver.0 == name);
+        inner.bells.retain(|name, _| is_there(name));
+        for (name, _) in receivers {
             inner.bells.entry((*name).to_owned()).or_default();
         }
         self.dirty(inner, gone);

@@ -6,14 +6,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::alert::{Notification, Reason, State};
+use crate::alert::{Alert, Notification, Reason, State};
 
-use super::stored;
+use super::stored::{self, Bounds};
 
 /// Most notifications that wait for one receiver; then the oldest is dropped and counted.
 pub const WAITING: usize = 1_000;
-/// Most bytes of them, as they are on disk; then the oldest is dropped and counted.
-pub const WAITING_BYTES: usize = 4 * 1024 * 1024;
 
 /// The lanes.
 #[derive(Debug, Default)]
@@ -26,6 +24,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Lane {
     entries: VecDeque<Entry>,
+    bounds: Bounds,
     bytes: usize,
     /// The first entry is being delivered: it must neither change nor go.
     busy: bool,
@@ -54,13 +53,13 @@ pub(crate) struct Counts {
 
 impl Queue {
     /// Makes lanes for these receivers and removes others with all that waits in them. Gives the places that are gone.
-    pub(super) fn set_receivers(&mut self, names: &[&str]) -> Vec<u64> {
-        for name in names {
-            self.lanes.entry((*name).to_owned()).or_default();
+    pub(super) fn set_receivers(&mut self, receivers: &[(&str, Bounds)]) -> Vec<u64> {
+        for (name, bounds) in receivers {
+            self.lanes.entry((*name).to_owned()).or_default().bounds = *bounds;
         }
         let mut gone = Vec::new();
         self.lanes.retain(|name, lane| {
-            let stays = names.contains(&name.as_str());
+            let stays = receivers.iter().any(|receiver| receiver.0 == name);
             if !stays {
                 gone.extend(lane.entries.iter().map(|entry| entry.place));
             }
@@ -86,7 +85,9 @@ impl Queue {
         any_receiver: bool,
     ) -> Vec<u64> {
         if any_receiver {
-            self.lanes.entry(notification.receiver.clone()).or_default();
+            // What it may have is known when the receivers are.
+            let lane = self.lanes.entry(notification.receiver.clone());
+            lane.or_default().bounds = Bounds::ALL;
         }
         let taken = self.lanes.values().any(|lane| lane.has(place));
         let Some(lane) = self.lanes.get_mut(&notification.receiver) else {
@@ -119,7 +120,7 @@ impl Queue {
     /// Adds one; `None` if there is no such receiver. Gives the places that are not on disk as they should be.
     pub(super) fn push(&mut self, notification: Notification, at_ns: i128) -> Option<Vec<u64>> {
         let lane = self.lanes.get_mut(&notification.receiver)?;
-        let (notification, bytes) = stored::fit(notification);
+        let (notification, bytes) = stored::fit(notification, lane.bounds);
         let first_free = usize::from(lane.busy);
         let older = lane
             .entries
@@ -129,10 +130,10 @@ impl Queue {
             .map(|(at, _)| at)
             .filter(|at| *at >= first_free);
         if let Some(at) = older
-            && let Some(merged) = merge(&lane.entries[at].notification, &notification)
+            && let Some(merged) = merge(&lane.entries[at].notification, &notification, lane.bounds.alerts)
         {
             let bytes = stored::encode(&merged).len();
-            if bytes <= stored::BYTES {
+            if bytes <= lane.bounds.bytes {
                 let entry = &mut lane.entries[at];
                 lane.bytes = lane.bytes - entry.bytes + bytes;
                 lane.superseded += 1;
@@ -220,7 +221,7 @@ impl Lane {
     /// Drops the oldest that are not being delivered, until the rest is within bounds.
     fn shrink(&mut self, gone: &mut Vec<u64>) {
         let keep = usize::from(self.busy) + 1;
-        while self.entries.len() > keep && (self.entries.len() > WAITING || self.bytes > WAITING_BYTES) {
+        while self.entries.len() > keep && (self.entries.len() > WAITING || self.bytes > self.bounds.waiting_bytes) {
             let Some(entry) = self.entries.remove(keep - 1) else {
                 break;
             };
@@ -236,11 +237,12 @@ impl Lane {
 /// An alert of the older one that the newer one does not list is kept if it is resolved: that is news still. One that
 /// fired in the older one and is resolved in the newer one tells both: it says when it fired and when it ended. But one
 /// that was resolved and fires again is two pieces of news.
-fn merge(older: &Notification, newer: &Notification) -> Option<Notification> {
+fn merge(older: &Notification, newer: &Notification, most: usize) -> Option<Notification> {
     let mut merged = newer.clone();
+    let named: HashMap<&str, &Alert> = newer.alerts.iter().map(|alert| (alert.id.as_str(), alert)).collect();
     for alert in &older.alerts {
         let over = alert.state == State::Resolved;
-        let Some(other) = newer.alerts.iter().find(|other| other.id == alert.id) else {
+        let Some(&other) = named.get(alert.id.as_str()) else {
             // One that fired and is not listed any more is silenced, or one of those that are only counted.
             if over {
                 merged.alerts.push(alert.clone());
@@ -253,7 +255,7 @@ fn merge(older: &Notification, newer: &Notification) -> Option<Notification> {
             return None;
         }
     }
-    if merged.alerts.len() > Notification::ALERTS {
+    if merged.alerts.len() > most {
         return None;
     }
     merged.reason = match (older.reason, newer.reason) {
@@ -270,13 +272,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::alert::Alert;
     use crate::notify::sample;
 
     fn queue() -> Queue {
         let mut queue = Queue::default();
-        queue.set_receivers(&["a", "b"]);
+        queue.set_receivers(&["a", "b"].map(usual));
         queue
+    }
+
+    fn usual(name: &str) -> (&str, Bounds) {
+        (name, Bounds::LISTED)
+    }
+
+    #[test]
+    fn what_is_to_have_all_keeps_all_of_a_group() {
+        let mut queue = Queue::default();
+        queue.set_receivers(&[("a", Bounds::ALL)]);
+        let mut large = sample::firing("a", "shop", 0);
+        large.alerts = (0..1_999).map(sample::firing_alert).collect();
+        queue.push(large.clone(), 0);
+        large.reason = Reason::Repeated;
+        large.alerts.pop();
+        large.alerts.push(sample::resolved_alert(1_998));
+        large.alerts.push(sample::firing_alert(5_000));
+        queue.push(large.clone(), 1);
+        large.reason = Reason::New;
+        assert_eq!(queue.counts("a").superseded, 1);
+        assert_eq!(waiting(&mut queue, "a"), [large]);
     }
 
     fn waiting(queue: &mut Queue, receiver: &str) -> Vec<Notification> {
@@ -401,7 +423,7 @@ mod tests {
         }
         let lane = &queue.lanes["a"];
         assert!(
-            lane.bytes <= WAITING_BYTES && lane.bytes > WAITING_BYTES - stored::BYTES,
+            lane.bytes <= lane.bounds.waiting_bytes && lane.bytes > lane.bounds.waiting_bytes - lane.bounds.bytes,
             "{}",
             lane.bytes
         );
@@ -413,7 +435,7 @@ mod tests {
         let mut queue = queue();
         queue.push(sample::firing("a", "x", 1), 0);
         queue.push(sample::firing("b", "x", 1), 0);
-        assert_eq!(queue.set_receivers(&["b", "c"]), [0]);
+        assert_eq!(queue.set_receivers(&["b", "c"].map(usual)), [0]);
         assert_eq!(queue.counts("b").waiting, 1);
         assert_eq!(queue.begin("a").map(|entry| entry.place), None);
     }

@@ -1,4 +1,4 @@
-//! How a waiting notification is written to disk: JSON with a version, of at most [`BYTES`].
+//! How a waiting notification is written to disk: JSON with a version, within [`Bounds`].
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +6,38 @@ use crate::alert::{Alert, Notification, Reason, State};
 use crate::notify::text::clip;
 use crate::threshold::{Severity, Subject};
 
-/// Largest notification on disk and in memory, bytes.
-pub(crate) const BYTES: usize = 512 * 1024;
+/// What is kept at most for a receiver, on disk and in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Alerts of one notification.
+    pub alerts: usize,
+    /// Bytes of one.
+    pub bytes: usize,
+    /// Bytes of all that wait; then the oldest is dropped and counted.
+    pub waiting_bytes: usize,
+}
+
+impl Bounds {
+    /// For who reads the first of them.
+    pub const LISTED: Self = Self {
+        alerts: Notification::ALERTS,
+        bytes: 64 * 1024,
+        waiting_bytes: 4 * 1024 * 1024,
+    };
+    /// For who is to have all. Alerts have some 700 bytes each, and there are 10,000 at most.
+    pub const ALL: Self = Self {
+        alerts: Notification::ALL,
+        bytes: 2 * 1024 * 1024,
+        waiting_bytes: 16 * 1024 * 1024,
+    };
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::LISTED
+    }
+}
+
 /// Longest text in it, bytes; of one that is too large, [`SHORT`].
 const TEXT: usize = 4 * 1024;
 const SHORT: usize = 256;
@@ -86,11 +116,11 @@ pub(super) fn encode(notification: &Notification) -> Vec<u8> {
 
 /// From bytes; `None` if they are of another version or none of ours.
 pub(super) fn decode(bytes: &[u8]) -> Option<Notification> {
-    if bytes.len() > BYTES {
+    if bytes.len() > Bounds::ALL.bytes {
         return None;
     }
     let stored: Stored = serde_json::from_slice(bytes).ok()?;
-    (stored.version == VERSION && stored.alerts.len() <= Notification::ALERTS).then(|| Notification {
+    (stored.version == VERSION && stored.alerts.len() <= Bounds::ALL.alerts).then(|| Notification {
         receiver: stored.receiver,
         group: stored.group,
         wall_ns: stored.wall_ns,
@@ -100,23 +130,44 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Notification> {
     })
 }
 
-/// The notification in at most [`BYTES`], and how many it takes. Texts are cut, then the least of the alerts are only
+/// The notification within bounds, and how many bytes it takes. Texts are cut, then the least of the alerts are only
 /// counted.
-pub(super) fn fit(mut notification: Notification) -> (Notification, usize) {
-    let over = notification.alerts.len().saturating_sub(Notification::ALERTS);
-    notification.alerts.truncate(Notification::ALERTS);
-    notification.more += over as u64;
+pub(super) fn fit(mut notification: Notification, bounds: Bounds) -> (Notification, usize) {
+    leave(&mut notification, bounds.alerts);
     cut(&mut notification, TEXT);
     let mut bytes = encode(&notification).len();
-    if bytes > BYTES {
+    if bytes > bounds.bytes {
         cut(&mut notification, SHORT);
         bytes = encode(&notification).len();
     }
-    while bytes > BYTES && notification.alerts.pop().is_some() {
-        notification.more += 1;
+    if bytes > bounds.bytes {
+        let sizes = notification.alerts.iter().map(alert_bytes);
+        let all: usize = sizes.clone().sum();
+        // The count of those that are not listed has 20 digits at most.
+        let mut room = bounds.bytes.saturating_sub(bytes - all + 20);
+        let fits = |size: &usize| {
+            let left = room.checked_sub(*size);
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
+        let most = sizes.take_while(fits).count();
+        leave(&mut notification, most);
         bytes = encode(&notification).len();
     }
     (notification, bytes)
+}
+
+/// The least are only counted.
+fn leave(notification: &mut Notification, most: usize) {
+    let over = notification.alerts.len().saturating_sub(most);
+    notification.alerts.truncate(most);
+    notification.more += over as u64;
+}
+
+/// Bytes of one of several alerts.
+fn alert_bytes(alert: &Alert) -> usize {
+    let json = serde_json::to_vec(&StoredAlert::from(alert));
+    json.expect("texts and numbers can be written as JSON").len() + 1
 }
 
 fn cut(notification: &mut Notification, longest: usize) {
@@ -228,8 +279,13 @@ mod tests {
             alert.message = "\u{1}".repeat(100_000);
             alert.subject.name = "\u{1}".repeat(100_000);
         }
-        let (fitted, bytes) = fit(large);
-        assert!(bytes <= BYTES && bytes == encode(&fitted).len(), "{bytes}");
+        let (all, bytes) = fit(large.clone(), Bounds::ALL);
+        assert_eq!((all.alerts.len(), all.more, bytes), (60, 1, encode(&all).len()));
+        let (fitted, bytes) = fit(large, Bounds::LISTED);
+        assert!(
+            bytes <= Bounds::LISTED.bytes && bytes == encode(&fitted).len(),
+            "{bytes}"
+        );
         assert!(fitted.alerts.len() > 10, "{}", fitted.alerts.len());
         assert_eq!(fitted.alerts.len() as u64 + fitted.more, 61);
         assert_eq!(decode(&encode(&fitted)), Some(fitted));
