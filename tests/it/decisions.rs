@@ -161,6 +161,7 @@ fn configuration(receiver: &Receiver) -> String {
 [resources]
 every = "2s"
 [alerts]
+defaults = false
 group_wait = "1s"
 group_interval = "2s"
 [[alerts.thresholds]]
@@ -211,11 +212,11 @@ fn a_service_that_becomes_slow_and_fails_is_told_of_until_it_is_well_again() {
 
     // Slow: 0.7 s in the other service, for each of them.
     shop.is("slow");
-    meanwhile(&shop, [32, 32], || is_slow(&agent));
+    meanwhile(&shop, [16, 16], || is_slow(&agent));
 
     // Failing, and fast.
     shop.is("failing");
-    shop.orders(400, 8);
+    shop.orders(64, 8);
     let failing = fires(&agent, "error-rate-error");
     assert!(number(&failing["value"]) > 0.05, "{failing}");
     wait::settle(wait::SETTLE, "30 points are lost for errors", || {
