@@ -18,9 +18,10 @@ const THINKS: Duration = Duration::from_millis(2);
 fn measure(start: impl FnOnce() -> Application, [requests, at_once]: [u32; 2]) -> Score {
     let agent = Agent::start_with(["--request-log", "40000"]);
     let application = start();
-    // Pools are filled, statements prepared, processes looked at.
+    // Pools are filled, statements prepared, processes looked at: that a process needs probes shows at the next second, and
+    // hanging them into its programs takes a while.
     application.load("warm", [10 * at_once.max(8), at_once], THINKS);
-    std::thread::sleep(Duration::from_millis(1_500));
+    std::thread::sleep(Duration::from_millis(3_500));
     application.load("warm", [4 * at_once.max(8), at_once], THINKS);
     application.load("measured", [requests, at_once], THINKS);
     // What a loop did for whom may turn out only later.
