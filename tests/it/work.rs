@@ -110,7 +110,7 @@ fn goroutines_own_what_they_ask_themselves_and_by_net_http() {
     need!(Agent, Root, Go, PostgreSql, Redis);
     let backends = Backends::start(false);
     let mut score = measure(|| Application::go(&backends), [600, 32]);
-    // In some runs (about one of five) the probes of the runtime have not come to anything, and what `net/http` asks stays
+    // In some runs (5 of 16 with the release build) the probes of the runtime have not come to anything, and what `net/http` asks stays
     // unattributed for as long as that agent runs: a defect that is not understood yet. Another agent is asked then.
     for _ in 0..3 {
         if score.right_part() < 0.99 {
