@@ -46,6 +46,7 @@ pub mod privileges;
 #[cfg(feature = "kernel")]
 pub mod probe;
 pub mod prometheus;
+pub mod socket_file;
 pub mod source;
 pub mod statsd;
 pub mod store;

@@ -8,17 +8,16 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-
 use crate::clock;
 use crate::custom::{Shared, statsd};
+use crate::socket_file::{SocketFile, SocketFileError};
 
 /// Where StatsD is usually spoken.
 pub const DEFAULT_UDP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8125);
@@ -111,22 +110,6 @@ impl StatsdCounts {
 pub struct BoundStatsd {
     udp: Option<UdpSocket>,
     unix: Option<(UnixDatagram, SocketFile)>,
-}
-
-/// A socket's file, removed when the socket goes, if it still is the same.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let same = fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity);
-        if same && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket of StatsD");
-        }
-    }
 }
 
 impl BoundStatsd {
@@ -255,33 +238,17 @@ fn bind_unix(path: &Path) -> Result<(UnixDatagram, SocketFile), StatsdError> {
         at: format!("unix:{}", path.display()),
         source,
     };
-    // Between asking whether anybody listens and removing the file, another agent must not do the same.
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let directory = fs::File::open(parent).map_err(failed)?;
-    flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(error.into()))?;
-    match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => return Err(StatsdError::NoSocket(path.to_owned())),
-        Ok(_) => match UnixDatagram::unbound().and_then(|probe| probe.connect(path)) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
-            // A socket of another type that somebody listens on.
-            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-                return Err(StatsdError::InUse(path.to_owned()));
-            }
-            Err(error) => return Err(failed(error)),
-            Ok(()) => return Err(StatsdError::InUse(path.to_owned())),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let socket = UnixDatagram::bind(path).map_err(failed)?;
-    let meta = fs::symlink_metadata(path).map_err(failed)?;
-    let file = SocketFile {
-        path: path.to_owned(),
-        identity: (meta.dev(), meta.ino()),
+    let connect = || match UnixDatagram::unbound()?.connect(path) {
+        // A socket of another type that somebody listens on.
+        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => Ok(()),
+        connected => connected,
     };
+    let bound = SocketFile::bind(path, connect, || UnixDatagram::bind(path));
+    let (socket, file) = bound.map_err(|error| match error {
+        SocketFileError::InUse => StatsdError::InUse(path.to_owned()),
+        SocketFileError::NoSocket => StatsdError::NoSocket(path.to_owned()),
+        SocketFileError::Io(source) => failed(source),
+    })?;
     fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
     socket.set_nonblocking(true).map_err(failed)?;
     Ok((socket, file))

@@ -1,18 +1,17 @@
 //! Where the API is offered: a TCP address or a Unix socket.
 
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
 use axum_server::{Handle, Server};
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::Mode;
 
 use super::crowd::Places;
+use crate::socket_file::{SocketFile, SocketFileError};
 
 /// A connection that does not bring a request within this time is closed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,22 +58,6 @@ pub enum Bound {
     Unix(UnixListener, SocketFile),
 }
 
-/// A socket's file, removed when the listener goes, if it still is the same.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let same = fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.identity);
-        if same && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the API's socket");
-        }
-    }
-}
-
 impl Bound {
     /// Binds. A socket file that nobody listens on any more is replaced; anything else is left alone.
     ///
@@ -109,7 +92,7 @@ impl Bound {
             Self::Tcp(listener) => listener
                 .local_addr()
                 .map_or_else(|_| "http://?".to_owned(), |address| format!("http://{address}")),
-            Self::Unix(_, file) => format!("unix:{}", file.path.display()),
+            Self::Unix(_, file) => format!("unix:{}", file.path().display()),
         }
     }
 
@@ -159,45 +142,28 @@ async fn stop_after<A: axum_server::Address>(stop: impl Future<Output = ()>, han
 }
 
 fn bind_unix(path: &Path) -> Result<Bound, ListenError> {
-    let failed = |source| ListenError::Bind {
-        at: format!("unix:{}", path.display()),
-        source,
+    let listen = || {
+        // Owner and group only, from the first moment on.
+        let before = rustix::process::umask(Mode::from_raw_mode(0o117));
+        let listener = UnixListener::bind(path);
+        rustix::process::umask(before);
+        listener
     };
-    // Between asking whether anybody listens and removing the file, another agent must not do the same.
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let directory = fs::File::open(parent).map_err(failed)?;
-    flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(error.into()))?;
-    match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => return Err(ListenError::NoSocket(path.to_owned())),
-        Ok(_) => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
-            Err(error) => return Err(failed(error)),
-            Ok(_) => return Err(ListenError::InUse(path.to_owned())),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
+    match SocketFile::bind(path, || UnixStream::connect(path).map(drop), listen) {
+        Ok((listener, file)) => Ok(Bound::Unix(listener, file)),
+        Err(SocketFileError::InUse) => Err(ListenError::InUse(path.to_owned())),
+        Err(SocketFileError::NoSocket) => Err(ListenError::NoSocket(path.to_owned())),
+        Err(SocketFileError::Io(source)) => Err(ListenError::Bind {
+            at: format!("unix:{}", path.display()),
+            source,
+        }),
     }
-    // Owner and group only, from the first moment on.
-    let before = rustix::process::umask(Mode::from_raw_mode(0o117));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = listener.map_err(failed)?;
-    let meta = fs::symlink_metadata(path).map_err(failed)?;
-    Ok(Bound::Unix(
-        listener,
-        SocketFile {
-            path: path.to_owned(),
-            identity: (meta.dev(), meta.ino()),
-        },
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
